@@ -1,0 +1,29 @@
+// Paths that a stranger chose, resolved as if ROOT were "/": openat2(2) with RESOLVE_IN_ROOT. A link to
+// /etc/passwd in a container's root opens that root's own etc/passwd.
+#pragma once
+
+#include <fcntl.h>
+#include <sys/types.h>
+
+#include <string>
+
+#include "base/status.h"
+#include "linux/unique_fd.h"
+
+namespace stasis {
+
+// open(2) below `root`, magic links refused. kAborted when the path keeps changing under us. Kernels without
+// openat2 (before 5.6): kUnimplemented; there is no unsafe fallback.
+StatusOr<UniqueFd> OpenInRoot(int root, const std::string& path, int flags, mode_t mode = 0);
+
+// mkdir -p below `root`, through links as the container would see them. Returns the directory, opened O_PATH.
+StatusOr<UniqueFd> MakeDirectoriesInRoot(int root, const std::string& path, mode_t mode = 0755);
+
+// Splits "a/b/c" into its parent "a/b" and name "c". kInvalidArgument when the last part is empty, "." or "..".
+struct ParentAndName {
+  std::string parent;
+  std::string name;
+};
+StatusOr<ParentAndName> SplitPath(const std::string& path);
+
+}  // namespace stasis

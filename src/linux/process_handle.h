@@ -1,0 +1,50 @@
+// A process that is not mixed up with a later one of the same number: its pid and a pidfd (pidfd_open(2)).
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <stop_token>
+#include <string>
+
+#include "base/status.h"
+#include "linux/clock.h"
+#include "linux/unique_fd.h"
+
+namespace stasis {
+
+class ProcessHandle {
+ public:
+  // kNotFound when there is no such process.
+  static StatusOr<ProcessHandle> Open(pid_t pid);
+
+  pid_t pid() const { return pid_; }
+  int fd() const { return fd_.get(); }  // readable once the process has ended
+  // pidfd_send_signal(2). kNotFound once it has been reaped.
+  Status Signal(int signal) const;
+  bool Ended() const;
+  // Until it has ended (it may still be a zombie). Does not reap.
+  Status WaitEnded(Deadline deadline, std::stop_token cancel) const;
+
+ private:
+  ProcessHandle(pid_t pid, UniqueFd fd) : pid_(pid), fd_(std::move(fd)) {}
+  pid_t pid_;
+  UniqueFd fd_;
+};
+
+// How a process ended, as wait(2) tells.
+struct ExitStatus {
+  int code = 0;    // exit code, where it exited
+  int signal = 0;  // the signal that killed it, or 0
+  // As a shell and Docker say it: the exit code, or 128 + signal.
+  int ShellCode() const { return signal ? 128 + signal : code; }
+};
+ExitStatus DecodeWait(int wait_status);
+
+// Field 22 of /proc/PID/stat: when it started, in clock ticks since boot. With the pid it names a process for
+// good, across restarts of ours.
+StatusOr<uint64_t> ProcessStartTime(pid_t pid);
+// comm, as /proc/PID/comm has it.
+StatusOr<std::string> ProcessName(pid_t pid);
+
+}  // namespace stasis
