@@ -1,0 +1,88 @@
+// Images on this machine: content by digest, layers unpacked once, and the root file systems of containers as
+// overlayfs over them.
+//
+// Below ROOT (mode 0700):
+//   content/sha256/HEX       manifests, configurations: bytes whose sha256 is their name
+//   layers/HEX/diff          a layer unpacked, named by its diff id (the digest of the uncompressed tar)
+//   layers/l/SHORT           short links to the diffs, so that 60 lower directories fit into one mount option
+//   references.json          "name:tag" -> image id, written durably
+//   roots/CONTAINER/{upper,work,merged}
+//
+// Archives are hostile: digests are checked, paths resolved inside the layer (inside_root.h), sizes capped. Nothing
+// half-made is visible: layers are unpacked aside and renamed. Thread-safe. Blocks on disk.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "base/json.h"
+#include "base/names.h"
+#include "base/status.h"
+
+namespace stasis::image {
+
+// Bytes that come in from a client. Returns at most `size` bytes into `out`; 0 at the end.
+using ReadBytes = std::function<StatusOr<size_t>(char* out, size_t size)>;
+// One line for the client, e.g. "Loaded image: busybox:latest".
+using OnProgress = std::function<void(const std::string& line)>;
+
+// "name:tag" in full: "busybox" is "busybox:latest"; also "NAME@sha256:...". Checked characters and lengths
+// (distribution/reference). Messages are Docker's: "invalid reference format".
+StatusOr<std::string> NormalizeReference(std::string_view raw);
+
+struct Image {
+  Digest id;                             // digest of the configuration
+  std::vector<std::string> tags;         // "name:tag", sorted
+  std::vector<Digest> layers;            // diff ids, lowest first
+  Json config;                           // the image-spec configuration document, whole
+  absl::Time created;
+  uint64_t size = 0;                     // bytes of all layers, unpacked
+};
+
+struct RemoveResult {
+  std::vector<std::string> untagged;  // references
+  std::vector<std::string> deleted;   // digests
+};
+
+class ImageStore {
+ public:
+  // Makes ROOT where it is missing; removes what a crash left half-made.
+  static StatusOr<std::unique_ptr<ImageStore>> Open(const std::string& root);
+  virtual ~ImageStore() = default;
+
+  // `docker load`: a docker-archive or an OCI layout, as tar, plain, gzip or zstd. Returns what was loaded.
+  virtual StatusOr<std::vector<Image>> Load(const ReadBytes& read, const OnProgress& progress,
+                                            std::stop_token cancel) = 0;
+  // `docker import`: a tar of a root file system becomes an image of one layer. `reference` may be empty.
+  // `changes` are Dockerfile lines (CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME, WORKDIR).
+  virtual StatusOr<Image> Import(const ReadBytes& read, const std::string& reference, const std::string& message,
+                                 const std::vector<std::string>& changes, std::stop_token cancel) = 0;
+
+  virtual std::vector<Image> List() const = 0;
+  // By reference, full id ("sha256:..." or hex) or unambiguous prefix of it. kNotFound "No such image: %s".
+  virtual StatusOr<Image> Find(const std::string& reference_or_id) const = 0;
+  // Removes a tag, and the image when it was the last. `in_use`: asked with the id whether containers need it:
+  // returns an error that is passed on (409) unless `force` and only a tag goes.
+  virtual StatusOr<RemoveResult> Remove(const std::string& reference_or_id, bool force,
+                                        const std::function<Status(const Image&)>& in_use) = 0;
+  virtual Status Tag(const Digest& id, const std::string& reference) = 0;
+
+  // ---- root file systems of containers ----
+  // Makes the container's own layer over the image's. Idempotent.
+  virtual Status CreateRoot(const ContainerId& container, const Image& image) = 0;
+  // Mounts it (again, after a reboot); returns the merged directory. Idempotent.
+  virtual StatusOr<std::string> MountRoot(const ContainerId& container, const Image& image) = 0;
+  // Where the container's own writes are.
+  virtual std::string UpperDirectory(const ContainerId& container) const = 0;
+  virtual Status UnmountRoot(const ContainerId& container) = 0;
+  // Unmounts and removes the container's layer. Idempotent.
+  virtual Status RemoveRoot(const ContainerId& container) = 0;
+};
+
+}  // namespace stasis::image
