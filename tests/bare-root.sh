@@ -46,6 +46,7 @@ mkdir -p "$roots"
 discard() { rm -rf --one-file-system -- "$@"; }
 
 child=""
+# shellcheck disable=SC2317 # called by the trap
 finish() {
   if [[ -n $child ]]; then
     kill -KILL "$child" 2>/dev/null || true # and by --kill-child everything inside
