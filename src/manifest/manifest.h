@@ -1,0 +1,70 @@
+// The manifest: what a checkpoint says of itself, manifest.json in its directory. docs/formats/checkpoint.md
+// describes the fields; change both or neither.
+//
+// A manifest is hostile input: a checkpoint may come from elsewhere, and a container's own names are in it.
+// Reading checks types, sizes and counts, and nothing in it decides rights (docs/threat-model.md): it is
+// shown, never obeyed.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "base/json.h"
+#include "base/status.h"
+
+namespace stasis {
+
+inline constexpr int kManifestVersion = 1;
+inline constexpr size_t kMaxManifest = 4 << 20;  // bytes of manifest.json
+inline constexpr size_t kMaxProcesses = 16384;   // entries of Manifest::processes
+
+// One process as it was at the freeze. Pids are those the container itself sees.
+struct ManifestProcess {
+  int pid = 0;
+  int parent = 0;       // 0: of the init
+  uint32_t user = 0;    // real uid, as the host sees it
+  std::string name;     // comm
+  std::string command;  // command line, arguments joined by blanks; cut at 4 KiB
+  int threads = 0;
+  uint64_t resident_bytes = 0;  // resident memory (VmRSS)
+};
+
+struct Manifest {
+  int version = kManifestVersion;
+  std::string name;
+  std::string container_id;
+  absl::Time created;
+  bool exit = false;    // the container was killed once the checkpoint was published
+  bool paused = false;  // it was paused by its user, and comes back paused
+
+  uint64_t frozen_us =
+      0;  // how long the container stood still for the checkpoint; with exit: until it was published
+  uint64_t prepare_us = 0;  // before the freeze
+  uint64_t dump_us = 0;     // CRIU, within the freeze
+  uint64_t bytes = 0;       // disk space of the image files
+
+  std::string criu_version;  // "4.2.1"
+  std::string kernel;        // uname -r
+  std::string architecture;  // uname -m
+
+  bool tcp_established = false;
+  bool external_unix_sockets = false;
+  bool shell_job = false;
+  std::vector<std::string> empty_namespaces;
+  std::string network_namespace;  // "own" (external to CRIU, by path), "host", "dumped"
+
+  std::vector<ManifestProcess> processes;  // in order of pid
+  std::vector<std::string>
+      exec_processes;         // "ID (ARGV)": ran beside the init's tree and are not in the checkpoint
+  std::string engine_record;  // the engine's own JSON, as it was given
+};
+
+std::string ToText(const Manifest& manifest);
+
+// kDataLoss: not a manifest, a field of the wrong type, a limit exceeded. kUnimplemented: a newer version.
+StatusOr<Manifest> ParseManifest(std::string_view text);
+
+}  // namespace stasis
