@@ -1,8 +1,8 @@
 // What the supervisor and the shim say to each other. The contract in words, with the order of events and who
 // cleans up after whom, is docs/contracts/shim.md.
 //
-// Each struct has a ToJson and a FromJson that checks types and refuses unknown versions. The shim's directory,
-// RUN/shims/ID, mode 0700:
+// Each struct has a ToJson and a FromJson that checks types and refuses unknown versions. The shim's
+// directory, RUN/shims/ID, mode 0700:
 //
 //   config.json    ShimConfig, written by the supervisor before it starts the shim
 //   shim.sock      control: frames (frame.h)
@@ -85,7 +85,8 @@ struct ExitRecord {
 Json ToJson(const ExitRecord& record);
 StatusOr<ExitRecord> ExitRecordFromJson(const Json& json);
 
-// ---- control: methods on shim.sock -------------------------------------------------------------------------
+// ---- control: methods on shim.sock
+// -------------------------------------------------------------------------
 //
 // method        params               result                     what it does
 // hello         {}                   ShimState                  first on every connection; also State
@@ -97,9 +98,10 @@ StatusOr<ExitRecord> ExitRecordFromJson(const Json& json);
 // close_stdin   {process}            {}
 // pause, resume {}                   {}                         waits for a freeze under way
 // update        runtime-spec `linux.resources`  {}              runc update
-// checkpoint    CheckpointRequest    CheckpointResult           notices `progress`; closing the connection cancels
-// subscribe     {"after":N}          {}, then notices           every event after sequence number N, then live
-// delete        {}                   {}                         after init's exit: runc delete, directory removed,
+// checkpoint    CheckpointRequest    CheckpointResult           notices `progress`; closing the connection
+// cancels subscribe     {"after":N}          {}, then notices           every event after sequence number N,
+// then live delete        {}                   {}                         after init's exit: runc delete,
+// directory removed,
 //                                                               the shim ends. Kills first when "force":true.
 struct ShimState {
   int version = 0;
@@ -161,12 +163,14 @@ struct ShimEvent {
 Json ToJson(const ShimEvent& event);
 StatusOr<ShimEvent> ShimEventFromJson(const Json& json);
 
-// ---- attach.sock --------------------------------------------------------------------------------------------
-// The client sends one frame {"id":1,"method":"attach","params":AttachRequest} and gets {"id":1,"result":{"terminal":B}}.
-// Then bytes: from the shim, raw where the process has a terminal, else Docker's frames (one byte stream: 1 stdout,
-// 2 stderr; three zero bytes; length, four bytes, big endian; payload); to the shim, raw stdin. A half-close of
-// the client ends its stdin; the shim closes when the process has ended and all its output is sent, or when the
-// client sent a detach. Attaching to an exec's id before the exec was asked for is allowed: the client then waits.
+// ---- attach.sock
+// -------------------------------------------------------------------------------------------- The client
+// sends one frame {"id":1,"method":"attach","params":AttachRequest} and gets
+// {"id":1,"result":{"terminal":B}}. Then bytes: from the shim, raw where the process has a terminal, else
+// Docker's frames (one byte stream: 1 stdout, 2 stderr; three zero bytes; length, four bytes, big endian;
+// payload); to the shim, raw stdin. A half-close of the client ends its stdin; the shim closes when the
+// process has ended and all its output is sent, or when the client sent a detach. Attaching to an exec's id
+// before the exec was asked for is allowed: the client then waits.
 struct AttachRequest {
   std::string process = kInit;
   bool use_stdin = false;  // stdin, stdout and stderr are macros of <stdio.h>

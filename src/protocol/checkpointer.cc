@@ -1,0 +1,57 @@
+#include "protocol/checkpointer.h"
+
+#include "protocol/fields.h"
+
+namespace stasis::protocol {
+
+Json ToJson(const CheckpointPlan& plan) {
+  return {{"request", ToJson(plan.request)},
+          {"container_id", plan.container_id},
+          {"bundle", plan.bundle},
+          {"init_pid", plan.init_pid},
+          {"cgroup_path", plan.cgroup_path},
+          {"criu", plan.criu},
+          {"shim_directory", plan.shim_directory},
+          {"paused", plan.paused},
+          {"exec_processes", plan.exec_processes}};
+}
+
+StatusOr<CheckpointPlan> CheckpointPlanFromJson(const Json& json) {
+  CheckpointPlan plan;
+  JsonReader reader(json, "plan");
+  STASIS_RETURN_IF_ERROR(GetStruct(reader, "request", CheckpointRequestFromJson, &plan.request));
+  reader.Get("container_id", &plan.container_id);
+  reader.Get("bundle", &plan.bundle);
+  reader.Get("init_pid", &plan.init_pid);
+  reader.Get("cgroup_path", &plan.cgroup_path);
+  reader.Get("criu", &plan.criu);
+  reader.Get("shim_directory", &plan.shim_directory);
+  reader.Get("paused", &plan.paused);
+  reader.Get("exec_processes", &plan.exec_processes);
+  STASIS_RETURN_IF_ERROR(reader.status());
+  if (plan.init_pid <= 1) return InvalidArgument("plan.init_pid: want a process of a container");
+  STASIS_RETURN_IF_ERROR(CheckAbsolutePath(plan.bundle, "plan.bundle"));
+  STASIS_RETURN_IF_ERROR(CheckAbsolutePath(plan.shim_directory, "plan.shim_directory"));
+  return plan;
+}
+
+Json ToJson(const Journal& journal) {
+  return {{"thaw", journal.thaw},
+          {"criu_pid", journal.criu_pid},
+          {"criu_start_time", journal.criu_start_time},
+          {"staging", journal.staging}};
+}
+
+StatusOr<Journal> JournalFromJson(const Json& json) {
+  Journal journal;
+  JsonReader reader(json, "journal");
+  reader.Get("thaw", &journal.thaw);
+  reader.Get("criu_pid", &journal.criu_pid);
+  reader.Get("criu_start_time", &journal.criu_start_time);
+  reader.Get("staging", &journal.staging);
+  STASIS_RETURN_IF_ERROR(reader.status());
+  STASIS_RETURN_IF_ERROR(CheckAbsolutePath(journal.staging, "journal.staging", /*empty_ok=*/true));
+  return journal;
+}
+
+}  // namespace stasis::protocol
