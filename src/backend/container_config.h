@@ -1,0 +1,109 @@
+// What a container is asked to be: ContainerConfig and HostConfig of the Engine API (definitions ContainerConfig
+// and HostConfig of the API document), as far as Stasis has them. FromJson checks types and ranges and ignores
+// fields it does not know, as Docker does; ToJson gives Docker's form back. The engine stores that form.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "base/status.h"
+
+namespace stasis::backend {
+
+struct ContainerConfig {
+  std::string hostname;
+  std::string domainname;
+  std::string user;
+  bool attach_stdin = false;
+  bool attach_stdout = false;
+  bool attach_stderr = false;
+  bool tty = false;
+  bool open_stdin = false;
+  bool stdin_once = false;
+  std::vector<std::string> env;
+  std::optional<std::vector<std::string>> cmd;
+  std::optional<std::vector<std::string>> entrypoint;
+  std::string image;
+  std::string working_dir;
+  std::map<std::string, std::string> labels;
+  std::string stop_signal;
+  std::optional<int> stop_timeout;  // seconds
+  std::vector<std::string> volumes;        // paths, of the object's keys
+  std::vector<std::string> exposed_ports;  // "80/tcp"
+};
+StatusOr<ContainerConfig> ContainerConfigFromJson(const Json& json);
+Json ToJson(const ContainerConfig& config);
+
+struct MountRequest {  // definition Mount
+  std::string type;    // "bind", "tmpfs", "volume"
+  std::string source;
+  std::string target;
+  bool read_only = false;
+  std::string propagation;      // BindOptions.Propagation
+  bool create_source = false;   // BindOptions.CreateMountpoint
+  int64_t tmpfs_size = 0;       // TmpfsOptions.SizeBytes
+  uint32_t tmpfs_mode = 0;      // TmpfsOptions.Mode
+};
+
+struct Ulimit {
+  std::string name;  // "nofile"
+  int64_t soft = 0;
+  int64_t hard = 0;
+};
+
+struct DeviceRequest {  // definition DeviceMapping
+  std::string path_on_host;
+  std::string path_in_container;
+  std::string permissions;
+};
+
+struct HostConfig {
+  std::vector<std::string> binds;
+  std::vector<MountRequest> mounts;
+  std::map<std::string, std::string> tmpfs;  // path -> options
+  int64_t memory = 0;
+  int64_t memory_swap = 0;
+  int64_t memory_reservation = 0;
+  int64_t nano_cpus = 0;
+  int64_t cpu_shares = 0;
+  int64_t cpu_period = 0;
+  int64_t cpu_quota = 0;
+  std::string cpuset_cpus;
+  std::string cpuset_mems;
+  std::optional<int64_t> pids_limit;
+  int64_t shm_size = 0;
+  int oom_score_adj = 0;
+  bool readonly_rootfs = false;
+  bool privileged = false;
+  bool auto_remove = false;
+  std::optional<bool> init;
+  std::vector<std::string> cap_add;
+  std::vector<std::string> cap_drop;
+  std::vector<std::string> group_add;
+  std::vector<std::string> security_opt;
+  std::vector<Ulimit> ulimits;
+  std::vector<DeviceRequest> devices;
+  std::vector<std::string> dns;
+  std::vector<std::string> extra_hosts;
+  std::map<std::string, std::string> sysctls;
+  std::string network_mode;  // "", "default", "none", "host", "container:NAME", ...
+  std::string ipc_mode;
+  std::string pid_mode;
+  std::string uts_mode;
+  std::string cgroup_parent;
+  std::string runtime;
+  std::string restart_policy;  // "", "no", "always", "on-failure", "unless-stopped"
+  int restart_maximum = 0;
+  std::string log_driver;      // LogConfig.Type
+  std::map<std::string, std::string> log_options;
+  Json port_bindings = Json::object();
+  bool publish_all_ports = false;
+};
+StatusOr<HostConfig> HostConfigFromJson(const Json& json);
+Json ToJson(const HostConfig& config);
+
+}  // namespace stasis::backend

@@ -1,0 +1,54 @@
+// What the exec routes ask of the engine.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "backend/streams.h"
+#include "base/status.h"
+
+namespace stasis::backend {
+
+struct ExecConfig {
+  bool attach_stdin = false;
+  bool attach_stdout = false;
+  bool attach_stderr = false;
+  bool tty = false;
+  bool privileged = false;
+  std::vector<std::string> cmd;
+  std::vector<std::string> env;
+  std::string user;
+  std::string working_dir;
+  uint32_t width = 0;
+  uint32_t height = 0;
+};
+
+struct ExecDetails {
+  std::string id;
+  std::string container_id;
+  bool running = false;
+  std::optional<int> exit_code;
+  int pid = 0;
+  ExecConfig config;
+};
+
+class ExecBackend {
+ public:
+  virtual ~ExecBackend() = default;
+
+  // "Container %s is not running" and "is paused" are 409.
+  virtual StatusOr<std::string> CreateExec(const std::string& container, const ExecConfig& config) = 0;
+  // Starts it detached; returns once it runs. "No such exec instance: %s".
+  virtual Status StartExecDetached(const std::string& exec) = 0;
+  // Starts it with its streams attached: the socket is as AttachSession::Connect's.
+  virtual StatusOr<UniqueFd> StartExecAttached(const std::string& exec, uint32_t width, uint32_t height,
+                                               std::stop_token cancel) = 0;
+  virtual Status ResizeExec(const std::string& exec, uint32_t width, uint32_t height) = 0;
+  virtual StatusOr<ExecDetails> InspectExec(const std::string& exec) = 0;
+};
+
+}  // namespace stasis::backend
