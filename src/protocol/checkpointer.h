@@ -9,9 +9,9 @@
 // cancel   {}              {}                 undone: thawed, what was made aside removed
 //
 // An error of any verb leaves nothing behind, and the container as it was. While a verb runs, notices
-// "progress"
-// {"phase":"dump","bytes":N} come at least every 5 s as long as there is progress. Closing the socket
-// cancels. The verbs are apart so that one cut over several containers can freeze all before it finishes any.
+// "progress" {"phase":"dump","bytes":N} come at least every 5 s as long as there is progress. Closing the
+// socket cancels. The verbs are apart so that one cut over several containers can freeze all before it
+// finishes any.
 //
 // Before it changes anything of the container (freezer, limits), and before it starts CRIU, the checkpointer
 // writes it into the shim's journal.json; the shim undoes what stands there when the checkpointer is gone.
@@ -36,8 +36,8 @@ struct CheckpointPlan {
   std::string criu;
   std::string shim_directory;  // for the journal and as CRIU's work directory
   bool paused = false;         // the user paused it: it stays frozen afterwards
-  std::vector<std::string>
-      exec_processes;  // "ID (ARGV)": run beside init's tree and are left out; named in the manifest
+  // "ID (ARGV)" of execs: they run beside init's tree and are left out, but named in the manifest.
+  std::vector<std::string> exec_processes;
 };
 Json ToJson(const CheckpointPlan& plan);
 StatusOr<CheckpointPlan> CheckpointPlanFromJson(const Json& json);

@@ -85,24 +85,22 @@ struct ExitRecord {
 Json ToJson(const ExitRecord& record);
 StatusOr<ExitRecord> ExitRecordFromJson(const Json& json);
 
-// ---- control: methods on shim.sock
-// -------------------------------------------------------------------------
+// Control: methods on shim.sock.
 //
-// method        params               result                     what it does
-// hello         {}                   ShimState                  first on every connection; also State
-// create        {}                   {"pid"}                    runc create (not for one to be restored)
-// start         {}                   {"pid"}                    runc start, or runc restore; notice `start`
-// kill          {process,signal,all} {}                         one signal; all: SIGKILL to the whole cgroup
-// exec          ExecRequest          {"pid"}                    runc exec; notice `start-process`
-// resize        {process,width,height} {}
-// close_stdin   {process}            {}
-// pause, resume {}                   {}                         waits for a freeze under way
-// update        runtime-spec `linux.resources`  {}              runc update
-// checkpoint    CheckpointRequest    CheckpointResult           notices `progress`; closing the connection
-// cancels subscribe     {"after":N}          {}, then notices           every event after sequence number N,
-// then live delete        {}                   {}                         after init's exit: runc delete,
-// directory removed,
-//                                                               the shim ends. Kills first when "force":true.
+// method        params                  result            what it does
+// hello         {}                      ShimState         first on every connection; also State
+// create        {}                      {"pid"}           runc create; of one to be restored: checks, pid 0
+// start         {}                      {"pid"}           runc start or restore; event start-container
+// kill          {process,signal,all}    {}                one signal; all: SIGKILL to the whole cgroup
+// exec          ExecRequest             {"pid"}           runc exec; event start-process
+// resize        {process,width,height}  {}
+// close_stdin   {process}               {}
+// pause, resume {}                      {}                waits for a freeze under way
+// update        `linux.resources`       {}                runc update
+// checkpoint    CheckpointRequest       CheckpointResult  notices progress; closing the connection cancels
+// subscribe     {"after":N}             {}, then notices  every event after sequence number N, then live
+// delete        {"force":B}             {}                after init's exit: runc delete, the shim ends;
+//                                                         with force it kills first
 struct ShimState {
   int version = 0;
   std::string status;  // "starting", "created", "running", "paused", "stopped"
@@ -163,14 +161,15 @@ struct ShimEvent {
 Json ToJson(const ShimEvent& event);
 StatusOr<ShimEvent> ShimEventFromJson(const Json& json);
 
-// ---- attach.sock
-// -------------------------------------------------------------------------------------------- The client
-// sends one frame {"id":1,"method":"attach","params":AttachRequest} and gets
-// {"id":1,"result":{"terminal":B}}. Then bytes: from the shim, raw where the process has a terminal, else
-// Docker's frames (one byte stream: 1 stdout, 2 stderr; three zero bytes; length, four bytes, big endian;
-// payload); to the shim, raw stdin. A half-close of the client ends its stdin; the shim closes when the
-// process has ended and all its output is sent, or when the client sent a detach. Attaching to an exec's id
-// before the exec was asked for is allowed: the client then waits.
+// Attach: what is spoken on attach.sock.
+//
+// The client sends one frame {"id":1,"method":"attach","params":AttachRequest} and gets
+// {"id":1,"result":{"terminal":B}}, or an error and the end. Then bytes: from the shim, raw where the process
+// has a terminal, else Docker's frames (one byte stream: 1 stdout, 2 stderr; three zero bytes; length, four
+// bytes, big endian; payload); to the shim, raw stdin. A half-close of the client ends its stdin; the shim
+// closes when the process has ended and all its output is sent. A client that reads nothing while more than
+// 1 MiB waits for it is dropped. Attaching to an exec's id before the exec was asked for is allowed: the
+// client then waits for the exec's output.
 struct AttachRequest {
   std::string process = kInit;
   bool use_stdin = false;  // stdin, stdout and stderr are macros of <stdio.h>
