@@ -1,0 +1,376 @@
+"""Checkpoints: what the product is for, by the stock docker CLI."""
+
+import json
+import shutil
+import subprocess
+import threading
+import time
+
+import pytest
+
+from conftest import REPOSITORY, wait_until
+
+
+def wait_for_more(engine, name, count):
+    wait_until(lambda: len(engine.numbers(name)) > count, f"{name} counts on")
+
+
+def assert_counts_on(engine, name):
+    """The log is 1, 2, 3, ... without a gap or a repetition: memory, files and log went on together."""
+    numbers = engine.numbers(name)
+    assert numbers == list(range(1, len(numbers) + 1)), numbers
+
+
+def test_a_counter_goes_on_from_the_very_number(engine):
+    engine.counter("c")
+    assert engine.out("checkpoint", "create", "c", "cp1") == "cp1"
+    assert engine.inspect("c", "{{.State.Status}} {{.State.ExitCode}}") == "exited 137"
+    assert engine.out("checkpoint", "ls", "c").split() == ["CHECKPOINT", "NAME", "cp1"]
+    before = len(engine.numbers("c"))
+    engine.docker("start", "--checkpoint", "cp1", "c")
+    wait_for_more(engine, "c", before + 2)
+    assert_counts_on(engine, "c")
+
+
+def test_leave_running_and_back_in_time(engine):
+    engine.counter("c")
+    engine.docker("checkpoint", "create", "--leave-running", "c", "cp1")
+    at_checkpoint = len(engine.numbers("c"))
+    wait_for_more(engine, "c", at_checkpoint + 3)
+    assert engine.inspect("c", "{{.State.Status}}") == "running"
+    engine.docker("stop", "-t", "0", "c")
+    ended = len(engine.numbers("c"))
+    engine.docker("start", "--checkpoint", "cp1", "c")
+    wait_for_more(engine, "c", ended)
+    assert engine.numbers("c")[ended] <= at_checkpoint + 1, "it is back where it was"
+
+
+def test_docker_page_example_word_for_word(engine):
+    """The example on docker's own page for `docker checkpoint`."""
+    subprocess.run(
+        ["bash", "-ec", """
+docker run --security-opt=seccomp:unconfined --name cr -d busybox /bin/sh -c 'i=0; while true; do echo $i; i=$(expr $i + 1); sleep 1; done'
+docker checkpoint create cr checkpoint1
+docker start --checkpoint checkpoint1 cr
+"""], check=True, env={"DOCKER_HOST": engine.host, "PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(engine.directory)})
+    wait_until(lambda: len(engine.numbers("cr")) >= 2, "it counts")
+    numbers = engine.numbers("cr")
+    assert numbers == list(range(len(numbers)))
+
+
+def test_ten_checkpoints_each_restored(engine):
+    engine.counter("c")
+    marks = []
+    for n in range(10):
+        engine.docker("checkpoint", "create", "--leave-running", "c", f"cp{n}")
+        marks.append(engine.numbers("c")[-1])
+        wait_for_more(engine, "c", marks[-1])
+    assert sorted(engine.out("checkpoint", "ls", "c").split()[2:]) == sorted(f"cp{n}" for n in range(10))
+    for n in range(10):
+        engine.docker("kill", "c")
+        engine.out("wait", "c")
+        ended = len(engine.numbers("c"))
+        engine.docker("start", "--checkpoint", f"cp{n}", "c")
+        wait_for_more(engine, "c", ended)
+        assert engine.numbers("c")[ended] <= marks[n] + 1
+
+
+def test_a_chain_of_twenty(engine):
+    engine.counter("c")
+    for n in range(20):
+        engine.docker("checkpoint", "create", "c", f"cp{n}")
+        before = len(engine.numbers("c"))
+        engine.docker("start", "--checkpoint", f"cp{n}", "c")
+        wait_for_more(engine, "c", before)
+    assert_counts_on(engine, "c")
+
+
+def test_exec_attach_and_logs_work_after_a_restore(engine):
+    engine.docker("run", "-d", "-i", "--name", "c", "busybox", "cat")
+    engine.docker("checkpoint", "create", "c", "cp1")
+    engine.docker("start", "--checkpoint", "cp1", "c")
+    assert engine.out("exec", "c", "echo", "hello") == "hello"
+    with subprocess.Popen(["docker", "-H", engine.host, "attach", "c"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          text=True) as attached:
+        attached.stdin.write("ping\n")
+        attached.stdin.flush()
+        assert attached.stdout.readline() == "ping\n"
+        engine.docker("kill", "c")
+        attached.communicate(timeout=20)
+
+
+def test_checkpoint_dir_at_create_ls_rm_and_start_also_into_another_container(engine, tmp_path):
+    engine.counter("c1")
+    engine.docker("checkpoint", "create", "--checkpoint-dir", tmp_path, "c1", "cp")
+    assert (tmp_path / "cp").is_dir()
+    assert engine.out("checkpoint", "ls", "c1").split() == ["CHECKPOINT", "NAME"]
+    assert engine.out("checkpoint", "ls", "--checkpoint-dir", tmp_path, "c1").split()[-1] == "cp"
+    last = engine.numbers("c1")[-1]
+    engine.docker("create", "--name", "c2", "busybox", "sh", "-c",
+                  "i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done")
+    engine.docker("start", "--checkpoint-dir", tmp_path, "--checkpoint", "cp", "c2")
+    wait_until(lambda: engine.numbers("c2"), "c2 goes on")
+    assert engine.numbers("c2")[0] == last + 1
+    assert engine.out("exec", "c2", "echo", "in c2") == "in c2"
+    engine.docker("rm", "-f", "c1", "c2")
+    assert (tmp_path / "cp").is_dir(), "a CheckpointDir is not the container's own"
+    engine.docker("create", "--name", "c3", "busybox", "true")
+    engine.docker("checkpoint", "rm", "--checkpoint-dir", tmp_path, "c3", "cp")
+    assert not (tmp_path / "cp").exists()
+
+
+def test_rm_deletes_the_own_checkpoints(engine):
+    engine.counter("c")
+    container = engine.inspect("c", "{{.Id}}")
+    engine.docker("checkpoint", "create", "c", "cp1")
+    engine.docker("rm", "c")
+    assert not list(engine.root.rglob(f"*{container}*"))
+
+
+def test_errors_are_dockers(engine):
+    def message(*arguments):
+        result = engine.docker(*arguments, check=False)
+        assert result.returncode == 1
+        return result.stderr
+
+    engine.docker("create", "--name", "stopped", "busybox", "true")
+    engine.counter("c")
+    assert "No such container: nosuch" in message("checkpoint", "create", "nosuch", "cp1")
+    assert "not running" in message("checkpoint", "create", "stopped", "cp1")
+    assert ("Invalid checkpoint ID (../evil), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+            in message("checkpoint", "create", "c", "../evil"))
+    assert "Invalid checkpoint ID" in message("checkpoint", "rm", "c", "..")
+    assert "Invalid checkpoint ID" in message("start", "--checkpoint", "../../x", "stopped")
+    engine.docker("checkpoint", "create", "--leave-running", "c", "cp1")
+    assert "checkpoint with name cp1 already exists for container c" in message("checkpoint", "create", "c", "cp1")
+    assert "checkpoint cp2 does not exist for container" in message("checkpoint", "rm", "c", "cp2")
+    assert "does not exist" in message("start", "--checkpoint", "nosuch", "stopped")
+    engine.docker("checkpoint", "rm", "c", "cp1")
+    assert engine.out("checkpoint", "ls", "c").split() == ["CHECKPOINT", "NAME"]
+
+
+def api(engine, method, path, body=None):
+    command = ["curl", "-s", "--unix-socket", engine.socket, "-X", method, "-w", "\n%{http_code}", f"http://d/v1.47{path}"]
+    if body is not None:
+        command += ["-H", "Content-Type: application/json", "-d", json.dumps(body)]
+    text, _, code = subprocess.run(command, capture_output=True, text=True, check=True).stdout.rpartition("\n")
+    return int(code), json.loads(text) if text.strip() else None
+
+
+def test_codes_of_the_checkpoint_routes(engine):
+    engine.counter("c")
+    assert api(engine, "GET", "/containers/c/checkpoints") == (200, [])
+    assert api(engine, "POST", "/containers/c/checkpoints", {"CheckpointID": "cp1", "Exit": False})[0] == 201
+    assert api(engine, "GET", "/containers/c/checkpoints") == (200, [{"Name": "cp1"}])
+    assert api(engine, "POST", "/containers/c/checkpoints", {"CheckpointID": "cp1"})[0] == 409
+    assert api(engine, "POST", "/containers/c/checkpoints", {"CheckpointID": "a/b"})[0] == 400
+    assert api(engine, "POST", "/containers/nosuch/checkpoints", {"CheckpointID": "cp1"})[0] == 404
+    assert api(engine, "POST", "/containers/c/start?checkpoint=cp1")[0] == 409
+    assert api(engine, "DELETE", "/containers/c/checkpoints/cp1") == (204, None)
+    assert api(engine, "DELETE", "/containers/c/checkpoints/cp1")[0] == 404
+    engine.docker("kill", "c")
+    engine.out("wait", "c")
+    assert api(engine, "POST", "/containers/c/checkpoints", {"CheckpointID": "cp1"})[0] == 409
+    assert api(engine, "POST", "/containers/c/start?checkpoint=cp1")[0] == 404
+
+
+def test_checkpoint_event(engine):
+    since = time.time()
+    engine.counter("c")
+    engine.docker("checkpoint", "create", "--leave-running", "c", "cp1")
+    events = engine.out("events", "--since", f"{since:.9f}", "--until", f"{time.time() + 0.5:.9f}", "--filter",
+                        "event=checkpoint", "--format", "{{.Action}} {{.Actor.Attributes.name}}")
+    assert events == "checkpoint c"
+
+
+def test_a_paused_container_stays_and_comes_back_paused(engine):
+    engine.counter("c")
+    engine.docker("pause", "c")
+    before = engine.numbers("c")
+    engine.docker("checkpoint", "create", "--leave-running", "c", "cp1")
+    assert engine.inspect("c", "{{.State.Status}}") == "paused"
+    assert engine.numbers("c") == before
+    engine.docker("kill", "c")
+    engine.out("wait", "c")
+    engine.docker("start", "--checkpoint", "cp1", "c")
+    assert engine.inspect("c", "{{.State.Status}}") == "paused"
+    engine.docker("unpause", "c")
+    wait_for_more(engine, "c", len(before))
+    assert_counts_on(engine, "c")
+
+
+def test_checkpoint_with_exit_counts_as_the_users_stop(engine):
+    engine.counter("always", "--restart", "always")
+    engine.docker("checkpoint", "create", "always", "cp1")
+    time.sleep(0.5)  # a restart policy would have acted by now
+    assert engine.inspect("always", "{{.State.Status}}") == "exited"
+    engine.counter("temporary", "--rm")
+    engine.docker("checkpoint", "create", "temporary", "cp1")
+    assert engine.inspect("temporary", "{{.State.Status}}") == "exited"
+    before = len(engine.numbers("temporary"))
+    engine.docker("start", "--checkpoint", "cp1", "temporary")
+    wait_for_more(engine, "temporary", before)
+    assert_counts_on(engine, "temporary")
+
+
+def test_a_second_checkpoint_at_once_is_refused_and_others_go_on(engine):
+    """While one container with much memory is checkpointed, calls on it and on others answer at once."""
+    engine.docker("run", "-d", "--name", "big", "busybox", "sh", "-c",
+                  "dd if=/dev/urandom of=/dev/shm/x bs=1M count=300 2>/dev/null; echo 1; sleep 1000", )
+    wait_until(lambda: engine.numbers("big"), "memory is filled", 60)
+    engine.counter("other")
+    results = {}
+    thread = threading.Thread(target=lambda: results.update(
+        first=engine.docker("checkpoint", "create", "--leave-running", "big", "cp1", check=False)))
+    thread.start()
+    slowest = 0
+    while thread.is_alive():
+        begin = time.monotonic()
+        api(engine, "GET", "/containers/big/json")
+        api(engine, "GET", "/containers/json")
+        api(engine, "GET", "/containers/other/json")
+        slowest = max(slowest, time.monotonic() - begin)
+    thread.join()
+    assert results["first"].returncode == 0, results["first"].stderr
+    assert slowest < 3, "inspect and ps answered while the checkpoint ran"
+
+
+def test_restore_after_both_daemons_were_killed(engine):
+    engine.counter("c")
+    engine.docker("checkpoint", "create", "--leave-running", "c", "cp0")
+    engine.kill_daemons()
+    engine.start()
+    engine.docker("checkpoint", "create", "c", "cp1")
+    engine.kill_daemons()
+    engine.start()
+    before = len(engine.numbers("c"))
+    assert sorted(engine.out("checkpoint", "ls", "c").split()[2:]) == ["cp0", "cp1"]
+    engine.docker("start", "--checkpoint", "cp1", "c")
+    wait_for_more(engine, "c", before)
+    assert_counts_on(engine, "c")
+
+
+def test_inspect_shows_the_manifest(engine):
+    engine.counter("c")
+    engine.docker("checkpoint", "create", "--leave-running", "c", "cp1")
+    code, manifest = api(engine, "GET", "/containers/c/checkpoints/cp1/json")
+    assert code == 200
+    assert manifest["name"] == "cp1"
+    assert manifest["frozen_us"] > 0
+    assert [p["name"] for p in manifest["processes"]][:1] == ["sh"]
+
+
+WORKLOAD = r"""
+import os, select, signal, socket, struct, sys, threading, time
+
+# Everything at once: threads, a child, pipes, a deleted open file, a timer, a pending blocked signal, tmpfs, TCP.
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+os.kill(os.getpid(), signal.SIGUSR1)
+deleted = open("/tmp/deleted", "w+b")
+deleted.write(b"still here" * 400000)
+deleted.flush()
+os.unlink("/tmp/deleted")
+open("/dev/shm/kept", "w").write("in tmpfs")
+down, up = os.pipe(), os.pipe()
+child = os.fork()
+if child == 0:
+    while True:
+        data = os.read(down[0], 8)
+        os.write(up[1], struct.pack("q", struct.unpack("q", data)[0] + 1))
+listener = socket.socket()
+listener.bind(("127.0.0.1", 7000))
+listener.listen()
+out = socket.create_connection(("127.0.0.1", 7000))
+inside, _ = listener.accept()
+ticks = [0]
+def tick(*_):
+    ticks[0] += 1
+signal.signal(signal.SIGALRM, tick)
+signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+sums = [0] * 4
+def work(n):
+    while True:
+        sums[n] += 1
+        time.sleep(0.01)
+for n in range(4):
+    threading.Thread(target=work, args=(n,), daemon=True).start()
+n = 0
+last = time.monotonic()
+while True:
+    os.write(down[1], struct.pack("q", n))
+    n = struct.unpack("q", os.read(up[0], 8))[0]
+    out.sendall(b"x")
+    assert inside.recv(1) == b"x"
+    before, ticked = list(sums), ticks[0]
+    time.sleep(0.2)
+    assert ticks[0] > ticked, "the timer stands"
+    assert all(b > a for a, b in zip(before, sums)), "a thread stands"
+    deleted.seek(0)
+    assert deleted.read(10) == b"still here" and deleted.seek(0, 2) == 4000000
+    assert open("/dev/shm/kept").read() == "in tmpfs"
+    assert signal.SIGUSR1 in signal.sigpending()
+    now = time.monotonic()
+    assert now - last < 3, f"monotonic time jumped by {now - last}"
+    last = now
+    print(n, flush=True)
+"""
+
+
+@pytest.fixture(scope="session")
+def python_image(shared_engine):
+    tar = shared_engine.directory / "python.tar"
+    subprocess.run([REPOSITORY / "scripts/make-image", "python", tar], check=True)
+    shared_engine.docker("load", "-i", tar)
+    return "python"
+
+
+def test_a_workload_with_everything(engine, python_image):
+    engine.docker("run", "-d", "--name", "c", python_image, "python3", "-c", WORKLOAD)
+    wait_until(lambda: len(engine.numbers("c")) > 2, "the workload runs")
+    for n in range(3):
+        engine.docker("checkpoint", "create", "c", f"cp{n}")
+        time.sleep(1)  # the restored program must not see this time
+        before = len(engine.numbers("c"))
+        engine.docker("start", "--checkpoint", f"cp{n}", "c")
+        wait_until(lambda: len(engine.numbers("c")) > before + 2, "the workload goes on")
+    assert_counts_on(engine, "c")
+    engine.docker("checkpoint", "create", "--leave-running", "c", "alive")
+    before = len(engine.numbers("c"))
+    wait_until(lambda: len(engine.numbers("c")) > before + 2, "the workload goes on")
+    assert engine.docker("logs", "c").stderr == ""
+
+
+def test_a_terminal_comes_back(engine):
+    engine.docker("run", "-dit", "--name", "c", "busybox", "sh", "-c",
+                  "i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done")
+    wait_until(lambda: engine.numbers("c"), "it counts")
+    engine.docker("checkpoint", "create", "c", "cp1")
+    before = len(engine.numbers("c"))
+    engine.docker("start", "--checkpoint", "cp1", "c")
+    wait_for_more(engine, "c", before)
+    assert_counts_on(engine, "c")
+    assert engine.out("exec", "c", "sh", "-c", "readlink /proc/1/fd/0") == "/dev/pts/0"
+
+
+def test_many_restores_of_one_checkpoint(engine):
+    engine.counter("c")
+    engine.docker("checkpoint", "create", "c", "cp1")
+    first = engine.numbers("c")[-1] + 1
+    for _ in range(5):
+        before = len(engine.numbers("c"))
+        engine.docker("start", "--checkpoint", "cp1", "c")
+        wait_for_more(engine, "c", before)
+        engine.docker("kill", "c")
+        engine.out("wait", "c")
+        assert engine.numbers("c")[before] == first
+
+
+def test_a_copied_checkpoint_dir_still_works(engine, tmp_path):
+    engine.counter("c")
+    engine.docker("checkpoint", "create", "--checkpoint-dir", tmp_path / "a", "c", "cp")
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    shutil.rmtree(tmp_path / "a")
+    before = len(engine.numbers("c"))
+    engine.docker("start", "--checkpoint-dir", tmp_path / "b", "--checkpoint", "cp", "c")
+    wait_for_more(engine, "c", before)
+    assert_counts_on(engine, "c")

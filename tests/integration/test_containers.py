@@ -1,0 +1,246 @@
+"""The life of a container, by the stock docker CLI."""
+
+import json
+import re
+import subprocess
+import time
+
+import pytest
+
+from conftest import wait_until
+
+
+def test_run_prints_output_and_passes_the_exit_code(engine):
+    result = engine.docker("run", "--rm", "busybox", "sh", "-c", "echo out; echo err >&2; exit 7", check=False)
+    assert (result.stdout, result.stderr, result.returncode) == ("out\n", "err\n", 7)
+    assert engine.out("ps", "-aq") == ""
+
+
+def test_run_feeds_stdin(engine):
+    result = engine.docker("run", "--rm", "-i", "busybox", "wc", "-c", input="x" * 100_000)
+    assert result.stdout.strip() == "100000"
+
+
+def test_no_output_of_a_short_run_is_lost(engine):
+    for _ in range(10):
+        assert engine.out("run", "--rm", "busybox", "seq", "1000").split() == [str(n) for n in range(1, 1001)]
+
+
+def test_unknown_things_are_told_as_docker_tells_them(engine):
+    result = engine.docker("inspect", "--type", "container", "nosuch", check=False)
+    assert "No such container: nosuch" in result.stderr
+    result = engine.docker("start", "nosuch", check=False)
+    assert "No such container: nosuch" in result.stderr and result.returncode == 1
+    result = engine.docker("run", "--rm", "busybox", "nosuchprogram", check=False)
+    assert result.returncode == 127
+    assert "executable file not found" in result.stderr
+    result = engine.docker("run", "--rm", "busybox", "/etc", check=False)
+    assert result.returncode == 126
+    assert engine.out("ps", "-aq") == ""
+
+
+def test_names_are_unique_and_checked(engine):
+    engine.docker("create", "--name", "one", "busybox", "true")
+    result = engine.docker("create", "--name", "one", "busybox", "true", check=False)
+    assert 'Conflict. The container name "/one" is already in use by container' in result.stderr
+    result = engine.docker("create", "--name", "-bad", "busybox", "true", check=False)
+    assert "Invalid container name (-bad), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed" in result.stderr
+
+
+def test_stop_kill_restart_and_wait(engine):
+    engine.docker("run", "-d", "--name", "c", "busybox", "sh", "-c", "trap 'exit 3' TERM; while :; do sleep 0.1; done")
+    engine.docker("stop", "c")
+    assert engine.inspect("c", "{{.State.Status}} {{.State.ExitCode}}") == "exited 3"
+    engine.docker("start", "c")
+    engine.docker("kill", "c")
+    assert engine.out("wait", "c") == "137"
+    assert engine.inspect("c", "{{.State.Status}} {{.State.ExitCode}}") == "exited 137"
+    engine.docker("restart", "c")
+    assert engine.inspect("c", "{{.State.Running}}") == "true"
+    result = engine.docker("rm", "c", check=False)
+    assert "container is running" in result.stderr
+    engine.docker("rm", "-f", "c")
+    result = engine.docker("kill", "c", check=False)
+    assert "No such container" in result.stderr
+
+
+def test_kill_of_a_stopped_container_is_refused(engine):
+    engine.docker("create", "--name", "c", "busybox", "true")
+    result = engine.docker("kill", "c", check=False)
+    assert "is not running" in result.stderr
+
+
+def test_pause_stands_still(engine):
+    engine.counter("c")
+    engine.docker("pause", "c")
+    assert engine.inspect("c", "{{.State.Status}} {{.State.Paused}}") == "paused true"
+    before = engine.numbers("c")
+    time.sleep(0.5)
+    assert engine.numbers("c") == before
+    engine.docker("unpause", "c")
+    wait_until(lambda: len(engine.numbers("c")) > len(before), "it counts on")
+
+
+def test_logs_select_and_follow(engine):
+    engine.docker("run", "--name", "c", "busybox", "sh", "-c", "for i in 1 2 3 4 5; do echo $i; done; echo e >&2")
+    assert engine.out("logs", "--tail", "2", "c") in ("4\n5", "5")
+    result = engine.docker("logs", "c")
+    assert result.stdout.split() == ["1", "2", "3", "4", "5"] and result.stderr == "e\n"
+    line = engine.out("logs", "-t", "--tail", "6", "c").splitlines()[0]
+    assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z 1$", line)
+    assert engine.out("logs", "--since", "1h", "c").split() == ["1", "2", "3", "4", "5"]
+    assert engine.out("logs", "--until", "2020-01-01T00:00:00Z", "c") == ""
+    engine.docker("run", "-d", "--name", "d", "busybox", "sh", "-c", "for i in 1 2 3; do echo $i; sleep 0.2; done")
+    assert engine.out("logs", "-f", "d").split() == ["1", "2", "3"]
+
+
+def test_logs_are_rotated(engine):
+    engine.docker("run", "--name", "c", "--log-opt", "max-size=10k", "--log-opt", "max-file=2", "busybox", "seq", "1",
+                  "2000")
+    numbers = engine.numbers("c")
+    assert numbers[-1] == 2000 and numbers[0] > 1
+    assert numbers == list(range(numbers[0], 2001))
+
+
+def test_exec(engine):
+    engine.docker("run", "-d", "--name", "c", "-e", "A=1", "busybox", "sleep", "1000")
+    assert engine.out("exec", "-e", "B=2", "-w", "/tmp", "c", "sh", "-c", "echo $A $B $(pwd)") == "1 2 /tmp"
+    assert engine.docker("exec", "c", "sh", "-c", "exit 9", check=False).returncode == 9
+    assert engine.docker("exec", "-i", "c", "cat", input="hello").stdout == "hello"
+    assert engine.out("exec", "-u", "1000:1000", "c", "id", "-u") == "1000"
+    result = engine.docker("exec", "c", "nosuchprogram", check=False)
+    assert result.returncode == 127, result
+    assert engine.inspect("c", "{{.State.Running}}") == "true"
+
+
+def test_exec_carries_twenty_megabytes(engine):
+    engine.docker("run", "-d", "--name", "c", "busybox", "sleep", "1000")
+    result = engine.docker("exec", "c", "sh", "-c", "head -c 20000000 /dev/zero | tr '\\0' x")
+    assert len(result.stdout) == 20_000_000
+
+
+def test_terminal(engine):
+    script = subprocess.run(
+        ["script", "-qec", f"docker -H {engine.host} run --rm -it busybox sh -c 'tty; stty size; echo done'", "/dev/null"],
+        capture_output=True, text=True, timeout=60)
+    assert "/dev/pts/0" in script.stdout and "done" in script.stdout
+
+
+def test_attach_sees_output_and_gives_input(engine):
+    engine.docker("run", "-d", "-i", "--name", "c", "busybox", "cat")
+    with subprocess.Popen(["docker", "-H", engine.host, "attach", "c"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          text=True) as attached:
+        attached.stdin.write("ping\n")
+        attached.stdin.flush()
+        assert attached.stdout.readline() == "ping\n"
+        engine.docker("kill", "c")
+        attached.communicate(timeout=20)
+
+
+def test_configuration_reaches_the_container(engine):
+    out = engine.out("run", "--rm", "--hostname", "h1", "-w", "/tmp", "-e", "X=y", "--memory", "64m", "--pids-limit", "50",
+                     "--read-only", "--tmpfs", "/scratch:size=1m", "-u", "1234:5678", "busybox", "sh", "-c",
+                     "hostname; pwd; echo $X; id -u; id -g; touch /scratch/a && echo tmpfs; touch /b 2>/dev/null || echo ro")
+    assert out.split() == ["h1", "/tmp", "y", "1234", "5678", "tmpfs", "ro"]
+
+
+def test_binds(engine, tmp_path):
+    (tmp_path / "in").write_text("from the host")
+    out = engine.out("run", "--rm", "-v", f"{tmp_path}:/data:ro", "busybox", "sh", "-c",
+                     "cat /data/in; touch /data/x 2>/dev/null || echo ' ro'")
+    assert out == "from the host ro"
+    engine.docker("run", "--rm", "--mount", f"type=bind,source={tmp_path},target=/data", "busybox", "sh", "-c",
+                  "echo back > /data/out")
+    assert (tmp_path / "out").read_text() == "back\n"
+
+
+def test_capabilities_and_seccomp(engine):
+    assert engine.out("run", "--rm", "busybox", "sh", "-c", "grep CapEff /proc/self/status").split()[1] == "00000000a80425fb"
+    assert engine.out("run", "--rm", "--cap-drop", "ALL", "busybox", "grep", "CapEff", "/proc/self/status").split()[1] == "0" * 16
+    assert engine.out("run", "--rm", "busybox", "grep", "Seccomp:", "/proc/self/status").split()[1] == "2"
+    for option in ("seccomp=unconfined", "seccomp:unconfined"):
+        assert engine.out("run", "--rm", "--security-opt", option, "busybox", "grep", "Seccomp:",
+                          "/proc/self/status").split()[1] == "0"
+
+
+def test_oom_kill_is_told_apart(engine):
+    result = engine.docker("run", "--name", "c", "--memory", "16m", "busybox", "sh", "-c",
+                           "x=x; while :; do x=$x$x$x$x; done", check=False)
+    assert result.returncode == 137
+    assert engine.inspect("c", "{{.State.OOMKilled}}") == "true"
+
+
+def test_publishing_a_port_is_refused_until_there_are_bridges(engine):
+    result = engine.docker("run", "--rm", "-p", "8080:80", "busybox", "true", check=False)
+    assert result.returncode != 0 and "port" in result.stderr
+
+
+def test_network_modes(engine):
+    assert engine.out("run", "--rm", "--network", "none", "busybox", "ls", "/sys/class/net") == "lo"
+    engine.docker("run", "-d", "--name", "a", "busybox", "sleep", "1000")
+    a = engine.out("exec", "a", "readlink", "/proc/self/ns/net")
+    assert engine.out("run", "--rm", "--network", "container:a", "busybox", "readlink", "/proc/self/ns/net") == a
+
+
+def test_list_filters(engine):
+    engine.docker("create", "--name", "one", "--label", "k=v", "busybox", "true")
+    engine.counter("two")
+    assert engine.out("ps", "--format", "{{.Names}}") == "two"
+    assert engine.out("ps", "-a", "--format", "{{.Names}}", "--filter", "label=k=v") == "one"
+    assert engine.out("ps", "-a", "--format", "{{.Names}}", "--filter", "status=created") == "one"
+    assert engine.out("ps", "-a", "--format", "{{.Names}}", "--filter", "name=tw") == "two"
+    assert engine.out("ps", "-n", "1", "--format", "{{.Names}}") == "two"
+
+
+def test_events_tell_a_life(engine):
+    since = time.time()
+    engine.docker("run", "--rm", "--name", "c", "busybox", "true")
+    events = [json.loads(line) for line in
+              engine.out("events", "--since", f"{since:.9f}", "--until", f"{time.time() + 0.5:.9f}", "--filter",
+                         "type=container", "--format", "{{json .}}").splitlines()]
+    actions = [event["Action"] for event in events]
+    assert [a for a in actions if a in ("create", "start", "die", "destroy")] == ["create", "start", "die", "destroy"]
+    assert next(e for e in events if e["Action"] == "die")["Actor"]["Attributes"]["exitCode"] == "0"
+
+
+def test_ids_work_by_prefix_and_name(engine):
+    full = engine.out("create", "--name", "c", "busybox", "true")
+    for reference in (full, full[:12], full[:4], "c"):
+        assert engine.inspect(reference, "{{.Id}}") == full
+
+
+def test_images(engine, tmp_path):
+    assert "busybox" in engine.out("images", "--format", "{{.Repository}}")
+    tar = tmp_path / "root.tar"
+    subprocess.run(["tar", "-C", "/bin", "-cf", tar, "--transform", "s,^,bin/,", "busybox"], check=True)
+    with open(tar, "rb") as file:
+        subprocess.run(["docker", "-H", engine.host, "import", "-c", 'CMD ["/bin/busybox","echo","imported"]', "-",
+                        "mine:1"], stdin=file, check=True, capture_output=True)
+    assert engine.out("run", "--rm", "mine:1") == "imported"
+    engine.docker("create", "--name", "user", "mine:1")
+    result = engine.docker("rmi", "mine:1", check=False)
+    assert result.returncode != 0 and "container" in result.stderr
+    engine.docker("rm", "user")
+    engine.docker("rmi", "mine:1")
+    assert "No such image" in engine.docker("inspect", "--type", "image", "mine:1", check=False).stderr
+
+
+@pytest.mark.parametrize("arguments", [("network", "ls"), ("volume", "ls"), ("pull", "nosuch"), ("stats", "--no-stream")])
+def test_what_is_not_there_yet_says_so(engine, arguments):
+    result = engine.docker(*arguments, check=False)
+    assert result.returncode != 0
+    assert "not" in result.stderr.lower()
+
+
+def test_everything_is_found_again_after_both_daemons_died(engine):
+    engine.counter("runs")
+    engine.docker("run", "-d", "--name", "ends", "busybox", "sh", "-c", "sleep 1; exit 5")
+    engine.kill_daemons()
+    time.sleep(1.5)  # "ends" ends while nobody looks: the time is the program's own
+    engine.start()
+    assert engine.inspect("runs", "{{.State.Status}}") == "running"
+    wait_until(lambda: engine.inspect("ends", "{{.State.Status}} {{.State.ExitCode}}") == "exited 5",
+               "the exit code is known")
+    numbers = engine.numbers("runs")
+    assert numbers == list(range(1, len(numbers) + 1)), "no line was lost"
+    assert engine.out("exec", "runs", "echo", "still there") == "still there"
