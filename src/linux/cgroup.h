@@ -1,6 +1,6 @@
-// The cgroup of one container, on v1, v2 and the mixed layout, behind one interface. A container's group has the
-// same path, "/stasis/ID", in every hierarchy (cgroups(7)). runc makes and removes it; this reads it, freezes it
-// and lists its processes.
+// The cgroup of one container, on v1, v2 and the mixed layout, behind one interface. A container's group has
+// the same path, "/stasis/ID", in every hierarchy (cgroups(7)). runc makes and removes it; this reads it,
+// freezes it and lists its processes.
 #pragma once
 
 #include <sys/types.h>
@@ -55,8 +55,8 @@ class Cgroup {
   // The freezer's directory: /sys/fs/cgroup/freezer/PATH or /sys/fs/cgroup/PATH.
   std::string FreezerDirectory() const;
 
-  // Freezes or thaws, and waits until the kernel says it is done. kDeadlineExceeded: a freeze that did not come
-  // about is undone. Idempotent.
+  // Freezes or thaws, and waits until the kernel says it is done. kDeadlineExceeded: a freeze that did not
+  // come about is undone. Idempotent.
   Status Freeze(Deadline deadline, std::stop_token cancel) const;
   Status Thaw() const;
   StatusOr<bool> Frozen() const;
@@ -69,7 +69,8 @@ class Cgroup {
   // group is gone.
   uint64_t OomKills() const;
   StatusOr<CgroupStats> Stats() const;
-  // Removes the group in every hierarchy; not an error when it is gone. kFailedPrecondition when processes are left.
+  // Removes the group in every hierarchy; not an error when it is gone. kFailedPrecondition when processes
+  // are left.
   Status Remove() const;
 
  private:

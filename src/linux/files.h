@@ -20,6 +20,9 @@ namespace stasis {
 
 inline constexpr size_t kMaxReadFile = 64 << 20;
 
+// Files being written aside have names that begin so. One that a crash left over may be removed.
+inline constexpr char kAsidePrefix[] = ".aside-";
+
 // open(2) with O_CLOEXEC added.
 StatusOr<UniqueFd> OpenFile(const std::string& path, int flags, mode_t mode = 0);
 StatusOr<UniqueFd> OpenFileAt(int directory, const std::string& name, int flags, mode_t mode = 0);
@@ -37,31 +40,34 @@ Status WriteAll(int fd, std::string_view bytes);
 // Writes to a control file that exists already (cgroups, /proc): one write(2), no durability.
 Status WriteControlFile(const std::string& path, std::string_view bytes);
 
-// Makes `name` hold `bytes`: written aside in the same directory, fsynced, renamed, directory fsynced. After a
-// crash the old content or the new is there. Nothing is left aside on failure.
+// Makes `name` hold `bytes`: written aside in the same directory, fsynced, renamed, directory fsynced. After
+// a crash the old content or the new is there. Nothing is left aside on failure. `mode` is exact, whatever
+// the umask.
 Status WriteFileDurably(int directory, const std::string& name, std::string_view bytes, mode_t mode = 0600);
 Status WriteFileDurably(const std::string& path, std::string_view bytes, mode_t mode = 0600);
 // The same without the fsyncs, for state that does not outlive the machine (/run).
 Status WriteFileAtomically(const std::string& path, std::string_view bytes, mode_t mode = 0600);
 
-// Renames a finished file or directory into place and makes the name durable. kAlreadyExists when `to` is there
-// (renameat2 RENAME_NOREPLACE): nothing is changed.
+// Renames a finished file or directory into place and makes the name durable. kAlreadyExists when `to` is
+// there (renameat2 RENAME_NOREPLACE): nothing is changed.
 Status PublishByRename(int from_directory, const std::string& from, int to_directory, const std::string& to);
 
 Status SyncDirectory(int directory);
-// fsyncs every regular file and directory below `path`, and `path` itself. Links are not followed.
+// fsyncs every regular file and directory below `path`, and `path` itself. Links are not followed, mount
+// points not entered.
 Status SyncTree(const std::string& path);
 
 // mkdir -p with this mode for what is made new; what exists must be a directory.
 Status MakeDirectories(const std::string& path, mode_t mode = 0700);
 
 // Removes a file or a whole tree; not an error when it is not there. Links are removed, never followed; a
-// mount point below `path` is an error (kFailedPrecondition), and nothing on it is touched.
+// mount point below `path` is an error (kFailedPrecondition), and nothing on it is touched. Any depth works.
 Status RemoveTree(const std::string& path);
 Status RemoveTreeAt(int directory, const std::string& name);
 
 // Names in a directory, without "." and "..", sorted.
 StatusOr<std::vector<std::string>> ListDirectory(const std::string& path);
+StatusOr<std::vector<std::string>> ListDirectory(int directory);
 
 bool Exists(const std::string& path);  // without following a last link
 

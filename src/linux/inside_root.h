@@ -19,7 +19,12 @@ StatusOr<UniqueFd> OpenInRoot(int root, const std::string& path, int flags, mode
 // mkdir -p below `root`, through links as the container would see them. Returns the directory, opened O_PATH.
 StatusOr<UniqueFd> MakeDirectoriesInRoot(int root, const std::string& path, mode_t mode = 0755);
 
-// Splits "a/b/c" into its parent "a/b" and name "c". kInvalidArgument when the last part is empty, "." or "..".
+// open(2) below `directory` that meets no link and no other mount on the way: the error then has errno ELOOP
+// or EXDEV (GetErrno). For walking trees that a stranger filled.
+StatusOr<UniqueFd> OpenBeneath(int directory, const std::string& path, int flags);
+
+// Splits "a/b/c" into its parent "a/b" and name "c"; the parent of "c" is ".", of "/c" is "/".
+// kInvalidArgument when the last part is empty, "." or "..".
 struct ParentAndName {
   std::string parent;
   std::string name;

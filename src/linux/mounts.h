@@ -9,8 +9,8 @@
 
 namespace stasis {
 
-Status Mount(const std::string& source, const std::string& target, const std::string& type, unsigned long flags,
-             const std::string& data);
+Status Mount(const std::string& source, const std::string& target, const std::string& type,
+             unsigned long flags, const std::string& data);
 // Not an error when nothing is mounted there. `detach`: MNT_DETACH, gone from sight at once.
 Status Unmount(const std::string& target, bool detach);
 // Unmounts all that is mounted at or below `path`, deepest first, detaching.

@@ -17,6 +17,8 @@ class ProcessHandle {
  public:
   // kNotFound when there is no such process.
   static StatusOr<ProcessHandle> Open(pid_t pid);
+  // Takes a pidfd that clone(2) or SCM_RIGHTS gave for `pid`.
+  static ProcessHandle Adopt(pid_t pid, UniqueFd pidfd) { return ProcessHandle(pid, std::move(pidfd)); }
 
   pid_t pid() const { return pid_; }
   int fd() const { return fd_.get(); }  // readable once the process has ended

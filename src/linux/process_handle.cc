@@ -1,0 +1,64 @@
+#include "linux/process_handle.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
+
+#include <charconv>
+
+#include "linux/cancel.h"
+#include "linux/files.h"
+
+namespace stasis {
+namespace {
+
+std::string ProcPath(pid_t pid, const char* file) { return "/proc/" + std::to_string(pid) + "/" + file; }
+
+// Reading /proc of a process that has just ended gives ESRCH or ENOENT: both are kNotFound.
+StatusOr<std::string> ReadProc(pid_t pid, const char* file) { return ReadFile(ProcPath(pid, file), 1 << 16); }
+
+}  // namespace
+
+StatusOr<ProcessHandle> ProcessHandle::Open(pid_t pid) {
+  UniqueFd fd(::pidfd_open(pid, 0));  // O_CLOEXEC by itself
+  if (!fd.valid()) return ErrnoError(errno, "pidfd_open " + std::to_string(pid));
+  return ProcessHandle(pid, std::move(fd));
+}
+
+Status ProcessHandle::Signal(int signal) const {
+  if (::pidfd_send_signal(fd_.get(), signal, nullptr, 0) == 0) return absl::OkStatus();
+  return ErrnoError(errno, "pidfd_send_signal " + std::to_string(pid_));
+}
+
+bool ProcessHandle::Ended() const { return WaitFor(fd_.get(), POLLIN, Deadline::min(), {}).ok(); }
+
+Status ProcessHandle::WaitEnded(Deadline deadline, std::stop_token cancel) const {
+  return Annotate(WaitFor(fd_.get(), POLLIN, deadline, std::move(cancel)).status(),
+                  "wait for process " + std::to_string(pid_));
+}
+
+ExitStatus DecodeWait(int wait_status) {
+  if (WIFSIGNALED(wait_status)) return {.code = 0, .signal = WTERMSIG(wait_status)};
+  return {.code = WEXITSTATUS(wait_status), .signal = 0};
+}
+
+StatusOr<uint64_t> ProcessStartTime(pid_t pid) {
+  STASIS_ASSIGN_OR_RETURN(std::string stat, ReadProc(pid, "stat"));
+  // Field 2, the name in parentheses, may hold spaces and parentheses itself: count from the last one.
+  size_t at = stat.rfind(')');
+  for (int field = 2; field < 22 && at != stat.npos; ++field) at = stat.find(' ', at + 1);
+  uint64_t ticks = 0;
+  if (at == stat.npos || std::from_chars(&stat[at + 1], stat.data() + stat.size(), ticks).ec != std::errc()) {
+    return Internal("cannot read " + ProcPath(pid, "stat"));
+  }
+  return ticks;
+}
+
+StatusOr<std::string> ProcessName(pid_t pid) {
+  STASIS_ASSIGN_OR_RETURN(std::string name, ReadProc(pid, "comm"));
+  if (!name.empty() && name.back() == '\n') name.pop_back();
+  return name;
+}
+
+}  // namespace stasis
