@@ -9,6 +9,8 @@ TEST(JsonTest, MalformedDeepAndTrailingTextIsRefused) {
   for (const char* bad : {"", "{", "{}x", "[1,]", "nul"}) EXPECT_FALSE(ParseJson(bad).ok()) << bad;
   EXPECT_FALSE(ParseJson(std::string(10000, '[') + std::string(10000, ']')).ok());
   EXPECT_TRUE(ParseJson(R"({"a":[1,2,{"b":null}]})").ok());
+  EXPECT_TRUE(ParseJson("[\"" + std::string(10000, '[') + "\\\"\"]").ok())
+      << "brackets in a string do not nest";
 }
 
 TEST(JsonTest, ReaderNamesTheFieldOfAWrongType) {
