@@ -24,8 +24,10 @@
 namespace stasis {
 
 inline constexpr char kManifestFile[] = "manifest.json";
-inline constexpr char kImagesDirectory[] = "criu";  // below the checkpoint
-inline constexpr char kDumpLogFile[] = "dump.log";  // below kImagesDirectory
+inline constexpr char kImagesDirectory[] = "criu";   // below the checkpoint
+inline constexpr char kDumpLogFile[] = "dump.log";   // below kImagesDirectory
+inline constexpr char kPartialMark[] = ".partial-";  // in the names of what is made aside
+inline constexpr char kDeletedMark[] = ".deleted-";
 
 // The path DIRECTORY/NAME of a checkpoint.
 std::string CheckpointPath(const std::string& directory, const CheckpointName& name);

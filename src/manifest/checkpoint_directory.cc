@@ -1,0 +1,126 @@
+#include "manifest/checkpoint_directory.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <utility>
+
+#include "linux/files.h"
+#include "linux/random_hex.h"
+
+namespace stasis {
+namespace {
+
+std::string Quoted(const CheckpointName& name) { return "checkpoint " + name.str(); }
+
+// The manifest's bytes. Links and anything that is no regular file are refused, so that neither a FIFO blocks
+// us nor a link shows what lies elsewhere.
+StatusOr<std::string> ReadManifestText(int directory, const std::string& name) {
+  STASIS_ASSIGN_OR_RETURN(UniqueFd checkpoint,
+                          OpenFileAt(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+  STASIS_ASSIGN_OR_RETURN(UniqueFd file, OpenFileAt(checkpoint.get(), kManifestFile,
+                                                    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY));
+  struct stat info;
+  if (::fstat(file.get(), &info) != 0) return ErrnoError(errno, "fstat " + std::string(kManifestFile));
+  if (!S_ISREG(info.st_mode)) return DataLoss("manifest: not a regular file");
+  return ReadAll(file.get(), kMaxManifest);
+}
+
+StatusOr<Manifest> ReadManifestAt(int directory, const std::string& name) {
+  STASIS_ASSIGN_OR_RETURN(std::string text, ReadManifestText(directory, name));
+  STASIS_ASSIGN_OR_RETURN(Manifest manifest, ParseManifest(text));
+  return manifest;
+}
+
+// No directory of that name with a manifest in it.
+bool IsAbsent(const Status& status) {
+  int error = GetErrno(status);
+  return error == ENOENT || error == ENOTDIR || error == ELOOP;
+}
+
+CheckpointEntry Brief(const std::string& name, Manifest manifest) {
+  CheckpointEntry entry;
+  entry.name = name;
+  entry.created = manifest.created;
+  entry.exit = manifest.exit;
+  entry.bytes = manifest.bytes;
+  entry.frozen_us = manifest.frozen_us;
+  entry.container_id = std::move(manifest.container_id);
+  entry.tcp_established = manifest.tcp_established;
+  entry.external_unix_sockets = manifest.external_unix_sockets;
+  entry.shell_job = manifest.shell_job;
+  entry.empty_namespaces = std::move(manifest.empty_namespaces);
+  return entry;
+}
+
+bool IsMadeAside(const std::string& name) {
+  return name.size() > 1 && name[0] == '.' &&
+         (name.find(kPartialMark) != name.npos || name.find(kDeletedMark) != name.npos);
+}
+
+}  // namespace
+
+std::string CheckpointPath(const std::string& directory, const CheckpointName& name) {
+  return directory + "/" + name.str();
+}
+
+StatusOr<std::vector<CheckpointEntry>> ListCheckpoints(const std::string& directory) {
+  std::vector<CheckpointEntry> entries;
+  auto opened = OpenDirectory(directory);
+  if (absl::IsNotFound(opened.status())) return entries;
+  if (!opened.ok()) return opened.status();
+  STASIS_ASSIGN_OR_RETURN(std::vector<std::string> names, ListDirectory(directory));
+  for (const std::string& name : names) {
+    if (!CheckpointName::Parse(name).ok()) continue;
+    auto manifest = ReadManifestAt(opened->get(), name);
+    if (manifest.ok()) entries.push_back(Brief(name, *std::move(manifest)));
+  }
+  return entries;
+}
+
+StatusOr<bool> CheckpointExists(const std::string& directory, const CheckpointName& name) {
+  struct stat info;
+  if (::lstat(CheckpointPath(directory, name).c_str(), &info) == 0) return true;
+  if (errno == ENOENT || errno == ENOTDIR) return false;
+  return ErrnoError(errno, "stat " + CheckpointPath(directory, name));
+}
+
+StatusOr<Manifest> ReadManifest(const std::string& directory, const CheckpointName& name) {
+  auto opened = OpenDirectory(directory);
+  if (absl::IsNotFound(opened.status())) return NotFound(Quoted(name) + " does not exist");
+  if (!opened.ok()) return opened.status();
+  auto manifest = ReadManifestAt(opened->get(), name.str());
+  if (IsAbsent(manifest.status())) return NotFound(Quoted(name) + " does not exist");
+  if (!manifest.ok()) return Annotate(manifest.status(), Quoted(name));
+  return manifest;
+}
+
+Status DeleteCheckpoint(const std::string& directory, const CheckpointName& name) {
+  auto opened = OpenDirectory(directory);
+  if (absl::IsNotFound(opened.status())) return NotFound(Quoted(name) + " does not exist");
+  if (!opened.ok()) return opened.status();
+  // A directory that holds no manifest is somebody's own, and is left alone: DIRECTORY is the caller's
+  // choice.
+  auto manifest = ReadManifestText(opened->get(), name.str());
+  if (IsAbsent(manifest.status())) return NotFound(Quoted(name) + " does not exist");
+  std::string aside = "." + name.str() + kDeletedMark + RandomHex(4);
+  if (::renameat(opened->get(), name.str().c_str(), opened->get(), aside.c_str()) != 0) {
+    return ErrnoError(errno, "delete " + Quoted(name));
+  }
+  STASIS_RETURN_IF_ERROR(SyncDirectory(opened->get()));
+  return Annotate(RemoveTreeAt(opened->get(), aside), "delete " + Quoted(name));
+}
+
+Status RemoveLeftovers(const std::string& directory) {
+  auto opened = OpenDirectory(directory);
+  if (absl::IsNotFound(opened.status())) return absl::OkStatus();
+  if (!opened.ok()) return opened.status();
+  STASIS_ASSIGN_OR_RETURN(std::vector<std::string> names, ListDirectory(directory));
+  for (const std::string& name : names) {
+    if (!IsMadeAside(name)) continue;
+    STASIS_RETURN_IF_ERROR(RemoveTreeAt(opened->get(), name));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace stasis

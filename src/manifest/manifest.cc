@@ -1,0 +1,154 @@
+#include "manifest/manifest.h"
+
+#include <utility>
+
+#include "base/time.h"
+
+namespace stasis {
+namespace {
+
+constexpr size_t kMaxText = 4096;      // one string of a process
+constexpr size_t kMaxExecs = 1024;     // entries of exec_processes
+constexpr size_t kMaxNamespaces = 16;  // entries of empty_namespaces
+constexpr size_t kMaxEngineRecord = 1 << 20;
+
+Status TooLarge(std::string_view what) {
+  return DataLoss("manifest: " + std::string(what) + " is too large");
+}
+
+Json ToJson(const ManifestProcess& process) {
+  return {{"pid", process.pid},
+          {"parent", process.parent},
+          {"user", process.user},
+          {"name", process.name},
+          {"command", process.command},
+          {"threads", process.threads},
+          {"resident_bytes", process.resident_bytes}};
+}
+
+StatusOr<ManifestProcess> ProcessFromJson(const Json& json) {
+  if (!json.is_object()) return DataLoss("manifest: processes: want objects");
+  ManifestProcess process;
+  JsonReader reader(json, "processes");
+  reader.Get("pid", &process.pid);
+  reader.Get("parent", &process.parent);
+  reader.Get("user", &process.user);
+  reader.Get("name", &process.name);
+  reader.Get("command", &process.command);
+  reader.Get("threads", &process.threads);
+  reader.Get("resident_bytes", &process.resident_bytes);
+  STASIS_RETURN_IF_ERROR(reader.status());
+  if (process.name.size() > kMaxText || process.command.size() > kMaxText)
+    return TooLarge("a process's text");
+  return process;
+}
+
+StatusOr<std::vector<ManifestProcess>> ProcessesFromJson(const Json* json) {
+  std::vector<ManifestProcess> processes;
+  if (json == nullptr) return processes;
+  if (!json->is_array()) return DataLoss("manifest: processes: want an array");
+  if (json->size() > kMaxProcesses) return TooLarge("processes");
+  for (const Json& entry : *json) {
+    STASIS_ASSIGN_OR_RETURN(ManifestProcess process, ProcessFromJson(entry));
+    processes.push_back(std::move(process));
+  }
+  return processes;
+}
+
+StatusOr<absl::Time> TimeFromText(const std::string& text) {
+  auto time = FromRfc3339(text);
+  if (!time.ok()) return Annotate(time.status(), "created");
+  return time;
+}
+
+// All fields but the version, which is known to be ours.
+StatusOr<Manifest> ReadFields(const Json& json) {
+  Manifest manifest;
+  std::string created;
+  JsonReader reader(json, "manifest");
+  reader.Get("name", &manifest.name);
+  reader.Get("container_id", &manifest.container_id);
+  reader.Get("created", &created);
+  reader.Get("exit", &manifest.exit);
+  reader.Get("paused", &manifest.paused);
+  reader.Get("frozen_us", &manifest.frozen_us);
+  reader.Get("prepare_us", &manifest.prepare_us);
+  reader.Get("dump_us", &manifest.dump_us);
+  reader.Get("bytes", &manifest.bytes);
+  reader.Get("criu_version", &manifest.criu_version);
+  reader.Get("kernel", &manifest.kernel);
+  reader.Get("architecture", &manifest.architecture);
+  reader.Get("tcp_established", &manifest.tcp_established);
+  reader.Get("external_unix_sockets", &manifest.external_unix_sockets);
+  reader.Get("shell_job", &manifest.shell_job);
+  reader.Get("empty_namespaces", &manifest.empty_namespaces);
+  reader.Get("network_namespace", &manifest.network_namespace);
+  reader.Get("exec_processes", &manifest.exec_processes);
+  reader.Get("engine_record", &manifest.engine_record);
+  STASIS_RETURN_IF_ERROR(reader.status());
+  STASIS_ASSIGN_OR_RETURN(manifest.created, TimeFromText(created));
+  STASIS_ASSIGN_OR_RETURN(manifest.processes, ProcessesFromJson(reader.Find("processes")));
+  return manifest;
+}
+
+Status CheckLimits(const Manifest& manifest) {
+  for (const std::string* text : {&manifest.name, &manifest.container_id, &manifest.criu_version,
+                                  &manifest.kernel, &manifest.architecture, &manifest.network_namespace}) {
+    if (text->size() > 256) return TooLarge("a name");
+  }
+  if (manifest.exec_processes.size() > kMaxExecs) return TooLarge("exec_processes");
+  if (manifest.empty_namespaces.size() > kMaxNamespaces) return TooLarge("empty_namespaces");
+  if (manifest.engine_record.size() > kMaxEngineRecord) return TooLarge("engine_record");
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::string ToText(const Manifest& manifest) {
+  Json processes = Json::array();
+  for (const ManifestProcess& process : manifest.processes) processes.push_back(ToJson(process));
+  return DumpJson({{"version", manifest.version},
+                   {"name", manifest.name},
+                   {"container_id", manifest.container_id},
+                   {"created", ToRfc3339(manifest.created)},
+                   {"exit", manifest.exit},
+                   {"paused", manifest.paused},
+                   {"frozen_us", manifest.frozen_us},
+                   {"prepare_us", manifest.prepare_us},
+                   {"dump_us", manifest.dump_us},
+                   {"bytes", manifest.bytes},
+                   {"criu_version", manifest.criu_version},
+                   {"kernel", manifest.kernel},
+                   {"architecture", manifest.architecture},
+                   {"tcp_established", manifest.tcp_established},
+                   {"external_unix_sockets", manifest.external_unix_sockets},
+                   {"shell_job", manifest.shell_job},
+                   {"empty_namespaces", manifest.empty_namespaces},
+                   {"network_namespace", manifest.network_namespace},
+                   {"processes", std::move(processes)},
+                   {"exec_processes", manifest.exec_processes},
+                   {"engine_record", manifest.engine_record}}) +
+         "\n";
+}
+
+StatusOr<Manifest> ParseManifest(std::string_view text) {
+  if (text.size() > kMaxManifest) return TooLarge("the whole");
+  auto json = ParseJson(text);
+  if (!json.ok()) return DataLoss("manifest: " + Message(json.status()));
+  if (!json->is_object()) return DataLoss("manifest: want an object");
+  int version = 0;
+  JsonReader reader(*json, "manifest");
+  reader.Get("version", &version);
+  if (!reader.status().ok()) return DataLoss(Message(reader.status()));
+  if (version > kManifestVersion) {
+    return Unimplemented("manifest: version " + std::to_string(version) +
+                         " is newer than this program knows (" + std::to_string(kManifestVersion) + ")");
+  }
+  if (version < 1) return DataLoss("manifest: no version");
+  auto manifest = ReadFields(*json);
+  if (!manifest.ok()) return DataLoss(Message(manifest.status()));
+  STASIS_RETURN_IF_ERROR(CheckLimits(*manifest));
+  return manifest;
+}
+
+}  // namespace stasis
