@@ -1,14 +1,11 @@
 """Checkpoints: what the product is for, by the stock docker CLI."""
 
-import json
 import shutil
 import subprocess
 import threading
 import time
 
-import pytest
-
-from conftest import REPOSITORY, wait_until
+from harness import wait_until
 
 
 def wait_for_more(engine, name, count):
@@ -149,29 +146,21 @@ def test_errors_are_dockers(engine):
     assert engine.out("checkpoint", "ls", "c").split() == ["CHECKPOINT", "NAME"]
 
 
-def api(engine, method, path, body=None):
-    command = ["curl", "-s", "--unix-socket", engine.socket, "-X", method, "-w", "\n%{http_code}", f"http://d/v1.47{path}"]
-    if body is not None:
-        command += ["-H", "Content-Type: application/json", "-d", json.dumps(body)]
-    text, _, code = subprocess.run(command, capture_output=True, text=True, check=True).stdout.rpartition("\n")
-    return int(code), json.loads(text) if text.strip() else None
-
-
 def test_codes_of_the_checkpoint_routes(engine):
     engine.counter("c")
-    assert api(engine, "GET", "/containers/c/checkpoints") == (200, [])
-    assert api(engine, "POST", "/containers/c/checkpoints", {"CheckpointID": "cp1", "Exit": False})[0] == 201
-    assert api(engine, "GET", "/containers/c/checkpoints") == (200, [{"Name": "cp1"}])
-    assert api(engine, "POST", "/containers/c/checkpoints", {"CheckpointID": "cp1"})[0] == 409
-    assert api(engine, "POST", "/containers/c/checkpoints", {"CheckpointID": "a/b"})[0] == 400
-    assert api(engine, "POST", "/containers/nosuch/checkpoints", {"CheckpointID": "cp1"})[0] == 404
-    assert api(engine, "POST", "/containers/c/start?checkpoint=cp1")[0] == 409
-    assert api(engine, "DELETE", "/containers/c/checkpoints/cp1") == (204, None)
-    assert api(engine, "DELETE", "/containers/c/checkpoints/cp1")[0] == 404
+    assert engine.api("GET", "/containers/c/checkpoints") == (200, [])
+    assert engine.api("POST", "/containers/c/checkpoints", {"CheckpointID": "cp1", "Exit": False})[0] == 201
+    assert engine.api("GET", "/containers/c/checkpoints") == (200, [{"Name": "cp1"}])
+    assert engine.api("POST", "/containers/c/checkpoints", {"CheckpointID": "cp1"})[0] == 409
+    assert engine.api("POST", "/containers/c/checkpoints", {"CheckpointID": "a/b"})[0] == 400
+    assert engine.api("POST", "/containers/nosuch/checkpoints", {"CheckpointID": "cp1"})[0] == 404
+    assert engine.api("POST", "/containers/c/start?checkpoint=cp1")[0] == 409
+    assert engine.api("DELETE", "/containers/c/checkpoints/cp1") == (204, None)
+    assert engine.api("DELETE", "/containers/c/checkpoints/cp1")[0] == 404
     engine.docker("kill", "c")
     engine.out("wait", "c")
-    assert api(engine, "POST", "/containers/c/checkpoints", {"CheckpointID": "cp1"})[0] == 409
-    assert api(engine, "POST", "/containers/c/start?checkpoint=cp1")[0] == 404
+    assert engine.api("POST", "/containers/c/checkpoints", {"CheckpointID": "cp1"})[0] == 409
+    assert engine.api("POST", "/containers/c/start?checkpoint=cp1")[0] == 404
 
 
 def test_checkpoint_event(engine):
@@ -226,9 +215,9 @@ def test_a_second_checkpoint_at_once_is_refused_and_others_go_on(engine):
     slowest = 0
     while thread.is_alive():
         begin = time.monotonic()
-        api(engine, "GET", "/containers/big/json")
-        api(engine, "GET", "/containers/json")
-        api(engine, "GET", "/containers/other/json")
+        engine.api("GET", "/containers/big/json")
+        engine.api("GET", "/containers/json")
+        engine.api("GET", "/containers/other/json")
         slowest = max(slowest, time.monotonic() - begin)
     thread.join()
     assert results["first"].returncode == 0, results["first"].stderr
@@ -253,7 +242,7 @@ def test_restore_after_both_daemons_were_killed(engine):
 def test_inspect_shows_the_manifest(engine):
     engine.counter("c")
     engine.docker("checkpoint", "create", "--leave-running", "c", "cp1")
-    code, manifest = api(engine, "GET", "/containers/c/checkpoints/cp1/json")
+    code, manifest = engine.api("GET", "/containers/c/checkpoints/cp1/json")
     assert code == 200
     assert manifest["name"] == "cp1"
     assert manifest["frozen_us"] > 0
@@ -316,16 +305,8 @@ while True:
 """
 
 
-@pytest.fixture(scope="session")
-def python_image(shared_engine):
-    tar = shared_engine.directory / "python.tar"
-    subprocess.run([REPOSITORY / "scripts/make-image", "python", tar], check=True)
-    shared_engine.docker("load", "-i", tar)
-    return "python"
-
-
-def test_a_workload_with_everything(engine, python_image):
-    engine.docker("run", "-d", "--name", "c", python_image, "python3", "-c", WORKLOAD)
+def test_a_workload_with_everything(engine, image):
+    engine.docker("run", "-d", "--name", "c", image("python"), "python3", "-c", WORKLOAD)
     wait_until(lambda: len(engine.numbers("c")) > 2, "the workload runs")
     for n in range(3):
         engine.docker("checkpoint", "create", "c", f"cp{n}")

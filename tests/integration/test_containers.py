@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from conftest import wait_until
+from harness import wait_until
 
 
 def test_run_prints_output_and_passes_the_exit_code(engine):

@@ -1,28 +1,16 @@
-"""The engine as a user has it: stasisd and its programs, real runc and CRIU, the stock docker CLI.
+"""The engine as a user has it: stasisd and its programs, real runc and CRIU, the stock docker CLI."""
 
-Each test session gets a root and a state directory of its own. After every test the machine must be as it was: no
-mount, network namespace, cgroup or process of ours left.
-"""
-
+import json
 import os
 import pathlib
 import shutil
 import signal
 import subprocess
-import sys
-import tempfile
 import time
 
-import pytest
-
-REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 BIN = pathlib.Path(os.environ.get("STASIS_BIN", REPOSITORY / "build/release/bin"))
 DOCKER = shutil.which("docker")
-
-
-def pytest_addoption(parser):
-    parser.addoption("--repeat", type=int, default=1, help="how often the tests of real programs go round")
-    parser.addoption("--all-kill-points", action="store_true", help="kill at every point, not at five")
 
 
 def wait_until(condition, what, seconds=20):
@@ -107,6 +95,14 @@ class Engine:
     def out(self, *arguments, **options):
         return self.docker(*arguments, **options).stdout.strip()
 
+    def api(self, method, path, body=None):
+        """One call of the HTTP API: its status and its JSON."""
+        command = ["curl", "-s", "--unix-socket", self.socket, "-X", method, "-w", "\n%{http_code}", f"http://d/v1.47{path}"]
+        if body is not None:
+            command += ["-H", "Content-Type: application/json", "-d", json.dumps(body)]
+        text, _, code = subprocess.run(command, capture_output=True, text=True, check=True).stdout.rpartition("\n")
+        return int(code), json.loads(text) if text.strip() else None
+
     def inspect(self, container, template):
         return self.out("inspect", "--format", template, container)
 
@@ -138,54 +134,3 @@ class Engine:
             if group.is_dir():
                 found += [str(d) for d in group.iterdir() if d.is_dir()]
         return found
-
-
-@pytest.fixture(scope="session")
-def shared_engine():
-    if not DOCKER:
-        pytest.skip("no docker CLI on this machine")
-    if os.geteuid() != 0:
-        pytest.skip("needs root")
-    directory = tempfile.mkdtemp(prefix="stasis-test-", dir="/var/tmp")
-    engine = Engine(directory)
-    try:
-        engine.start()
-        busybox = engine.directory / "busybox.tar"
-        subprocess.run([REPOSITORY / "scripts/make-image", "busybox", busybox], check=True)
-        engine.docker("load", "-i", busybox)
-        yield engine
-    finally:
-        if engine.daemon and engine.daemon.poll() is not None:
-            engine.start()
-        engine.remove_all()
-        engine.stop()
-        for pid in engine.program_pids("stasis-supervisor"):
-            os.kill(pid, signal.SIGTERM)
-        wait_until(lambda: not engine.program_pids("stasis-supervisor"), "the supervisor ends")
-        left = engine.leftovers()
-        for line in pathlib.Path("/proc/self/mounts").read_text().splitlines():
-            if str(engine.directory) in line:
-                subprocess.run(["umount", "-l", line.split()[1]])
-        if os.environ.get("STASIS_KEEP"):
-            print("kept:", directory, file=sys.stderr)
-        else:
-            shutil.rmtree(directory, ignore_errors=True)
-        assert not left, f"left on the machine: {left}"
-
-
-@pytest.fixture
-def engine(shared_engine, request):
-    """The engine with no container, before and after; what stays on the machine fails the test."""
-    yield shared_engine
-    if shared_engine.daemon.poll() is not None:
-        shared_engine.start()
-    shared_engine.remove_all()
-    wait_until(lambda: not shared_engine.leftovers(), f"nothing left: {shared_engine.leftovers()}", 10)
-
-
-@pytest.fixture
-def client(engine):
-    docker = pytest.importorskip("docker", reason="no python3-docker")
-    client = docker.DockerClient(base_url=engine.host, version="1.41", timeout=60)
-    yield client
-    client.close()
