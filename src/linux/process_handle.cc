@@ -2,8 +2,9 @@
 
 #include <poll.h>
 #include <signal.h>
-#include <sys/pidfd.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <charconv>
 
@@ -21,13 +22,14 @@ StatusOr<std::string> ReadProc(pid_t pid, const char* file) { return ReadFile(Pr
 }  // namespace
 
 StatusOr<ProcessHandle> ProcessHandle::Open(pid_t pid) {
-  UniqueFd fd(::pidfd_open(pid, 0));  // O_CLOEXEC by itself
+  // By number: <sys/pidfd.h> of glibc 2.36 cannot be used from C++. The descriptor has O_CLOEXEC by itself.
+  UniqueFd fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   if (!fd.valid()) return ErrnoError(errno, "pidfd_open " + std::to_string(pid));
   return ProcessHandle(pid, std::move(fd));
 }
 
 Status ProcessHandle::Signal(int signal) const {
-  if (::pidfd_send_signal(fd_.get(), signal, nullptr, 0) == 0) return absl::OkStatus();
+  if (::syscall(SYS_pidfd_send_signal, fd_.get(), signal, nullptr, 0) == 0) return absl::OkStatus();
   return ErrnoError(errno, "pidfd_send_signal " + std::to_string(pid_));
 }
 

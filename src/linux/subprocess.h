@@ -21,17 +21,17 @@ namespace stasis {
 
 // What to run. A plain value; descriptors in it are borrowed until Run or Spawn returns.
 struct Command {
-  std::vector<std::string> argv;           // argv[0] is a path; PATH is not searched
-  std::map<std::string, std::string> env;  // the whole environment
-  std::string directory = "/";             // working directory
+  std::vector<std::string> argv = {};           // argv[0] is a path; PATH is not searched
+  std::map<std::string, std::string> env = {};  // the whole environment
+  std::string directory = "/";                  // working directory
   // Child's descriptor -> ours. 0, 1 and 2 that are not listed become /dev/null, except that Run captures 1
   // and 2 itself. All others are closed.
-  std::map<int, int> fds;
-  std::string input;             // Run only: its stdin, as a file, when not empty
+  std::map<int, int> fds = {};
+  std::string input = {};        // Run only: its stdin, as a file, when not empty
   bool new_session = false;      // setsid(2)
   bool die_with_parent = false;  // PR_SET_PDEATHSIG SIGKILL: dies with the *thread* that spawned it
   // `cgroup.procs` files, of v1 or v2, that it enters before exec.
-  std::vector<std::string> cgroup_procs_files;
+  std::vector<std::string> cgroup_procs_files = {};
 };
 
 // Our environment's PATH with `overrides`; nothing else of ours reaches a child by accident.
