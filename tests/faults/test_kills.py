@@ -1,0 +1,241 @@
+"""SIGKILL of each program at each stage of a checkpoint and of a restore.
+
+Afterwards the container runs or has cleanly exited, nothing half-made is listed or left on disk, nothing stays frozen, and
+the next checkpoint and restore work. Only CRIU's own window may end the container: then it is reported as exited
+(docs/contracts/shim.md); such runs are counted and printed.
+"""
+
+import os
+import pathlib
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+from harness import processes_of, wait_until
+
+# A stage is reached when its condition holds; the conditions look at the machine only.
+CHECKPOINT_STAGES = {
+    "started": lambda e: e.program_pids("stasis-checkpointer"),
+    "criu-started": lambda e: criu_pids(e),
+    "frozen": lambda e: frozen(e),
+    "dumping": lambda e: staged(e, "criu/pages-1.img") or staged(e, "criu/core-1.img"),
+    "described": lambda e: staged(e, "manifest.json"),
+    "published": lambda e: published(e),
+}
+RESTORE_STAGES = {
+    "shim-started": lambda e: e.program_pids("stasis-shim"),
+    "runc-started": lambda e: runc_restores(e),
+    "criu-started": lambda e: criu_pids(e),
+}
+VICTIMS = ("stasisd", "stasis-supervisor", "stasis-checkpointer", "criu")
+RESTORE_VICTIMS = ("stasisd", "stasis-supervisor", "runc", "criu")
+ALWAYS = {("stasisd", "frozen"), ("stasis-supervisor", "dumping"), ("stasis-checkpointer", "frozen"),
+          ("criu", "dumping"), ("stasis-checkpointer", "described")}
+ALWAYS_RESTORE = {("stasisd", "runc-started"), ("stasis-supervisor", "runc-started"), ("criu", "criu-started")}
+
+
+def criu_pids(engine):
+    """CRIU below one of this engine's shims: its argument list alone does not say whose it is."""
+    shims = set(engine.program_pids("stasis-shim"))
+    found = []
+    for name in ("criu", "3"):
+        for pid, _ in processes_of(name):
+            if ancestors(pid) & shims:
+                found.append(pid)
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if (entry / "comm").read_text().strip() == "criu" and ancestors(int(entry.name)) & shims:
+                    found.append(int(entry.name))
+            except OSError:
+                pass
+    return found
+
+
+def ancestors(pid):
+    seen = set()
+    while pid > 1 and pid not in seen:
+        seen.add(pid)
+        try:
+            pid = int(pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+        except OSError:
+            break
+    return seen
+
+
+def runc_restores(engine):
+    return [pid for pid, argv in processes_of("runc") if "restore" in argv and any(str(engine.directory) in a for a in argv)]
+
+
+def freezer_files(engine):
+    return [*pathlib.Path("/sys/fs/cgroup/freezer/stasis").glob("*/freezer.state"),
+            *pathlib.Path("/sys/fs/cgroup/stasis").glob("*/cgroup.freeze")]
+
+
+def frozen(engine):
+    def is_frozen(path):
+        try:
+            return path.read_text().strip() in ("FROZEN", "FREEZING", "1")
+        except OSError:
+            return False
+    return any(is_frozen(path) for path in freezer_files(engine))
+
+
+def staged(engine, name):
+    return [p for p in engine.root.glob("containers/*/checkpoints/.*.partial-*") if (p / name).exists()]
+
+
+def published(engine):
+    return list(engine.root.glob("containers/*/checkpoints/cp/manifest.json"))
+
+
+def victims(engine, program):
+    if program == "criu":
+        return criu_pids(engine)
+    if program == "runc":
+        return runc_restores(engine)
+    return engine.program_pids(program)
+
+
+def kill_at(engine, stage, program, command):
+    """Runs `command` and kills `program` as soon as `stage` is reached. Returns whether it was killed."""
+    done = threading.Event()
+    result = {}
+
+    def run():
+        result["exit"] = engine.docker(*command, check=False, timeout=90)
+        done.set()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    killed = False
+    while not done.is_set() and not killed:
+        if stage(engine):
+            for pid in victims(engine, program):
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                    killed = True
+                except ProcessLookupError:
+                    pass
+        else:
+            time.sleep(0.0005)
+    thread.join()
+    return killed, result["exit"]
+
+
+def settle(engine):
+    """The engine is back, and nothing of the interrupted call goes on."""
+    if engine.daemon.poll() is not None:
+        engine.start()
+    wait_until(lambda: engine.docker("ps", check=False).returncode == 0, "the engine answers")
+    wait_until(lambda: not criu_pids(engine) and not runc_restores(engine), "no CRIU and no runc is left", 60)
+    wait_until(lambda: not frozen(engine), "nothing is frozen", 60)
+    wait_until(lambda: not staged(engine, "."), "nothing half-made is left", 60)
+
+
+@pytest.fixture
+def workload(engine):
+    """A counter with 64 MiB in tmpfs and some in memory, so that each stage takes a while."""
+    engine.docker("run", "-d", "--name", "c", "busybox", "sh", "-c",
+                  "dd if=/dev/urandom of=/dev/shm/x bs=1M count=64 2>/dev/null; sum=$(md5sum < /dev/shm/x); i=0; "
+                  "while :; do i=$((i+1)); [ \"$(md5sum < /dev/shm/x)\" = \"$sum\" ] || echo BAD; echo $i; sleep 0.1; done")
+    wait_until(lambda: engine.numbers("c"), "it counts", 60)
+    return "c"
+
+
+def assert_sound(engine, container, record_property):
+    state = engine.inspect(container, "{{.State.Status}}")
+    assert state in ("running", "exited"), state
+    record_property("state_after", state)
+    for name in engine.out("checkpoint", "ls", container).split()[2:]:
+        assert name in ("cp", "before")
+    if state == "running":
+        before = len(engine.numbers(container))
+        wait_until(lambda: len(engine.numbers(container)) > before, "it counts on")
+    else:
+        engine.docker("start", "--checkpoint", "before", container)
+    assert "BAD" not in engine.out("logs", container)
+    engine.docker("checkpoint", "create", container, "after")
+    before = len(engine.numbers(container))
+    engine.docker("start", "--checkpoint", "after", container)
+    wait_until(lambda: len(engine.numbers(container)) > before, "it counts on")
+    assert "BAD" not in engine.out("logs", container)
+
+
+def pytest_generate_tests(metafunc):
+    every = metafunc.config.getoption("--all-kill-points")
+    if "checkpoint_kill" in metafunc.fixturenames:
+        points = [(v, s) for s in CHECKPOINT_STAGES for v in VICTIMS if every or (v, s) in ALWAYS]
+        metafunc.parametrize("checkpoint_kill", points, ids=[f"{v}-{s}" for v, s in points])
+    if "restore_kill" in metafunc.fixturenames:
+        points = [(v, s) for s in RESTORE_STAGES for v in RESTORE_VICTIMS if every or (v, s) in ALWAYS_RESTORE]
+        metafunc.parametrize("restore_kill", points, ids=[f"{v}-{s}" for v, s in points])
+
+
+@pytest.mark.parametrize("leave_running", [True, False], ids=["leave-running", "exit"])
+def test_kill_during_a_checkpoint(engine, workload, checkpoint_kill, leave_running, record_property):
+    program, stage = checkpoint_kill
+    engine.docker("checkpoint", "create", "--leave-running", "c", "before")
+    command = ["checkpoint", "create", *(["--leave-running"] if leave_running else []), "c", "cp"]
+    killed, result = kill_at(engine, CHECKPOINT_STAGES[stage], program, command)
+    settle(engine)
+    if not killed:
+        pytest.skip(f"{program} was not there at stage {stage} (exit {result.returncode})")
+    if engine.inspect("c", "{{.State.Status}}") == "exited":
+        # Only a finished checkpoint with exit, or CRIU's own window, may end it.
+        if program != "criu" and stage not in ("dumping", "frozen"):
+            assert not leave_running and published(engine), result.stderr
+        print(f"{program} killed at {stage}: the container ended; checkpoint kept: {bool(published(engine))}")
+    assert_sound(engine, "c", record_property)
+
+
+def test_kill_during_a_restore(engine, workload, restore_kill, record_property):
+    program, stage = restore_kill
+    engine.docker("checkpoint", "create", "c", "before")
+    engine.out("wait", "c")
+    wait_until(lambda: not engine.program_pids("stasis-shim"), "the shim has ended")
+    killed, result = kill_at(engine, RESTORE_STAGES[stage], program, ["start", "--checkpoint", "before", "c"])
+    settle(engine)
+    if not killed:
+        pytest.skip(f"{program} was not there at stage {stage} (exit {result.returncode})")
+    wait_until(lambda: engine.inspect("c", "{{.State.Status}}") in ("running", "exited"), "the state is clear")
+    assert_sound(engine, "c", record_property)
+
+
+def test_a_killed_shim_takes_its_container_with_it(engine, workload):
+    [shim] = engine.program_pids("stasis-shim")
+    os.kill(shim, signal.SIGKILL)
+    wait_until(lambda: engine.inspect("c", "{{.State.Status}}") == "exited", "it is reported")
+    assert engine.inspect("c", "{{.State.ExitCode}}") == "255"
+    assert "shim died" in engine.inspect("c", "{{.State.Error}}")
+    engine.docker("start", "c")
+    assert engine.inspect("c", "{{.State.Status}}") == "running"
+
+
+def test_a_full_disk_leaves_nothing_and_the_container_runs_on(engine, workload, tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", small], check=True)
+    try:
+        result = engine.docker("checkpoint", "create", "--checkpoint-dir", small, "c", "cp", check=False)
+        assert result.returncode == 1 and "Cannot checkpoint container c" in result.stderr
+        assert list(small.iterdir()) == []
+        assert engine.inspect("c", "{{.State.Status}}") == "running"
+        before = len(engine.numbers("c"))
+        wait_until(lambda: len(engine.numbers("c")) > before, "it counts on")
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
+def test_rm_force_cancels_a_checkpoint(engine, workload):
+    thread = threading.Thread(target=lambda: engine.docker("checkpoint", "create", "--leave-running", "c", "cp",
+                                                           check=False))
+    thread.start()
+    wait_until(lambda: criu_pids(engine) or not thread.is_alive(), "CRIU runs")
+    engine.docker("rm", "-f", "c")
+    thread.join(timeout=30)
+    assert not thread.is_alive()
+    assert engine.out("ps", "-aq") == ""
