@@ -1,0 +1,145 @@
+#include "criu/log.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <optional>
+
+#include "base/log.h"
+#include "linux/files.h"
+
+namespace stasis::criu {
+namespace {
+
+constexpr size_t kMaxTail = 1 << 20;
+constexpr size_t kMaxErrorText = 1024;
+
+// Errors after which CRIU goes on.
+constexpr std::string_view kHarmless[] = {
+    "Can't setup RLIMIT_NOFILE for self",  // without CAP_SYS_RESOURCE
+};
+
+// Errors that only say that an earlier one was one.
+struct Consequence {
+  std::string_view begin;
+  std::string_view end;
+};
+constexpr Consequence kConsequences[] = {
+    {"Dump ", "failed"},          {"Dumping ", "failed"},
+    {"Collect ", "failed with"},  {"Can't infect ", "with parasite"},
+    {"Parasite exited with", ""}, {"RPC client reported", ""},
+    {"", "exited, status="},      {"", "killed by signal 9"},
+};
+
+bool IsHarmless(std::string_view text) {
+  for (std::string_view harmless : kHarmless) {
+    if (text.find(harmless) != text.npos) return true;
+  }
+  return false;
+}
+
+bool IsConsequence(std::string_view text) {
+  for (const Consequence& consequence : kConsequences) {
+    if (text.starts_with(consequence.begin) && text.find(consequence.end) != text.npos) return true;
+  }
+  return false;
+}
+
+bool IsEnd(std::string_view text) {
+  return text.starts_with("Dumping FAILED") || text.starts_with("Restoring FAILED") ||
+         text.starts_with("Pre-dumping FAILED");
+}
+
+std::string_view TrimLeft(std::string_view text) {
+  size_t begin = text.find_first_not_of(" \t");
+  return begin == text.npos ? std::string_view() : text.substr(begin);
+}
+
+std::optional<pid_t> LeadingPid(std::string_view text) {
+  pid_t pid = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), pid);
+  if (error != std::errc() || pid <= 0) return std::nullopt;
+  return pid;
+}
+
+// "(pid: 123" anywhere in a text.
+std::optional<pid_t> MentionedPid(std::string_view text) {
+  constexpr std::string_view kMark = "(pid: ";
+  size_t at = text.find(kMark);
+  if (at == text.npos) return std::nullopt;
+  return LeadingPid(text.substr(at + kMark.size()));
+}
+
+// The error of one line, or nothing where the line is another one.
+std::optional<LogError> ParseLine(std::string_view line) {
+  constexpr std::string_view kError = "Error (";
+  if (line.empty() || line[0] != '(') return std::nullopt;
+  size_t stamp = line.find(')');
+  if (stamp == line.npos) return std::nullopt;
+  std::string_view rest = TrimLeft(line.substr(stamp + 1));
+
+  LogError error;
+  size_t colon = rest.find(": ");
+  if (!rest.starts_with(kError) && colon != rest.npos) {
+    auto pid = LeadingPid(rest);
+    if (!pid) return std::nullopt;
+    error.process = *pid;
+    rest = TrimLeft(rest.substr(colon + 2));
+  }
+  if (!rest.starts_with(kError)) return std::nullopt;
+  rest.remove_prefix(kError.size());
+  size_t end = rest.find("): ");
+  if (end == rest.npos) return std::nullopt;
+  error.place = Printable(rest.substr(0, end), 128);
+  error.text = Printable(TrimLeft(rest.substr(end + 3)), kMaxErrorText);
+  return error;
+}
+
+// The process that CRIU turns to with this line, in a dump: "Dumping task (pid: 123 comm: sh)".
+std::optional<pid_t> ParseTurn(std::string_view line) {
+  if (line.find("Dumping task (pid: ") == line.npos) return std::nullopt;
+  return MentionedPid(line);
+}
+
+std::string Cause(const std::vector<LogError>& errors) {
+  for (auto error = errors.rbegin(); error != errors.rend(); ++error) {
+    if (!IsConsequence(error->text)) return error->text;
+  }
+  return errors.empty() ? "" : errors.back().text;
+}
+
+}  // namespace
+
+Log ParseLog(std::string_view text) {
+  Log log;
+  pid_t turn = 0;
+  while (!text.empty() && !log.failed) {
+    size_t end = text.find('\n');
+    std::string_view line = text.substr(0, end);
+    text.remove_prefix(end == text.npos ? text.size() : end + 1);
+    if (auto pid = ParseTurn(line)) turn = *pid;
+    std::optional<LogError> error = ParseLine(line);
+    if (!error || IsHarmless(error->text)) continue;
+    if (IsEnd(error->text)) {
+      log.failed = true;
+      continue;
+    }
+    if (error->process == 0) error->process = MentionedPid(error->text).value_or(turn);
+    if (log.errors.size() >= kMaxErrors) log.errors.erase(log.errors.begin());
+    log.errors.push_back(*std::move(error));
+  }
+  log.cause = Cause(log.errors);
+  return log;
+}
+
+StatusOr<Log> ReadLog(const std::string& path) {
+  STASIS_ASSIGN_OR_RETURN(UniqueFd file, OpenFile(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
+  off_t size = ::lseek(file.get(), 0, SEEK_END);
+  off_t begin = size > static_cast<off_t>(kMaxTail) ? size - static_cast<off_t>(kMaxTail) : 0;
+  if (size < 0 || ::lseek(file.get(), begin, SEEK_SET) < 0) return ErrnoError(errno, "lseek " + path);
+  STASIS_ASSIGN_OR_RETURN(std::string text, ReadAll(file.get(), kMaxTail * 2));
+  return ParseLog(text);
+}
+
+}  // namespace stasis::criu

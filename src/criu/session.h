@@ -1,0 +1,111 @@
+// One `criu swrk FD`, driven by CRIU's RPC (https://criu.org/RPC): messages of proto/criu/rpc.proto over a
+// SOCK_SEQPACKET socket, notifications on. CRIU stops at each notification until it is answered, which is
+// what lets a caller freeze at `pre-dump` and publish at `post-dump`:
+//
+//   STASIS_ASSIGN_OR_RETURN(Session session, Session::Start(program));
+//   STASIS_ASSIGN_OR_RETURN(Version version, session.AskVersion(deadline, cancel));
+//   STASIS_RETURN_IF_ERROR(session.BeginDump(options));
+//   event = session.Next(...)  -> "pre-dump"    CRIU has started and probed; nothing of the container is
+//   touched session.Answer(true) event = session.Next(...)  -> "post-dump"   all image files are written, the
+//   tasks are still stopped session.Answer(true)                        false: nothing is killed, the tasks
+//   run on event = session.Next(...)  -> kDone
+//
+// Not thread-safe: one thread. A session that ends before kDone kills its CRIU (SIGKILL) and reaps it.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "linux/clock.h"
+#include "linux/subprocess.h"
+#include "linux/unique_fd.h"
+
+namespace stasis::criu {
+
+struct Version {
+  int major = 0;
+  int minor = 0;
+  int sublevel = 0;
+  std::string Text() const;  // "4.2.1"
+};
+
+// The oldest CRIU that does: older ones refuse internet sockets on kernels from 6.16 on.
+inline constexpr Version kOldestVersion{4, 2, 0};
+
+// kFailedPrecondition: older than kOldestVersion; says so and what to do.
+Status CheckVersion(const Version& version);
+
+struct Program {
+  std::string path;     // of criu
+  std::string preload;  // a library of ours to be loaded into it (src/criu/preload), or empty
+};
+
+struct ExternalMount {
+  std::string key;  // mount point inside the container
+  std::string value;
+};
+
+// What to dump, in the words of criu(8). Descriptors are borrowed until the first notification.
+struct DumpOptions {
+  pid_t process = 0;          // root of the tree
+  int images_directory = -1;  // descriptor
+  int work_directory = -1;    // descriptor; the log, statistics and irmap cache lie there
+  std::string log_file;       // in the work directory
+  int log_level = 4;
+  std::string root;           // root file system of the tree, as the host sees it
+  std::string freezer;        // freezer directory of its cgroup
+  bool leave_running = true;  // else CRIU kills the tree once `post-dump` was answered with true
+  bool tcp_established = false;
+  bool external_unix_sockets = false;
+  bool shell_job = false;
+  bool force_irmap = false;
+  uint32_t empty_namespaces = 0;      // CLONE_NEWNET or 0
+  uint32_t freeze_timeout_s = 10;     // CRIU's own limit for the freezing alone
+  std::vector<std::string> external;  // "net[INODE]:KEY"
+  std::vector<ExternalMount> external_mounts;
+};
+
+struct Event {
+  bool done = false;         // the dump has ended; otherwise a notification that waits for Answer
+  std::string notification;  // "pre-dump", "network-lock", "post-dump", ...
+  bool success = false;      // of a done one
+  std::string error;         // of a failed one: CRIU's own first error message, or empty
+};
+
+class Session {
+ public:
+  // kNotFound and others: criu could not be executed.
+  static StatusOr<Session> Start(const Program& program);
+  Session(Session&&) noexcept = default;
+  Session& operator=(Session&&) noexcept = default;
+
+  const ProcessHandle& process() const { return child_.process(); }
+
+  StatusOr<Version> AskVersion(Deadline deadline, std::stop_token cancel);
+  // Asks for the dump; it goes on while Next is called. Once a session.
+  Status BeginDump(const DumpOptions& options);
+  // What CRIU says next. kDeadlineExceeded and kCancelled leave everything as it is; kUnavailable: CRIU has
+  // died (the message says how).
+  StatusOr<Event> Next(Deadline deadline, std::stop_token cancel);
+  // Answers the notification that Next returned.
+  Status Answer(bool success);
+  // Waits until the process has ended by itself, as it does after a done event. Kills it at the deadline.
+  void End(Deadline deadline);
+  // SIGKILL, and reaped. Tasks that it had seized run on, but for the moments in which CRIU has changed a
+  // task's registers (docs/adr/0002).
+  void Kill() { child_.Kill(); }
+
+ private:
+  Session(UniqueFd socket, Child child) : socket_(std::move(socket)), child_(std::move(child)) {}
+  Status Died();
+
+  UniqueFd socket_;
+  Child child_;
+};
+
+}  // namespace stasis::criu
