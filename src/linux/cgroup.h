@@ -5,14 +5,14 @@
 
 #include <sys/types.h>
 
-#include <chrono>
 #include <cstdint>
-#include <map>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/status.h"
+#include "linux/cgroup_stats.h"
 #include "linux/clock.h"
 
 namespace stasis {
@@ -21,34 +21,13 @@ enum class CgroupLayout { kV1, kV2 };  // kV2: /sys/fs/cgroup itself is cgroup2;
 
 StatusOr<CgroupLayout> DetectCgroupLayout();
 
-struct CgroupStats {
-  uint64_t cpu_total_ns = 0;
-  uint64_t cpu_user_ns = 0;
-  uint64_t cpu_system_ns = 0;
-  std::vector<uint64_t> cpu_per_core_ns;  // v1 only
-  uint64_t throttled_periods = 0;
-  uint64_t periods = 0;
-  uint64_t throttled_ns = 0;
-  uint64_t memory_usage = 0;  // bytes
-  uint64_t memory_max_usage = 0;
-  uint64_t memory_limit = 0;  // UINT64_MAX: none
-  uint64_t memory_failures = 0;
-  uint64_t memory_cache = 0;
-  std::map<std::string, uint64_t> memory_stat;  // memory.stat as it is
-  uint64_t pids_current = 0;
-  uint64_t pids_limit = 0;  // 0: none
-  struct BlockIo {
-    uint64_t major = 0, minor = 0;
-    std::string operation;  // "Read" or "Write"
-    uint64_t value = 0;     // bytes
-  };
-  std::vector<BlockIo> io_bytes;
-};
-
 class Cgroup {
  public:
   // `path` begins with a slash and is relative to the root of each hierarchy. The group need not exist yet.
+  // kInvalidArgument for the root itself and for ".." in it.
   static StatusOr<Cgroup> Open(const std::string& path);
+  // The same where the layout is known and the hierarchies are mounted at `root`, e.g. a cgroup2 beside v1.
+  static StatusOr<Cgroup> OpenAt(CgroupLayout layout, const std::string& root, const std::string& path);
 
   CgroupLayout layout() const { return layout_; }
   const std::string& path() const { return path_; }
@@ -56,14 +35,14 @@ class Cgroup {
   std::string FreezerDirectory() const;
 
   // Freezes or thaws, and waits until the kernel says it is done. kDeadlineExceeded: a freeze that did not
-  // come about is undone. Idempotent.
+  // come about is undone. Idempotent. kNotFound where the group is gone.
   Status Freeze(Deadline deadline, std::stop_token cancel) const;
   Status Thaw() const;
   StatusOr<bool> Frozen() const;
 
   // Pids in it and the groups below it, in our pid namespace.
   StatusOr<std::vector<pid_t>> Processes() const;
-  // SIGKILL to all in it, thawed first, until none is left.
+  // SIGKILL to all in it, frozen or not, until none is left (zombies do not count). It is thawed afterwards.
   Status KillAll(Deadline deadline) const;
   // Count of OOM kills so far: v1 memory.oom_control `oom_kill`, v2 memory.events `oom_kill`. 0 where the
   // group is gone.
@@ -74,9 +53,16 @@ class Cgroup {
   Status Remove() const;
 
  private:
-  Cgroup(CgroupLayout layout, std::string path) : layout_(layout), path_(std::move(path)) {}
-  std::string Directory(const std::string& controller) const;
+  Cgroup(CgroupLayout layout, std::string root, std::string path)
+      : layout_(layout), root_(std::move(root)), path_(std::move(path)) {}
+  std::string Directory(std::string_view controller) const;
+  // The group's directory in every hierarchy there is.
+  StatusOr<std::vector<std::string>> Directories() const;
+  Status WriteFrozen(bool frozen) const;
+  Status WaitFrozen(bool frozen, Deadline deadline, std::stop_token cancel) const;
+  Status KillOnce(Deadline deadline) const;
   CgroupLayout layout_;
+  std::string root_;
   std::string path_;
 };
 

@@ -11,13 +11,17 @@ namespace stasis {
 
 Status Mount(const std::string& source, const std::string& target, const std::string& type,
              unsigned long flags, const std::string& data);
-// Not an error when nothing is mounted there. `detach`: MNT_DETACH, gone from sight at once.
+// Not an error when nothing is mounted there. A last link is not followed. `detach`: MNT_DETACH, gone from
+// sight at once.
 Status Unmount(const std::string& target, bool detach);
-// Unmounts all that is mounted at or below `path`, deepest first, detaching.
+// Unmounts all that is mounted at or below `path`, deepest first, detaching. Not an error when `path` is
+// gone.
 Status UnmountBelow(const std::string& path);
 
 struct MountEntry {
   int id = 0;
+  int parent_id = 0;
+  std::string device;       // "MAJOR:MINOR" of the file system
   std::string root;         // path inside its file system
   std::string mount_point;  // unescaped
   std::string type;

@@ -18,6 +18,7 @@ Status RemoveNetworkNamespace(const std::string& path);
 
 // Inode of /proc/PID/ns/TYPE: two processes share the namespace when it is equal.
 StatusOr<ino_t> NamespaceInode(pid_t pid, const std::string& type);
+// The same of one pinned at `path`; kFailedPrecondition when none is.
 StatusOr<ino_t> NamespaceInode(const std::string& path);
 
 }  // namespace stasis

@@ -1,0 +1,233 @@
+#include "linux/cgroup.h"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <set>
+
+#include "linux/cancel.h"
+#include "linux/files.h"
+#include "linux/process_handle.h"
+
+namespace stasis {
+namespace {
+
+constexpr char kRoot[] = "/sys/fs/cgroup";
+constexpr std::chrono::seconds kThawLimit{10};
+constexpr std::chrono::seconds kFreezeToKillLimit{1};
+
+bool IsDirectory(const std::string& path) {
+  struct stat found;
+  return ::lstat(path.c_str(), &found) == 0 && S_ISDIR(found.st_mode);
+}
+
+bool IsGone(const Status& status) {
+  // ENODEV: the group went between open and read.
+  return GetErrno(status) == ENOENT || GetErrno(status) == ENODEV;
+}
+
+// The group and all below it, parents first; empty when it is not there.
+std::vector<std::string> GroupsBelow(const std::string& directory) {
+  std::vector<std::string> groups;
+  if (IsDirectory(directory)) groups.push_back(directory);
+  for (size_t next = 0; next < groups.size(); ++next) {
+    auto names = ListDirectory(groups[next]);
+    if (!names.ok()) continue;  // gone meanwhile
+    for (const std::string& name : *names) {
+      std::string path = groups[next] + "/" + name;
+      if (IsDirectory(path)) groups.push_back(std::move(path));
+    }
+  }
+  return groups;
+}
+
+void ParsePids(std::string_view text, std::set<pid_t>* pids) {
+  while (!text.empty()) {
+    pid_t pid = 0;
+    auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), pid);
+    // 0 stands for one whom our pid namespace does not see.
+    if (error == std::errc() && pid > 0) pids->insert(pid);
+    size_t line = text.find('\n');
+    text.remove_prefix(line == text.npos ? text.size() : line + 1);
+  }
+}
+
+}  // namespace
+
+StatusOr<CgroupLayout> DetectCgroupLayout() {
+  struct statfs found;
+  if (::statfs(kRoot, &found) != 0) return ErrnoError(errno, std::string("statfs ") + kRoot);
+  return found.f_type == CGROUP2_SUPER_MAGIC ? CgroupLayout::kV2 : CgroupLayout::kV1;
+}
+
+StatusOr<Cgroup> Cgroup::Open(const std::string& path) {
+  STASIS_ASSIGN_OR_RETURN(CgroupLayout layout, DetectCgroupLayout());
+  return OpenAt(layout, kRoot, path);
+}
+
+StatusOr<Cgroup> Cgroup::OpenAt(CgroupLayout layout, const std::string& root, const std::string& path) {
+  if (path.size() < 2 || path[0] != '/' || path.back() == '/')
+    return InvalidArgument("not a cgroup: " + path);
+  for (size_t begin = 1; begin <= path.size();) {
+    size_t end = std::min(path.find('/', begin), path.size());
+    std::string part = path.substr(begin, end - begin);
+    if (part.empty() || part == "." || part == "..") return InvalidArgument("not a cgroup: " + path);
+    begin = end + 1;
+  }
+  return Cgroup(layout, root, path);
+}
+
+std::string Cgroup::Directory(std::string_view controller) const {
+  if (layout_ == CgroupLayout::kV2) return root_ + path_;
+  return root_ + "/" + std::string(controller) + path_;
+}
+
+std::string Cgroup::FreezerDirectory() const { return Directory("freezer"); }
+
+StatusOr<std::vector<std::string>> Cgroup::Directories() const {
+  if (layout_ == CgroupLayout::kV2) return std::vector<std::string>{root_ + path_};
+  // Named hierarchies and a cgroup2 beside them too: runc makes the group there as well.
+  STASIS_ASSIGN_OR_RETURN(auto hierarchies, ListDirectory(root_));
+  std::vector<std::string> out;
+  for (const std::string& name : hierarchies) {
+    if (IsDirectory(root_ + "/" + name)) out.push_back(root_ + "/" + name + path_);
+  }
+  return out;
+}
+
+Status Cgroup::WriteFrozen(bool frozen) const {
+  if (layout_ == CgroupLayout::kV2)
+    return WriteControlFile(FreezerDirectory() + "/cgroup.freeze", frozen ? "1" : "0");
+  return WriteControlFile(FreezerDirectory() + "/freezer.state", frozen ? "FROZEN" : "THAWED");
+}
+
+StatusOr<bool> Cgroup::Frozen() const {
+  if (layout_ == CgroupLayout::kV2) {
+    STASIS_ASSIGN_OR_RETURN(std::string events, ReadFile(FreezerDirectory() + "/cgroup.events"));
+    return ParseKeyedCgroupFile(events)["frozen"] == 1;
+  }
+  STASIS_ASSIGN_OR_RETURN(std::string state, ReadFile(FreezerDirectory() + "/freezer.state"));
+  return state == "FROZEN\n";
+}
+
+Status Cgroup::WaitFrozen(bool frozen, Deadline deadline, std::stop_token cancel) const {
+  UniqueFd events;
+  if (layout_ == CgroupLayout::kV2) {
+    STASIS_ASSIGN_OR_RETURN(events, OpenFile(FreezerDirectory() + "/cgroup.events", O_RDONLY));
+  }
+  for (;;) {
+    // Reading by this descriptor arms the poll below: a change from now on ends it.
+    if (events.valid()) {
+      char byte;
+      if (::pread(events.get(), &byte, 1, 0) < 0) return ErrnoError(errno, "read cgroup.events");
+    }
+    STASIS_ASSIGN_OR_RETURN(bool now, Frozen());
+    if (now == frozen) return absl::OkStatus();
+    // v1 tells nobody when it is done: it is asked each millisecond.
+    bool ask_again = !events.valid();
+    Deadline until = ask_again ? std::min(deadline, After(std::chrono::milliseconds(1))) : deadline;
+    Status waited = WaitFor(events.get(), POLLPRI, until, cancel).status();
+    bool passed = std::chrono::steady_clock::now() >= deadline;
+    if (waited.code() == StatusCode::kDeadlineExceeded && ask_again && !passed) {
+      // Who forked meanwhile may be out of the first order's reach (kernel, freezer-subsystem.rst).
+      if (frozen) {
+        STASIS_RETURN_IF_ERROR(WriteFrozen(true));
+      }
+      continue;
+    }
+    STASIS_RETURN_IF_ERROR(waited);
+  }
+}
+
+Status Cgroup::Freeze(Deadline deadline, std::stop_token cancel) const {
+  Status status = WriteFrozen(true);
+  if (status.ok()) status = WaitFrozen(true, deadline, std::move(cancel));
+  if (!status.ok()) WriteFrozen(false).IgnoreError();  // the first error says more
+  return Annotate(status, "freeze " + path_);
+}
+
+Status Cgroup::Thaw() const {
+  STASIS_RETURN_IF_ERROR(Annotate(WriteFrozen(false), "thaw " + path_));
+  return Annotate(WaitFrozen(false, After(kThawLimit), {}), "thaw " + path_);
+}
+
+StatusOr<std::vector<pid_t>> Cgroup::Processes() const {
+  std::set<pid_t> pids;
+  for (const std::string& group : GroupsBelow(FreezerDirectory())) {
+    auto text = ReadFile(group + "/cgroup.procs");
+    if (text.ok()) {
+      ParsePids(*text, &pids);
+    } else if (!IsGone(text.status()) && GetErrno(text.status()) != EOPNOTSUPP) {
+      // EOPNOTSUPP: a threaded group of v2, whose processes the group above lists.
+      return text.status();
+    }
+  }
+  return std::vector<pid_t>(pids.begin(), pids.end());
+}
+
+Status Cgroup::KillOnce(Deadline deadline) const {
+  // Frozen first: then nobody forks away, and no pid in the list becomes another's before it is opened. One
+  // that cannot be frozen (it sleeps uninterruptibly) is killed all the same.
+  Freeze(std::min(deadline, After(kFreezeToKillLimit)), {}).IgnoreError();
+  auto pids = Processes();
+  std::vector<ProcessHandle> handles;
+  if (pids.ok()) {
+    for (pid_t pid : *pids) {
+      auto handle = ProcessHandle::Open(pid);
+      if (!handle.ok() || !handle->Signal(SIGKILL).ok()) continue;  // ended by itself
+      handles.push_back(*std::move(handle));
+    }
+  }
+  Status thawed = Thaw();
+  if (!thawed.ok() && !IsGone(thawed)) return thawed;
+  STASIS_RETURN_IF_ERROR(pids.status());
+  for (const ProcessHandle& handle : handles) STASIS_RETURN_IF_ERROR(handle.WaitEnded(deadline, {}));
+  return absl::OkStatus();
+}
+
+Status Cgroup::KillAll(Deadline deadline) const {
+  for (;;) {
+    STASIS_RETURN_IF_ERROR(Annotate(KillOnce(deadline), "kill " + path_));
+    STASIS_ASSIGN_OR_RETURN(auto left, Processes());
+    if (left.empty()) return absl::OkStatus();
+    if (std::chrono::steady_clock::now() >= deadline)
+      return DeadlineExceeded("kill " + path_ + ": some are left");
+  }
+}
+
+uint64_t Cgroup::OomKills() const {
+  const char* file = layout_ == CgroupLayout::kV2 ? "/memory.events" : "/memory.oom_control";
+  auto text = ReadFile(Directory("memory") + file);
+  return text.ok() ? ParseKeyedCgroupFile(*text)["oom_kill"] : 0;
+}
+
+StatusOr<CgroupStats> Cgroup::Stats() const {
+  if (!IsDirectory(FreezerDirectory())) return NotFound("no cgroup " + path_);
+  auto read = [this](std::string_view controller, std::string_view file) {
+    auto text = ReadFile(Directory(controller) + "/" + std::string(file));
+    return text.ok() ? *std::move(text) : std::string();
+  };
+  if (layout_ == CgroupLayout::kV2) return StatsFromV2(read);
+  return StatsFromV1(read, static_cast<uint64_t>(::sysconf(_SC_CLK_TCK)));
+}
+
+Status Cgroup::Remove() const {
+  STASIS_ASSIGN_OR_RETURN(auto directories, Directories());
+  for (const std::string& directory : directories) {
+    std::vector<std::string> groups = GroupsBelow(directory);
+    for (auto group = groups.rbegin(); group != groups.rend(); ++group) {
+      if (::rmdir(group->c_str()) != 0 && errno != ENOENT)
+        return ErrnoError(errno, "remove cgroup " + *group);
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace stasis

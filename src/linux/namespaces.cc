@@ -1,0 +1,74 @@
+#include "linux/namespaces.h"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <net/if.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <thread>
+
+#include "linux/files.h"
+#include "linux/mounts.h"
+
+namespace stasis {
+namespace {
+
+Status BringLoopbackUp() {
+  UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!socket.valid()) return ErrnoError(errno, "socket");
+  ifreq request = {};
+  std::strcpy(request.ifr_name, "lo");
+  request.ifr_flags = IFF_UP;
+  if (::ioctl(socket.get(), SIOCSIFFLAGS, &request) != 0) return ErrnoError(errno, "bring up lo");
+  return absl::OkStatus();
+}
+
+// In the thread that becomes the first member of the new namespace.
+Status EnterNewNetworkAndPin(const std::string& path) {
+  if (::unshare(CLONE_NEWNET) != 0) return ErrnoError(errno, "unshare network");
+  STASIS_RETURN_IF_ERROR(BringLoopbackUp());
+  return Mount("/proc/thread-self/ns/net", path, "", MS_BIND, "");
+}
+
+StatusOr<ino_t> Inode(const std::string& path) {
+  struct stat found;
+  if (::stat(path.c_str(), &found) != 0) return ErrnoError(errno, "stat " + path);
+  return found.st_ino;
+}
+
+}  // namespace
+
+Status MakeNetworkNamespace(const std::string& path) {
+  STASIS_RETURN_IF_ERROR(OpenFile(path, O_RDONLY | O_CREAT | O_EXCL, 0444).status());
+  Status status;
+  std::thread maker([&] { status = EnterNewNetworkAndPin(path); });
+  maker.join();
+  if (!status.ok()) ::unlink(path.c_str());
+  return Annotate(status, "network namespace " + path);
+}
+
+Status RemoveNetworkNamespace(const std::string& path) {
+  STASIS_RETURN_IF_ERROR(Unmount(path, /*detach=*/true));
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT) return ErrnoError(errno, "unlink " + path);
+  return absl::OkStatus();
+}
+
+StatusOr<ino_t> NamespaceInode(pid_t pid, const std::string& type) {
+  return Inode("/proc/" + std::to_string(pid) + "/ns/" + type);
+}
+
+StatusOr<ino_t> NamespaceInode(const std::string& path) {
+  struct statfs found;
+  if (::statfs(path.c_str(), &found) != 0) return ErrnoError(errno, "statfs " + path);
+  if (found.f_type != NSFS_MAGIC) return FailedPrecondition("no namespace is pinned at " + path);
+  return Inode(path);
+}
+
+}  // namespace stasis
