@@ -1,0 +1,156 @@
+// The look at a container's processes before anything is frozen.
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <array>
+
+#include "base/log.h"
+#include "criu/verdict.h"
+#include "linux/files.h"
+#include "linux/namespaces.h"
+
+namespace stasis::criu {
+namespace {
+
+constexpr size_t kMaxMaps = 64 << 20;
+
+// Kinds of anonymous inode, as /proc/PID/fd shows them, that CRIU has no way to save. Those it can: eventfd,
+// eventpoll, inotify, fanotify, signalfd, timerfd, pidfd, and bpf maps where it was built for them.
+struct AnonymousInode {
+  std::string_view link;
+  std::string_view message;  // behind "process 7 (node) "
+};
+constexpr AnonymousInode kUnsupportedInodes[] = {
+    {"anon_inode:[io_uring]",
+     "holds an io_uring instance, which CRIU cannot save; run the container with Docker's default seccomp "
+     "profile, "
+     "which makes programs do without, or switch it off in the program (node: UV_USE_IO_URING=0)"},
+    {"anon_inode:[userfaultfd]",
+     "holds a userfaultfd, which CRIU cannot save; switch off what uses it (a garbage collector, a lazy "
+     "loader), or "
+     "checkpoint after it was closed"},
+    {"anon_inode:[perf_event]", "holds a perf event, which CRIU cannot save; end the profiler first"},
+    {"anon_inode:bpf-prog", "holds a BPF program, which CRIU cannot save; end what loaded it first"},
+    {"anon_inode:bpf_link", "holds a BPF link, which CRIU cannot save; end what loaded it first"},
+    {"anon_inode:kvm-vm", "runs a virtual machine, which CRIU cannot save; shut it down first"},
+    {"anon_inode:seccomp notify",
+     "supervises others by seccomp, which CRIU cannot save; end the supervisor first"},
+    {"anon_inode:[landlock-ruleset]", "holds a Landlock ruleset, which CRIU cannot save"},
+    {"anon_inode:[fscontext]",
+     "holds a mount that is being made, which CRIU cannot save; checkpoint again later"},
+    {"anon_inode:sync_file", "holds a fence of a graphics device, which CRIU cannot save"},
+    {"anon_inode:dmabuf", "holds a buffer shared with a device, which CRIU cannot save"},
+};
+
+// Namespaces that CRIU saves for the whole container only: a process with one of its own cannot be saved.
+struct Namespace {
+  const char* type;
+  std::string_view what;
+};
+constexpr Namespace kWholeNamespaces[] = {
+    {"pid", "a pid namespace"}, {"user", "a user namespace"}, {"ipc", "an IPC namespace"},
+    {"uts", "a UTS namespace"}, {"time", "a time namespace"},
+};
+
+std::string Says(const Process& process, std::string_view text) {
+  return Label(process) + " " + std::string(text);
+}
+
+std::optional<std::string> JudgeNamespaces(const Process& init, const Process& process) {
+  for (const Namespace& one : kWholeNamespaces) {
+    auto outer = NamespaceInode(init.pid, one.type);
+    auto inner = NamespaceInode(process.pid, one.type);
+    if (!outer.ok() || !inner.ok() || *outer == *inner) continue;
+    return Says(process,
+                "runs in " + std::string(one.what) +
+                    " of its own inside the container, which CRIU cannot save; end it first, or run it in a "
+                    "container of its own");
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> JudgeTracer(const std::vector<Process>& processes, const Process& process) {
+  if (process.tracer == 0) return std::nullopt;
+  std::string by = " by a process outside the container";
+  for (const Process& other : processes) {
+    if (other.pid == process.tracer) by = " by " + Label(other);
+  }
+  return Says(process, "is traced" + by + " (a debugger, strace), and only one can trace it; end that first");
+}
+
+bool IsTerminal(unsigned number) { return number == 4 || number == 5 || (number >= 128 && number <= 143); }
+
+// Character devices that CRIU saves: the memory devices (null, zero, full, random, urandom, kmsg), terminals,
+// tun.
+bool IsSavedDevice(unsigned device_major, unsigned device_minor) {
+  constexpr unsigned kMemory = 1, kMiscellaneous = 10, kTun = 200;
+  return device_major == kMemory || IsTerminal(device_major) ||
+         (device_major == kMiscellaneous && device_minor == kTun);
+}
+
+std::optional<std::string> JudgeDescriptor(const Process& process, const std::string& path) {
+  std::array<char, PATH_MAX> buffer;
+  ssize_t size = ::readlink(path.c_str(), buffer.data(), buffer.size());
+  if (size <= 0) return std::nullopt;
+  std::string_view link(buffer.data(), static_cast<size_t>(size));
+  struct stat info = {};
+  FileKind kind = FileKind::kOther;
+  // A magic link: the file itself is looked at, nothing is opened.
+  if (link[0] == '/' && ::stat(path.c_str(), &info) == 0) {
+    if (S_ISCHR(info.st_mode)) kind = FileKind::kCharacterDevice;
+    if (S_ISBLK(info.st_mode)) kind = FileKind::kBlockDevice;
+  }
+  return JudgeFile(process, link, kind, major(info.st_rdev), minor(info.st_rdev));
+}
+
+std::optional<std::string> JudgeOpenFiles(const Process& process) {
+  std::string base = "/proc/" + std::to_string(process.pid) + "/fd";
+  auto descriptors = ListDirectory(base);
+  if (!descriptors.ok()) return std::nullopt;
+  for (const std::string& descriptor : *descriptors) {
+    if (auto verdict = JudgeDescriptor(process, base + "/" + descriptor)) return verdict;
+  }
+  return std::nullopt;
+}
+
+// A ring or a userfaultfd may live on in a mapping when its descriptor is closed.
+std::optional<std::string> JudgeMappings(const Process& process) {
+  auto maps = ReadFile("/proc/" + std::to_string(process.pid) + "/maps", kMaxMaps);
+  if (!maps.ok()) return std::nullopt;
+  for (const AnonymousInode& inode : kUnsupportedInodes) {
+    if (maps->find(inode.link) != maps->npos) return Says(process, inode.message);
+  }
+  if (maps->find("/secretmem (deleted)") != maps->npos) {
+    return Says(process, "holds secret memory (memfd_secret), which nobody else can read; end it first");
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<std::string> JudgeFile(const Process& process, std::string_view link, FileKind kind,
+                                     unsigned device_major, unsigned device_minor) {
+  for (const AnonymousInode& inode : kUnsupportedInodes) {
+    if (link == inode.link) return Says(process, inode.message);
+  }
+  if (kind == FileKind::kOther) return std::nullopt;
+  if (kind == FileKind::kCharacterDevice && IsSavedDevice(device_major, device_minor)) return std::nullopt;
+  return Says(process, "has the device " + Printable(link, 256) + " (" + std::to_string(device_major) + ":" +
+                           std::to_string(device_minor) +
+                           ") open, whose state CRIU cannot save; close it, or end the process first");
+}
+
+std::optional<std::string> Survey(const std::vector<Process>& processes) {
+  for (const Process& process : processes) {
+    if (auto verdict = JudgeTracer(processes, process)) return verdict;
+    if (auto verdict = JudgeNamespaces(processes.front(), process)) return verdict;
+    if (auto verdict = JudgeOpenFiles(process)) return verdict;
+    if (auto verdict = JudgeMappings(process)) return verdict;
+  }
+  return std::nullopt;
+}
+
+}  // namespace stasis::criu

@@ -1,0 +1,167 @@
+#include "criu/verdict.h"
+
+#include "base/log.h"
+
+namespace stasis::criu {
+namespace {
+
+// What stands between two marks in CRIU's words; `open` is cut off with all before it. Empty: not there.
+std::string_view Between(std::string_view text, std::string_view open, std::string_view close) {
+  size_t begin = text.find(open);
+  if (begin == text.npos) return {};
+  text.remove_prefix(begin + open.size());
+  size_t end = close.empty() ? text.size() : text.find(close);
+  return end == text.npos ? std::string_view() : text.substr(0, end);
+}
+
+// How a cause is recognised in an error's text, and what is said then. "%s" in `says` is what stood between
+// the marks.
+struct Cause {
+  std::string_view contains;
+  std::string_view open;
+  std::string_view close;
+  std::string_view says;
+};
+
+// Begins with the process, "process 7 (node) ", where CRIU's log tells which one it worked on.
+constexpr Cause kDumpCauses[] = {
+    {"anon_inode:[io_uring]", "", "",
+     "holds an io_uring instance, which CRIU cannot save; run the container with Docker's default seccomp "
+     "profile, "
+     "which makes programs do without"},
+    {"anon_inode:[userfaultfd]", "", "",
+     "holds a userfaultfd, which CRIU cannot save; checkpoint after it was closed"},
+    {"Can't dump nested ", "nested ", " namespace",
+     "runs in a namespace (%s) of its own inside the container, which CRIU cannot save; end it first"},
+    {"Can't dump file", "(chr ", ")", "has a device (%s) open, whose state CRIU cannot save; close it first"},
+    {"Can't dump file", "(anon ", ")", "holds a kernel object (%s) that CRIU cannot save; close it first"},
+    {"Can't dump file", "] (", ")", "has a file open of a kind that CRIU cannot save (%s); close it first"},
+    {"mapfile link", "", "",
+     "has mapped memory that belongs to a kernel object which CRIU cannot save (an io_uring instance, as a "
+     "rule); run "
+     "the container with Docker's default seccomp profile, which makes programs do without io_uring"},
+    {"Can't handle non-regular mapping", "", "",
+     "has mapped a device's memory, which CRIU cannot save; end it first"},
+    {"found while seizing", "", "",
+     "cannot be stopped: it is traced by another (a debugger, strace), or is ending; end the tracer, or try "
+     "again"},
+    {"Unseizable non-zombie", "", "",
+     "cannot be stopped: it is traced by another (a debugger, strace); end that first"},
+    {"Connected TCP socket", "", "",
+     "has an established TCP connection, and this checkpoint was asked for without them; ask for it with "
+     "TCP"},
+    {"External socket is used", "", "",
+     "is connected to a unix socket outside the container, and this checkpoint was asked for without them; "
+     "ask for it "
+     "with unix sockets"},
+    {"Ext stream not supported", "", "",
+     "is connected by a stream unix socket to a process outside the container, which cannot be saved; close "
+     "it first"},
+    {"dangling tty", "", "",
+     "belongs to a terminal outside the container; ask for the checkpoint with shell jobs, or start it "
+     "without"},
+    {"outside of its pid namespace", "", "",
+     "belongs to a session outside the container; ask for the checkpoint with shell jobs"},
+    {"Can't lookup mount=", "path=", "",
+     "has a file open that lies outside of the container's mounts (/%s); close it first"},
+    {"Open files on overmounted mounts", "path=", "",
+     "has a file open (%s) that another mount covers; close it first"},
+    {"Can't dump that handle", "", "",
+     "watches a file (inotify) whose path could not be found; end the watch, or checkpoint again"},
+    {"Unsupported proto", "", "",
+     "has a socket of a protocol that CRIU cannot save; for MPTCP of Go programs set GODEBUG=multipathtcp=0"},
+    {"Unsupported socket family", "family: ", "",
+     "has a socket of a family (%s) that CRIU cannot save; close it first"},
+    {"pending SIGTRAP", "", "", "is being debugged; end the debugger first"},
+    {"Zombies with threads", "", "", "is ending just now; checkpoint again"},
+    {"uprobes", "", "", "is traced by a uprobe (perf, bpftrace); end that first"},
+    {"Unable to freeze cgroup", "", "",
+     "could not be frozen in time: a process waits in the kernel without interruption (a hanging disk or "
+     "network file "
+     "system); checkpoint again when it goes on"},
+    {"No space left on device", "", "",
+     "could not be saved: the disk is full; make room where the checkpoint is to lie"},
+};
+
+constexpr Cause kRestoreCauses[] = {
+    {"has bad size", "File ", " has bad size",
+     "the file /%s was changed since the checkpoint: its size is another"},
+    {"has bad build-ID", "File ", " has bad build-ID", "the program /%s was changed since the checkpoint"},
+    {"has bad mode", "File ", " has bad mode",
+     "the file /%s was changed since the checkpoint: its mode is another"},
+    {"on restore: No such file", "Can't open file ", " on restore",
+     "the file /%s is missing, which was open at the checkpoint"},
+    {"No such file or directory", "Can't open file ", ":",
+     "the file /%s is missing, which was open at the checkpoint"},
+    {"Can't bind inet socket", "", "",
+     "an address of a TCP connection is not free, or not one of this container's: it must come back with the "
+     "same "
+     "address, and nobody else may use it"},
+    {"Can't connect inet socket back", "", "",
+     "a TCP connection could not be set up again in the container's network"},
+    {"Address already in use", "", "", "an address that the container listened on is in use by another"},
+    {"Can't fork for", "for ", ":", "a process number (%s) that the container used is taken"},
+    {"doesn't exist", "Network device ", "", "the network device %s is missing"},
+    {"CPU", "", "", "this machine's processor lacks what the checkpoint's had"},
+    {"No mapping for", "No mapping for ", " mountpoint",
+     "the mount %s of the checkpoint is missing: start it in a container with the same mounts"},
+    {"Can't find external mount", "", "",
+     "a mount of the checkpoint is missing: start it in a container with the same mounts"},
+    {"No space left on device", "", "", "the disk is full"},
+    {"Cannot allocate memory", "", "",
+     "there is not enough memory, or the container's limit is below what it needs"},
+};
+
+std::string Fill(std::string_view says, std::string_view detail) {
+  std::string out(says);
+  size_t at = out.find("%s");
+  if (at != out.npos) out.replace(at, 2, Printable(detail, 256));
+  return out;
+}
+
+// The table's words for an error, or nothing.
+template <size_t kRows>
+std::string Look(const Cause (&table)[kRows], std::string_view text) {
+  for (const Cause& cause : table) {
+    if (text.find(cause.contains) == text.npos) continue;
+    std::string_view detail =
+        cause.open.empty() ? std::string_view() : Between(text, cause.open, cause.close);
+    if (!cause.open.empty() && detail.empty()) continue;
+    return Fill(cause.says, detail);
+  }
+  return "";
+}
+
+std::string Whom(pid_t pid, const std::vector<Process>& processes) {
+  for (const Process& process : processes) {
+    if (process.pid == pid) return Label(process) + " ";
+  }
+  return "a process of the container ";
+}
+
+std::string Unknown(std::string_view error, const std::string& log_path) {
+  std::string text =
+      error.empty() ? std::string("CRIU failed and left no reason") : "CRIU: " + Printable(error);
+  return text + " (log: " + log_path + ")";
+}
+
+}  // namespace
+
+std::string ExplainDump(const Log& log, const std::vector<Process>& processes, const std::string& log_path,
+                        std::string_view criu_error) {
+  for (const LogError& error : log.errors) {
+    std::string says = Look(kDumpCauses, error.text);
+    if (!says.empty()) return Whom(error.process, processes) + says;
+  }
+  return Unknown(log.cause.empty() ? criu_error : log.cause, log_path);
+}
+
+std::string ExplainRestore(const Log& log, const std::string& log_path) {
+  for (const LogError& error : log.errors) {
+    std::string says = Look(kRestoreCauses, error.text);
+    if (!says.empty()) return says;
+  }
+  return Unknown(log.cause, log_path);
+}
+
+}  // namespace stasis::criu

@@ -1,0 +1,41 @@
+// The verdict: why a container cannot be checkpointed, or a checkpoint not be restored, in plain words that
+// name the process, the thing, and what to do:
+//
+//   process 7 (node) holds an io_uring instance, which CRIU cannot save; run the container with Docker's
+//   default seccomp profile, which makes programs do without
+//
+// It is given twice: before anything is frozen, from a look at the processes (Survey), and after a failure,
+// from CRIU's log (ExplainDump, ExplainRestore). Each cause is one row of a table in survey.cc or verdict.cc,
+// with a test.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+#include "criu/log.h"
+#include "criu/processes.h"
+
+namespace stasis::criu {
+
+// The first thing found that CRIU would refuse, or nothing. Looks at namespaces, tracers, open files and
+// mappings of each process; files that cannot be looked at are passed over: CRIU will tell.
+std::optional<std::string> Survey(const std::vector<Process>& processes);
+
+// One open file of a process, as far as the survey judges it. Apart for tests.
+enum class FileKind { kCharacterDevice, kBlockDevice, kOther };
+std::optional<std::string> JudgeFile(const Process& process, std::string_view link, FileKind kind,
+                                     unsigned device_major, unsigned device_minor);
+
+// Why a dump failed, for the errors of its log; unknown causes get CRIU's own last error and `log_path`.
+// `processes` are those of the container (for names); the error that CRIU sent back, if any, stands in where
+// the log is empty.
+std::string ExplainDump(const Log& log, const std::vector<Process>& processes, const std::string& log_path,
+                        std::string_view criu_error);
+
+// The same for a restore by `runc restore`, from its restore.log.
+std::string ExplainRestore(const Log& log, const std::string& log_path);
+
+}  // namespace stasis::criu
