@@ -56,13 +56,17 @@ StatusOr<Json> ReadFrame(int fd, Deadline deadline, std::stop_token cancel) {
   return frame;
 }
 
-Status WriteFrame(int fd, const Json& frame) {
+std::string EncodeFrame(const Json& frame) {
   std::string bytes(kHeader, '\0');
   bytes += DumpJson(frame);
   size_t size = bytes.size() - kHeader;
-  if (size > kMaxFrame)
-    return InvalidArgument("frame of " + std::to_string(size) + " bytes is over the limit");
   for (size_t i = 0; i < kHeader; ++i) bytes[i] = static_cast<char>(size >> (8 * i) & 0xff);
+  return bytes;
+}
+
+Status WriteFrame(int fd, const Json& frame) {
+  std::string bytes = EncodeFrame(frame);
+  if (bytes.size() - kHeader > kMaxFrame) return InvalidArgument("frame is over the limit");
   return SendAll(fd, bytes);
 }
 

@@ -37,6 +37,8 @@ StatusOr<Json> ReadFrame(int fd, Deadline deadline, std::stop_token cancel);
 // kInvalidArgument over kMaxFrame, nothing sent; kUnavailable when the peer is gone (no SIGPIPE);
 // kDeadlineExceeded after kWriteLimit without progress.
 Status WriteFrame(int fd, const Json& frame);
+// The bytes of a frame, for those who send them on their own. Its JSON must be within kMaxFrame.
+std::string EncodeFrame(const Json& frame);
 
 Json ErrorToJson(const Status& status);
 // Never ok: an error object that makes no sense becomes kInternal.

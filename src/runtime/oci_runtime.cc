@@ -1,0 +1,233 @@
+#include "runtime/oci_runtime.h"
+
+#include <unistd.h>
+
+#include <charconv>
+#include <cstdlib>
+#include <utility>
+
+#include "linux/files.h"
+
+namespace stasis {
+namespace {
+
+constexpr size_t kMaxLog = 4 << 20;
+
+std::string DirectoryOf(const std::string& path) { return path.substr(0, path.rfind('/')); }
+
+StatusOr<pid_t> ReadPidFile(const std::string& path) {
+  STASIS_ASSIGN_OR_RETURN(std::string text, ReadFile(path, 64));
+  pid_t pid = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), pid);
+  if (error != std::errc() || end != text.data() + text.find_last_not_of('\n') + 1 || pid <= 1) {
+    return Internal("the runtime's pid file holds no pid");
+  }
+  return pid;
+}
+
+// What the user did wrong is told apart from what went wrong; the engine makes exit codes 126 and 127 of it.
+StatusCode CodeOfRuntimeError(std::string_view message) {
+  for (const char* text : {"executable file not found", "no such file or directory", "permission denied",
+                           "not a directory", "unable to find user", "is a directory"}) {
+    if (message.find(text) != message.npos) return StatusCode::kInvalidArgument;
+  }
+  if (message.find("does not exist") != message.npos) return StatusCode::kNotFound;
+  if (message.find("already exists") != message.npos) return StatusCode::kAlreadyExists;
+  return StatusCode::kInternal;
+}
+
+}  // namespace
+
+// Owns the files of one run and removes them.
+struct OciRuntime::Call {
+  std::vector<std::string> argv;
+  std::string verb;
+  std::string log;
+  std::string pid_file;
+  std::string process_file;
+  std::map<std::string, std::string> environment;
+
+  Call() = default;
+  Call(Call&&) = default;
+  ~Call() {
+    for (const std::string& path : {log, pid_file, process_file}) {
+      if (!path.empty()) ::unlink(path.c_str());
+    }
+  }
+  void Add(std::initializer_list<std::string> arguments) {
+    argv.insert(argv.end(), arguments.begin(), arguments.end());
+  }
+  void AddStreams(const OciStreams& streams) {
+    if (!streams.console_socket.empty()) Add({"--console-socket", streams.console_socket});
+  }
+};
+
+OciRuntime::Call OciRuntime::NewCall(std::vector<std::string> arguments) {
+  std::string number = std::to_string(++calls_);
+  Call call;
+  call.verb = arguments.front();
+  call.log = options_.work_directory + "/runtime-" + number + ".log";
+  call.pid_file = options_.work_directory + "/runtime-" + number + ".pid";
+  call.argv = {options_.path, "--root", options_.root, "--log", call.log, "--log-format", "json"};
+  call.argv.insert(call.argv.end(), options_.arguments.begin(), options_.arguments.end());
+  call.argv.insert(call.argv.end(), arguments.begin(), arguments.end());
+  if (!options_.criu.empty()) {
+    const char* path = std::getenv("PATH");
+    call.environment["PATH"] =
+        DirectoryOf(options_.criu) + ":" + (path ? path : "/usr/sbin:/usr/bin:/sbin:/bin");
+  }
+  return call;
+}
+
+Status OciRuntime::RunCall(const Call& call, const OciStreams* streams, const std::string& input,
+                           std::string* output, const OciLimits& limits) {
+  Command command;
+  command.argv = call.argv;
+  command.env = BaseEnvironment(call.environment);
+  command.input = input;
+  ExitStatus exit;
+  std::string error_tail;
+  if (streams) {
+    // The container's streams are the runtime's own: nothing of them may be captured here.
+    if (streams->input >= 0) command.fds[0] = streams->input;
+    if (streams->output >= 0) command.fds[1] = streams->output;
+    if (streams->error >= 0) command.fds[2] = streams->error;
+    STASIS_ASSIGN_OR_RETURN(Child child, Spawn(command));
+    STASIS_ASSIGN_OR_RETURN(exit, child.Wait(limits.deadline, limits.cancel));
+  } else {
+    STASIS_ASSIGN_OR_RETURN(CommandResult result,
+                            Run(command, {.deadline = limits.deadline, .cancel = limits.cancel}));
+    exit = result.exit;
+    error_tail = std::move(result.error_tail);
+    if (output) *output = std::move(result.output);
+  }
+  if (exit.ShellCode() == 0) return {};
+  StatusOr<std::string> log = ReadFile(call.log, kMaxLog);
+  std::string reason = log.ok() ? LastRuntimeError(*log) : "";
+  if (reason.empty()) reason = error_tail.substr(0, error_tail.find('\n'));
+  if (reason.empty() && exit.signal) reason = "killed by signal " + std::to_string(exit.signal);
+  if (reason.empty()) reason = "exit status " + std::to_string(exit.code) + " without a word";
+  return MakeError(CodeOfRuntimeError(reason), reason);
+}
+
+StatusOr<pid_t> OciRuntime::Launch(Call call, const OciStreams& streams, const OciLimits& limits) {
+  STASIS_RETURN_IF_ERROR(RunCall(call, &streams, "", nullptr, limits));
+  return ReadPidFile(call.pid_file);
+}
+
+StatusOr<pid_t> OciRuntime::Create(const std::string& id, const std::string& bundle, bool no_pivot,
+                                   const OciStreams& streams, const OciLimits& limits) {
+  Call call = NewCall({"create", "--bundle", bundle});
+  call.Add({"--pid-file", call.pid_file});
+  call.AddStreams(streams);
+  if (no_pivot) call.Add({"--no-pivot"});
+  call.Add({id});
+  return Launch(std::move(call), streams, limits);
+}
+
+StatusOr<pid_t> OciRuntime::Exec(const std::string& id, const Json& process, const OciStreams& streams,
+                                 const OciLimits& limits) {
+  Call call = NewCall({"exec", "--detach"});
+  call.process_file = call.pid_file + ".json";
+  STASIS_RETURN_IF_ERROR(WriteFileAtomically(call.process_file, DumpJson(process)));
+  call.Add({"--process", call.process_file, "--pid-file", call.pid_file});
+  call.AddStreams(streams);
+  call.Add({id});
+  return Launch(std::move(call), streams, limits);
+}
+
+StatusOr<pid_t> OciRuntime::Restore(const std::string& id, const std::string& bundle, bool no_pivot,
+                                    const OciStreams& streams, const OciRestore& restore,
+                                    const OciLimits& limits) {
+  STASIS_RETURN_IF_ERROR(MakeDirectories(restore.work));
+  Call call = NewCall({"restore", "--detach", "--bundle", bundle, "--manage-cgroups-mode", "ignore"});
+  call.Add({"--image-path", restore.images, "--work-path", restore.work, "--pid-file", call.pid_file});
+  if (restore.tcp_established) call.Add({"--tcp-established"});
+  if (restore.file_locks) call.Add({"--file-locks"});
+  if (restore.external_unix_sockets) call.Add({"--ext-unix-sk"});
+  if (restore.shell_job) call.Add({"--shell-job"});
+  for (const std::string& name : restore.empty_namespaces) call.Add({"--empty-ns", name});
+  call.AddStreams(streams);
+  if (no_pivot) call.Add({"--no-pivot"});
+  call.Add({id});
+  call.environment.insert(restore.criu_environment.begin(), restore.criu_environment.end());
+
+  StatusOr<pid_t> pid = Launch(std::move(call), streams, limits);
+  if (pid.ok()) return pid;
+  StatusOr<std::string> log = ReadFile(restore.work + "/restore.log", kMaxReadFile);
+  std::string reason = log.ok() ? LastCriuError(*log) : "";
+  if (reason.empty()) return pid.status();
+  return MakeError(pid.status().code(), "CRIU: " + reason);
+}
+
+Status OciRuntime::Start(const std::string& id, const OciLimits& limits) {
+  return RunCall(NewCall({"start", id}), nullptr, "", nullptr, limits);
+}
+
+Status OciRuntime::Kill(const std::string& id, int signal, bool all, const OciLimits& limits) {
+  Call call = NewCall({"kill"});
+  if (all) call.Add({"--all"});
+  call.Add({id, std::to_string(signal)});
+  return RunCall(call, nullptr, "", nullptr, limits);
+}
+
+Status OciRuntime::Pause(const std::string& id, const OciLimits& limits) {
+  return RunCall(NewCall({"pause", id}), nullptr, "", nullptr, limits);
+}
+
+Status OciRuntime::Resume(const std::string& id, const OciLimits& limits) {
+  return RunCall(NewCall({"resume", id}), nullptr, "", nullptr, limits);
+}
+
+Status OciRuntime::Update(const std::string& id, const Json& resources, const OciLimits& limits) {
+  return RunCall(NewCall({"update", "--resources", "-", id}), nullptr, DumpJson(resources), nullptr, limits);
+}
+
+Status OciRuntime::Delete(const std::string& id, bool force, const OciLimits& limits) {
+  Call call = NewCall({"delete"});
+  if (force) call.Add({"--force"});
+  call.Add({id});
+  Status status = RunCall(call, nullptr, "", nullptr, limits);
+  return absl::IsNotFound(status) ? Status() : status;
+}
+
+StatusOr<Json> OciRuntime::State(const std::string& id, const OciLimits& limits) {
+  std::string output;
+  STASIS_RETURN_IF_ERROR(RunCall(NewCall({"state", id}), nullptr, "", &output, limits));
+  return ParseJson(output);
+}
+
+std::string LastRuntimeError(std::string_view log) {
+  std::string last;
+  while (!log.empty()) {
+    size_t end = log.find('\n');
+    StatusOr<Json> line = ParseJson(log.substr(0, end));
+    log.remove_prefix(end == log.npos ? log.size() : end + 1);
+    if (!line.ok()) continue;
+    std::string level;
+    std::string message;
+    JsonReader reader(*line);
+    reader.Get("level", &level);
+    reader.Get("msg", &message);
+    if (level == "error" || level == "fatal") last = std::move(message);
+  }
+  return last;
+}
+
+std::string LastCriuError(std::string_view log) {
+  std::string last;
+  while (!log.empty()) {
+    size_t end = log.find('\n');
+    std::string_view line = log.substr(0, end);
+    log.remove_prefix(end == log.npos ? log.size() : end + 1);
+    size_t error = line.find("Error (");
+    size_t text = error == line.npos ? line.npos : line.find("): ", error);
+    if (text == line.npos || line.ends_with("FAILED.")) continue;
+    last = std::string(line.substr(text + 3));
+    // "criu/x.c:12): " may have the pid of the restored process in front of the text: it stays.
+    while (!last.empty() && (last.back() == ' ' || last.back() == '\r')) last.pop_back();
+  }
+  return last;
+}
+
+}  // namespace stasis
