@@ -1,0 +1,63 @@
+// The network namespaces of containers: made by the engine, pinned under the state directory, given to the
+// runtime by path. A namespace that is the engine's is external to CRIU: nothing of it is dumped or locked,
+// and a restored container finds its addresses and connections where it left them.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/names.h"
+#include "base/status.h"
+
+namespace stasis::network {
+
+enum class ModeKind {
+  kOwn,        // "", "default", "bridge", "none": an own namespace with loopback
+  kHost,       // "host"
+  kContainer,  // "container:NAME"
+};
+
+struct Mode {
+  ModeKind kind = ModeKind::kOwn;
+  std::string container;  // kContainer: as the user wrote it
+};
+
+// HostConfig.NetworkMode. kNotFound "network %s not found" for a network of any other name: networks are
+// a later issue's.
+StatusOr<Mode> ParseMode(std::string_view network_mode);
+
+// Thread-safe for different containers; one call at a time for each.
+class NetworkNamespaces {
+ public:
+  // `directory` (STATE/netns) is made where it is missing.
+  static StatusOr<NetworkNamespaces> Open(const std::string& directory);
+
+  // Where a container's own namespace is pinned, whether it is there or not.
+  std::string PathOf(const ContainerId& container) const;
+  // Makes it, loopback up; one that is pinned there already is kept, so that what was checkpointed in it
+  // comes back to it.
+  Status Ensure(const ContainerId& container);
+  // Idempotent. Who still runs in it keeps it.
+  Status Remove(const ContainerId& container);
+  // Removes the pins of containers that `keep` does not want. For the engine's start.
+  template <typename Keep>
+  Status RemoveOthers(const Keep& keep);
+
+ private:
+  explicit NetworkNamespaces(std::string directory) : directory_(std::move(directory)) {}
+  StatusOr<std::vector<ContainerId>> List() const;
+  std::string directory_;
+};
+
+template <typename Keep>
+Status NetworkNamespaces::RemoveOthers(const Keep& keep) {
+  STASIS_ASSIGN_OR_RETURN(const std::vector<ContainerId> containers, List());
+  for (const ContainerId& container : containers) {
+    if (keep(container)) continue;
+    STASIS_RETURN_IF_ERROR(Remove(container));
+  }
+  return {};
+}
+
+}  // namespace stasis::network
