@@ -1,0 +1,66 @@
+#include "engine/config_merge.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace stasis::engine {
+namespace {
+
+using testing::ElementsAre;
+using Words = std::vector<std::string>;
+
+const Json& ImageConfig() {
+  static const Json config = {{"Cmd", {"serve"}},
+                              {"Entrypoint", {"/entry"}},
+                              {"Env", {"PATH=/bin", "MODE=image"}},
+                              {"User", "1000"},
+                              {"WorkingDir", "/work"},
+                              {"StopSignal", "SIGQUIT"},
+                              {"Labels", {{"a", "image"}, {"b", "image"}}}};
+  return config;
+}
+
+TEST(MergeImageConfigTest, TheImageFillsWhatTheUserLeftOpen) {
+  backend::ContainerConfig user;
+  user.env = {"MODE=user"};
+  user.labels = {{"a", "user"}};
+  ASSERT_TRUE(MergeImageConfig(ImageConfig(), &user).ok());
+  EXPECT_THAT(*CommandOf(user), ElementsAre("/entry", "serve"));
+  EXPECT_THAT(user.env, ElementsAre("PATH=/bin", "MODE=user"));
+  EXPECT_EQ(user.user, "1000");
+  EXPECT_EQ(user.working_dir, "/work");
+  EXPECT_EQ(user.stop_signal, "SIGQUIT");
+  EXPECT_EQ(user.labels.at("a"), "user");
+  EXPECT_EQ(user.labels.at("b"), "image");
+}
+
+TEST(MergeImageConfigTest, TheUsersCommandReplacesTheImagesOnly) {
+  backend::ContainerConfig user;
+  user.cmd = Words{"status"};
+  ASSERT_TRUE(MergeImageConfig(ImageConfig(), &user).ok());
+  EXPECT_THAT(*CommandOf(user), ElementsAre("/entry", "status"));
+}
+
+TEST(MergeImageConfigTest, TheUsersEntrypointDropsTheImagesCommand) {
+  backend::ContainerConfig user;
+  user.entrypoint = Words{"/bin/sh"};
+  ASSERT_TRUE(MergeImageConfig(ImageConfig(), &user).ok());
+  EXPECT_THAT(*CommandOf(user), ElementsAre("/bin/sh"));
+}
+
+TEST(MergeImageConfigTest, AnEmptyEntrypointTakesTheImagesAway) {
+  backend::ContainerConfig user;
+  user.entrypoint = Words{""};
+  user.cmd = Words{"id"};
+  ASSERT_TRUE(MergeImageConfig(ImageConfig(), &user).ok());
+  EXPECT_THAT(*CommandOf(user), ElementsAre("id"));
+}
+
+TEST(CommandOfTest, NothingToRunIsAnError) {
+  backend::ContainerConfig user;
+  ASSERT_TRUE(MergeImageConfig(Json(), &user).ok());
+  EXPECT_EQ(Message(CommandOf(user).status()), "No command specified");
+}
+
+}  // namespace
+}  // namespace stasis::engine

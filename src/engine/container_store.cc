@@ -1,0 +1,163 @@
+#include "engine/container_store.h"
+
+#include "base/json.h"
+#include "base/time.h"
+#include "linux/random_hex.h"
+
+namespace stasis::engine {
+namespace {
+
+// One entry per format; never change one that was released, append.
+const std::vector<std::string>& Migrations() {
+  static const std::vector<std::string> migrations = {
+      "CREATE TABLE containers(id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, record TEXT NOT NULL);"
+      "CREATE TABLE events(sequence INTEGER PRIMARY KEY AUTOINCREMENT, event TEXT NOT NULL);"
+      "CREATE TABLE settings(name TEXT PRIMARY KEY, value TEXT NOT NULL);",
+  };
+  return migrations;
+}
+
+Json EventToJson(const backend::EventMessage& event) {
+  return {{"Type", event.type},
+          {"Action", event.action},
+          {"Actor", event.actor_id},
+          {"Attributes", event.attributes},
+          {"At", ToRfc3339(event.at)}};
+}
+
+StatusOr<backend::EventMessage> EventFromJson(const Json& json) {
+  backend::EventMessage event;
+  std::string at;
+  JsonReader reader(json, "event");
+  reader.Get("Type", &event.type);
+  reader.Get("Action", &event.action);
+  reader.Get("Actor", &event.actor_id);
+  reader.Get("At", &at);
+  STASIS_RETURN_IF_ERROR(reader.status());
+  STASIS_ASSIGN_OR_RETURN(event.at, FromRfc3339(at));
+  if (const Json* attributes = reader.Find("Attributes"); attributes && attributes->is_object()) {
+    for (const auto& [name, value] : attributes->items()) {
+      if (value.is_string()) event.attributes[name] = value.get<std::string>();
+    }
+  }
+  return event;
+}
+
+Status SaveRecord(Transaction& transaction, const ContainerRecord& record) {
+  STASIS_ASSIGN_OR_RETURN(
+      Statement statement,
+      transaction.Prepare("INSERT INTO containers(id, name, record) VALUES(?1, ?2, ?3) "
+                          "ON CONFLICT(id) DO UPDATE SET name = excluded.name, record = excluded.record"));
+  statement.Bind(1, record.id.str()).Bind(2, record.name).Bind(3, DumpJson(ToJson(record)));
+  return statement.Step().status();
+}
+
+Status SaveSetting(Transaction& transaction, std::string_view name, std::string_view value) {
+  STASIS_ASSIGN_OR_RETURN(Statement statement,
+                          transaction.Prepare("INSERT INTO settings(name, value) VALUES(?1, ?2) "
+                                              "ON CONFLICT(name) DO UPDATE SET value = excluded.value"));
+  statement.Bind(1, name).Bind(2, value);
+  return statement.Step().status();
+}
+
+StatusOr<std::string> LoadSetting(Transaction& transaction, std::string_view name) {
+  STASIS_ASSIGN_OR_RETURN(Statement statement,
+                          transaction.Prepare("SELECT value FROM settings WHERE name = ?1"));
+  statement.Bind(1, name);
+  STASIS_ASSIGN_OR_RETURN(const bool row, statement.Step());
+  return row ? statement.Text(0) : std::string();
+}
+
+Status SaveEvents(Transaction& transaction, const std::vector<backend::EventMessage>& events) {
+  for (const backend::EventMessage& event : events) {
+    STASIS_ASSIGN_OR_RETURN(Statement insert, transaction.Prepare("INSERT INTO events(event) VALUES(?1)"));
+    insert.Bind(1, DumpJson(EventToJson(event)));
+    STASIS_RETURN_IF_ERROR(insert.Step().status());
+    STASIS_ASSIGN_OR_RETURN(
+        Statement prune,
+        transaction.Prepare("DELETE FROM events WHERE sequence <= (SELECT MAX(sequence) FROM events) - ?1"));
+    prune.Bind(1, static_cast<int64_t>(kKeptEvents));
+    STASIS_RETURN_IF_ERROR(prune.Step().status());
+  }
+  return {};
+}
+
+}  // namespace
+
+StatusOr<std::unique_ptr<ContainerStore>> ContainerStore::Open(const std::string& path) {
+  STASIS_ASSIGN_OR_RETURN(std::unique_ptr<Database> database, Database::Open(path, Migrations()));
+  return std::unique_ptr<ContainerStore>(new ContainerStore(std::move(database)));
+}
+
+Status ContainerStore::Commit(const Change& change) {
+  return database_->Run([&](Transaction& transaction) -> Status {
+    if (change.save) {
+      STASIS_RETURN_IF_ERROR(SaveRecord(transaction, *change.save));
+    }
+    if (change.remove) {
+      STASIS_ASSIGN_OR_RETURN(Statement statement,
+                              transaction.Prepare("DELETE FROM containers WHERE id = ?1"));
+      statement.Bind(1, change.remove->str());
+      STASIS_RETURN_IF_ERROR(statement.Step().status());
+    }
+    STASIS_RETURN_IF_ERROR(SaveEvents(transaction, change.events));
+    if (change.supervisor_seen) {
+      STASIS_RETURN_IF_ERROR(SaveSetting(transaction, "supervisor-seen", ToRfc3339(*change.supervisor_seen)));
+    }
+    return {};
+  });
+}
+
+StatusOr<std::vector<ContainerRecord>> ContainerStore::LoadContainers() {
+  std::vector<ContainerRecord> records;
+  STASIS_RETURN_IF_ERROR(database_->Run([&](Transaction& transaction) -> Status {
+    STASIS_ASSIGN_OR_RETURN(Statement statement, transaction.Prepare("SELECT record FROM containers"));
+    while (true) {
+      STASIS_ASSIGN_OR_RETURN(const bool row, statement.Step());
+      if (!row) return {};
+      STASIS_ASSIGN_OR_RETURN(const Json json, ParseJson(statement.Text(0)));
+      STASIS_ASSIGN_OR_RETURN(ContainerRecord record, RecordFromJson(json));
+      records.push_back(std::move(record));
+    }
+  }));
+  return records;
+}
+
+StatusOr<std::vector<backend::EventMessage>> ContainerStore::LoadEvents() {
+  std::vector<backend::EventMessage> events;
+  STASIS_RETURN_IF_ERROR(database_->Run([&](Transaction& transaction) -> Status {
+    STASIS_ASSIGN_OR_RETURN(Statement statement,
+                            transaction.Prepare("SELECT event FROM events ORDER BY sequence"));
+    while (true) {
+      STASIS_ASSIGN_OR_RETURN(const bool row, statement.Step());
+      if (!row) return {};
+      STASIS_ASSIGN_OR_RETURN(const Json json, ParseJson(statement.Text(0)));
+      STASIS_ASSIGN_OR_RETURN(backend::EventMessage event, EventFromJson(json));
+      events.push_back(std::move(event));
+    }
+  }));
+  return events;
+}
+
+StatusOr<absl::Time> ContainerStore::SupervisorSeen() {
+  std::string text;
+  STASIS_RETURN_IF_ERROR(database_->Run([&](Transaction& transaction) -> Status {
+    STASIS_ASSIGN_OR_RETURN(text, LoadSetting(transaction, "supervisor-seen"));
+    return {};
+  }));
+  if (text.empty()) return absl::InfinitePast();
+  return FromRfc3339(text);
+}
+
+StatusOr<std::string> ContainerStore::InstallationId() {
+  std::string id;
+  STASIS_RETURN_IF_ERROR(database_->Run([&](Transaction& transaction) -> Status {
+    STASIS_ASSIGN_OR_RETURN(id, LoadSetting(transaction, "installation-id"));
+    if (!id.empty()) return {};
+    id = RandomHex(16);
+    return SaveSetting(transaction, "installation-id", id);
+  }));
+  return id;
+}
+
+}  // namespace stasis::engine

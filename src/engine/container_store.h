@@ -1,0 +1,49 @@
+// The engine's records in ROOT/stasis.db: the only place that says what users asked for. What one decision
+// changes is written in one transaction.
+//
+// Thread-safe. Blocks on disk.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "backend/system.h"
+#include "base/status.h"
+#include "engine/database.h"
+#include "engine/record.h"
+
+namespace stasis::engine {
+
+inline constexpr size_t kKeptEvents = 1024;  // so many past events can be asked for
+
+class ContainerStore {
+ public:
+  static StatusOr<std::unique_ptr<ContainerStore>> Open(const std::string& path);
+
+  // The parts of one decision; absent ones are left out.
+  struct Change {
+    const ContainerRecord* save = nullptr;  // inserted or replaced
+    const ContainerId* remove = nullptr;
+    std::vector<backend::EventMessage> events;
+    std::optional<absl::Time> supervisor_seen;  // the supervisor's events up to then are dealt with
+  };
+  // kAlreadyExists when the name belongs to another container: nothing is written.
+  Status Commit(const Change& change);
+
+  StatusOr<std::vector<ContainerRecord>> LoadContainers();
+  // The last kKeptEvents, oldest first.
+  StatusOr<std::vector<backend::EventMessage>> LoadEvents();
+  // InfinitePast when none was seen.
+  StatusOr<absl::Time> SupervisorSeen();
+  // A random id of this installation, made at the first call.
+  StatusOr<std::string> InstallationId();
+
+ private:
+  explicit ContainerStore(std::unique_ptr<Database> database) : database_(std::move(database)) {}
+  std::unique_ptr<Database> database_;
+};
+
+}  // namespace stasis::engine

@@ -1,0 +1,138 @@
+#include "engine/container_store.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "linux/files.h"
+
+namespace stasis::engine {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+ContainerRecord SomeRecord(char digit, std::string name) {
+  return {.id = *ContainerId::Parse(std::string(64, digit)),
+          .name = std::move(name),
+          .created = absl::FromUnixSeconds(1700000000),
+          .image_id = "sha256:" + std::string(64, 'e'),
+          .argv = {"sh", "-c", "true"},
+          .config = {},
+          .host_config = {},
+          .mounts = {},
+          .state = {},
+          .exiting_checkpoint = {}};
+}
+
+class ContainerStoreTest : public testing::Test {
+ protected:
+  ContainerStoreTest() : directory_(*TemporaryDirectory::Create("/tmp", "stasis-store-")) {}
+  std::string path() const { return directory_.path() + "/stasis.db"; }
+  TemporaryDirectory directory_;
+};
+
+TEST_F(ContainerStoreTest, RecordsComeBackAsTheyWere) {
+  ContainerRecord record = SomeRecord('a', "web");
+  record.config.env = {"A=b"};
+  record.host_config.auto_remove = true;
+  record.mounts = {{.type = "bind",
+                    .source = "/src",
+                    .destination = "/dst",
+                    .options = {"rbind", "ro"},
+                    .mode = "ro",
+                    .read_write = false,
+                    .propagation = "rprivate"}};
+  record.state.phase = Phase::kExited;
+  record.state.exit_code = 137;
+  record.state.started_at = absl::FromUnixSeconds(1700000001) + absl::Nanoseconds(5);
+  record.restart_count = 3;
+  record.exiting_checkpoint = ExitingCheckpoint{"cp1", "/somewhere"};
+  {
+    auto store = *ContainerStore::Open(path());
+    ASSERT_TRUE(store->Commit({.save = &record, .events = {}, .supervisor_seen = {}}).ok());
+  }
+  auto store = *ContainerStore::Open(path());
+  const auto records = *store->LoadContainers();
+  ASSERT_THAT(records, SizeIs(1));
+  EXPECT_EQ(ToJson(records[0]), ToJson(record));
+  EXPECT_EQ(records[0].state.finished_at, absl::InfinitePast());
+  EXPECT_EQ(records[0].state.started_at, record.state.started_at);
+}
+
+TEST_F(ContainerStoreTest, ATakenNameWritesNothing) {
+  auto store = *ContainerStore::Open(path());
+  const ContainerRecord first = SomeRecord('a', "web");
+  const ContainerRecord second = SomeRecord('b', "web");
+  ASSERT_TRUE(store->Commit({.save = &first, .events = {}, .supervisor_seen = {}}).ok());
+  backend::EventMessage event;
+  event.action = "create";
+  event.at = absl::FromUnixSeconds(1);
+  EXPECT_EQ(store->Commit({.save = &second, .events = {event}, .supervisor_seen = {}}).code(),
+            StatusCode::kAlreadyExists);
+  EXPECT_THAT(*store->LoadContainers(), SizeIs(1));
+  EXPECT_THAT(*store->LoadEvents(), IsEmpty());
+}
+
+TEST_F(ContainerStoreTest, RemovedRecordsAreGone) {
+  auto store = *ContainerStore::Open(path());
+  const ContainerRecord record = SomeRecord('a', "web");
+  ASSERT_TRUE(store->Commit({.save = &record, .events = {}, .supervisor_seen = {}}).ok());
+  ASSERT_TRUE(store->Commit({.remove = &record.id, .events = {}, .supervisor_seen = {}}).ok());
+  EXPECT_THAT(*store->LoadContainers(), IsEmpty());
+}
+
+TEST_F(ContainerStoreTest, OnlyTheLastEventsAreKept) {
+  auto store = *ContainerStore::Open(path());
+  ContainerStore::Change change;
+  for (int i = 0; i < static_cast<int>(kKeptEvents) + 10; ++i) {
+    backend::EventMessage event;
+    event.type = "container";
+    event.action = std::to_string(i);
+    event.attributes = {{"name", "web"}};
+    event.at = absl::FromUnixSeconds(i);
+    change.events.push_back(event);
+  }
+  ASSERT_TRUE(store->Commit(change).ok());
+  const auto events = *store->LoadEvents();
+  ASSERT_THAT(events, SizeIs(kKeptEvents));
+  EXPECT_EQ(events.front().action, "10");
+  EXPECT_EQ(events.front().attributes.at("name"), "web");
+  EXPECT_EQ(events.back().at, absl::FromUnixSeconds(static_cast<int>(kKeptEvents) + 9));
+}
+
+TEST_F(ContainerStoreTest, SettingsOutliveTheProcess) {
+  std::string id;
+  {
+    auto store = *ContainerStore::Open(path());
+    EXPECT_EQ(*store->SupervisorSeen(), absl::InfinitePast());
+    id = *store->InstallationId();
+    ASSERT_TRUE(store->Commit({.events = {}, .supervisor_seen = absl::FromUnixSeconds(7)}).ok());
+  }
+  auto store = *ContainerStore::Open(path());
+  EXPECT_EQ(*store->SupervisorSeen(), absl::FromUnixSeconds(7));
+  EXPECT_EQ(*store->InstallationId(), id);
+}
+
+TEST_F(ContainerStoreTest, MigrationsRunOnceEach) {
+  const std::string file = directory_.path() + "/other.db";
+  ASSERT_TRUE(Database::Open(file, {"CREATE TABLE a(x)"}).ok());
+  ASSERT_TRUE(Database::Open(file, {"CREATE TABLE a(x)", "CREATE TABLE b(x)"}).ok());
+  auto database = Database::Open(file, {"CREATE TABLE a(x)", "CREATE TABLE b(x)"});
+  ASSERT_TRUE(database.ok()) << database.status();
+  EXPECT_TRUE((*database)->Run([](Transaction& t) { return t.Execute("INSERT INTO b VALUES(1)"); }).ok());
+}
+
+TEST_F(ContainerStoreTest, AFailedMigrationChangesNothing) {
+  const std::string file = directory_.path() + "/other.db";
+  ASSERT_FALSE(Database::Open(file, {"CREATE TABLE a(x); nonsense"}).ok());
+  EXPECT_TRUE(Database::Open(file, {"CREATE TABLE a(x)"}).ok());
+}
+
+TEST_F(ContainerStoreTest, ANewerFormatIsRefused) {
+  const std::string file = directory_.path() + "/other.db";
+  ASSERT_TRUE(Database::Open(file, {"CREATE TABLE a(x)", "CREATE TABLE b(x)"}).ok());
+  EXPECT_EQ(Database::Open(file, {"CREATE TABLE a(x)"}).status().code(), StatusCode::kFailedPrecondition);
+}
+
+}  // namespace
+}  // namespace stasis::engine

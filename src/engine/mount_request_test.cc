@@ -1,0 +1,81 @@
+#include "engine/mount_request.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace stasis::engine {
+namespace {
+
+using testing::Contains;
+using testing::ElementsAre;
+using testing::Not;
+
+TEST(ParseBindTest, OptionsBecomeMountOptions) {
+  const auto mount = ParseBind("/src/../data/:/in//side:ro,z,rslave");
+  ASSERT_TRUE(mount.ok()) << mount.status();
+  EXPECT_EQ(mount->source, "/data");
+  EXPECT_EQ(mount->destination, "/in/side");
+  EXPECT_FALSE(mount->read_write);
+  EXPECT_THAT(mount->options, ElementsAre("rbind", "ro", "rslave"));
+  EXPECT_TRUE(mount->create_source);
+}
+
+TEST(ParseBindTest, WrongOnesAreRefusedWithDockersWords) {
+  EXPECT_EQ(Message(ParseBind("/a").status()), "invalid volume specification: '/a'");
+  EXPECT_EQ(Message(ParseBind("/a:/b:fast").status()), "invalid mode: fast");
+  EXPECT_EQ(Message(ParseBind("/a:b").status()),
+            "invalid volume specification: '/a:b': invalid mount path: 'b' mount path must be absolute");
+  EXPECT_FALSE(ParseBind("/a:/").ok());
+  EXPECT_FALSE(ParseBind("/a:/x/..").ok());
+  EXPECT_FALSE(ParseBind(":/b").ok());
+  EXPECT_FALSE(ParseBind("/a:/b:ro:rw").ok());
+  EXPECT_EQ(ParseBind("data:/b").status().code(), StatusCode::kUnimplemented);
+}
+
+TEST(SettleMountTest, ABindNeedsItsSource) {
+  backend::MountRequest request;
+  request.type = "bind";
+  request.source = "/no/such/place";
+  request.target = "/inside";
+  EXPECT_EQ(Message(SettleMount(request).status()),
+            "invalid mount config for type \"bind\": bind source path does not exist: /no/such/place");
+  request.source = "/tmp";
+  EXPECT_TRUE(SettleMount(request).ok());
+  request.type = "cloud";
+  EXPECT_FALSE(SettleMount(request).ok());
+}
+
+TEST(SettleMountTest, ATmpfsGetsItsSizeAndMode) {
+  backend::MountRequest request;
+  request.type = "tmpfs";
+  request.target = "/scratch";
+  request.tmpfs_size = 1048576;
+  request.tmpfs_mode = 01777;
+  const auto mount = SettleMount(request);
+  ASSERT_TRUE(mount.ok()) << mount.status();
+  EXPECT_THAT(mount->options, ElementsAre("noexec", "nosuid", "nodev", "rw", "size=1048576", "mode=1777"));
+}
+
+TEST(ParseTmpfsTest, TheUsersWordWinsOverOurs) {
+  const auto mount = ParseTmpfs("/scratch", "exec,size=64m");
+  ASSERT_TRUE(mount.ok());
+  EXPECT_THAT(mount->options, Contains("exec"));
+  EXPECT_THAT(mount->options, Not(Contains("noexec")));
+  EXPECT_FALSE(ParseTmpfs("/scratch", "lowerdir=/etc").ok());
+}
+
+TEST(SettleMountsTest, ParentsComeFirstAndNoneTwice) {
+  backend::HostConfig host_config;
+  host_config.binds = {"/a:/x/y/z", "/b:/x"};
+  host_config.tmpfs = {{"/x/y", ""}};
+  const auto mounts = SettleMounts(host_config);
+  ASSERT_TRUE(mounts.ok());
+  EXPECT_EQ((*mounts)[0].destination, "/x");
+  EXPECT_EQ((*mounts)[1].destination, "/x/y");
+  EXPECT_EQ((*mounts)[2].destination, "/x/y/z");
+  host_config.tmpfs["/x"] = "";
+  EXPECT_EQ(Message(SettleMounts(host_config).status()), "Duplicate mount point: /x");
+}
+
+}  // namespace
+}  // namespace stasis::engine

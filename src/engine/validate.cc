@@ -1,0 +1,166 @@
+#include "engine/validate.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "engine/restart_policy.h"
+#include "engine/security_options.h"
+#include "engine/signals.h"
+#include "oci/capabilities.h"
+
+namespace stasis::engine {
+namespace {
+
+constexpr int64_t kMinimumMemory = 6 << 20;
+constexpr size_t kMaxHostname = 64;  // HOST_NAME_MAX of sethostname(2)
+constexpr std::array<std::string_view, 7> kIgnoredLogOptions = {"labels", "labels-regex", "env", "env-regex",
+                                                                "tag",    "compress",     "mode"};
+
+bool IsHostname(const std::string& name) {
+  return name.size() <= kMaxHostname && std::all_of(name.begin(), name.end(), [](unsigned char c) {
+           return absl::ascii_isalnum(c) || c == '-' || c == '.' || c == '_';
+         });
+}
+
+Status CheckConfig(const backend::ContainerConfig& config) {
+  if (!config.working_dir.empty() && config.working_dir[0] != '/') {
+    return InvalidArgument("the working directory '" + config.working_dir +
+                           "' is invalid, it needs to be an absolute path");
+  }
+  for (const std::string& variable : config.env) {
+    if (variable.empty() || variable[0] == '=') {
+      return InvalidArgument("invalid environment variable: " + variable);
+    }
+  }
+  if (!IsHostname(config.hostname)) return InvalidArgument("invalid hostname format: " + config.hostname);
+  if (config.stop_signal.empty()) return {};
+  return ParseSignal(config.stop_signal).status();
+}
+
+Status CheckMemory(const backend::HostConfig& host) {
+  if (host.memory != 0 && host.memory < kMinimumMemory) {
+    return InvalidArgument("Minimum memory limit allowed is 6MB");
+  }
+  if (host.memory_swap > 0 && host.memory == 0) {
+    return InvalidArgument("You should always set the Memory limit when using Memoryswap limit, see usage");
+  }
+  if (host.memory_swap > 0 && host.memory_swap < host.memory) {
+    return InvalidArgument("Minimum memoryswap limit should be larger than memory limit, see usage");
+  }
+  if (host.memory_reservation > 0 && host.memory > 0 && host.memory < host.memory_reservation) {
+    return InvalidArgument("Minimum memory limit can not be less than memory reservation limit, see usage");
+  }
+  if (host.memory_reservation != 0 && host.memory_reservation < kMinimumMemory) {
+    return InvalidArgument("Minimum memory reservation allowed is 6MB");
+  }
+  if (host.shm_size < 0) return InvalidArgument("SHM size can not be less than 0");
+  return {};
+}
+
+Status CheckCpu(const backend::HostConfig& host, int cpus) {
+  if (host.nano_cpus != 0 && host.cpu_period != 0) {
+    return InvalidArgument("Conflicting options: Nano CPUs and CPU Period cannot both be set.");
+  }
+  if (host.nano_cpus != 0 && host.cpu_quota != 0) {
+    return InvalidArgument("Conflicting options: Nano CPUs and CPU Quota cannot both be set.");
+  }
+  if (host.nano_cpus < 0 || host.nano_cpus > int64_t{cpus} * 1000000000) {
+    return InvalidArgument(absl::StrCat("Range of CPUs is from 0.01 to ", cpus, ".00, as there are only ",
+                                        cpus, " CPUs available"));
+  }
+  if (host.cpu_shares < 0) return InvalidArgument("CPU shares can not be less than 0");
+  return {};
+}
+
+// What containers can share with the host or with each other.
+Status CheckModes(const backend::HostConfig& host) {
+  const auto later = [](std::string_view option, const std::string& value) {
+    return Unimplemented(absl::StrCat(std::string(option), "=", value, " is not supported yet"));
+  };
+  const std::string& ipc = host.ipc_mode;
+  if (ipc.rfind("container:", 0) == 0) return later("--ipc", ipc);
+  if (!ipc.empty() && ipc != "private" && ipc != "shareable" && ipc != "host" && ipc != "none") {
+    return InvalidArgument("invalid IPC mode: " + ipc);
+  }
+  if (host.pid_mode.rfind("container:", 0) == 0) return later("--pid", host.pid_mode);
+  if (!host.pid_mode.empty() && host.pid_mode != "host") {
+    return InvalidArgument("invalid PID mode: " + host.pid_mode);
+  }
+  if (!host.uts_mode.empty() && host.uts_mode != "host") {
+    return InvalidArgument("invalid UTS mode: " + host.uts_mode);
+  }
+  if (!host.cgroup_parent.empty()) return later("--cgroup-parent", host.cgroup_parent);
+  if (!host.runtime.empty() && host.runtime != "runc" && host.runtime != "io.containerd.runc.v2") {
+    return InvalidArgument("unknown or invalid runtime name: " + host.runtime);
+  }
+  return {};
+}
+
+Status CheckPorts(const backend::HostConfig& host) {
+  const bool bindings = host.port_bindings.is_object() && !host.port_bindings.empty();
+  if (bindings || host.publish_all_ports) {
+    return Unimplemented("publishing ports is not supported yet: use --network host, or none");
+  }
+  return {};
+}
+
+}  // namespace
+
+Status ValidateContainer(const backend::ContainerConfig& config, const backend::HostConfig& host, int cpus) {
+  STASIS_RETURN_IF_ERROR(CheckConfig(config));
+  STASIS_RETURN_IF_ERROR(CheckMemory(host));
+  STASIS_RETURN_IF_ERROR(CheckCpu(host, cpus));
+  STASIS_RETURN_IF_ERROR(CheckModes(host));
+  STASIS_RETURN_IF_ERROR(CheckPorts(host));
+  STASIS_RETURN_IF_ERROR(
+      oci::ContainerCapabilities(host.cap_add, host.cap_drop, false, oci::AllCapabilities()).status());
+  STASIS_RETURN_IF_ERROR(ParseSecurityOptions(host.security_opt).status());
+  STASIS_RETURN_IF_ERROR(CheckRestartPolicy(host.restart_policy, host.restart_maximum, host.auto_remove));
+  return ParseLogOptions(host).status();
+}
+
+StatusOr<LogRotation> ParseLogOptions(const backend::HostConfig& host) {
+  if (!host.log_driver.empty() && host.log_driver != "json-file" && host.log_driver != "none") {
+    return InvalidArgument("logger: no log driver named '" + host.log_driver + "' is registered");
+  }
+  LogRotation rotation;
+  for (const auto& [name, value] : host.log_options) {
+    if (name == "max-size") {
+      STASIS_ASSIGN_OR_RETURN(rotation.max_size, ParseSize(value));
+    } else if (name == "max-file") {
+      if (!absl::SimpleAtoi(value, &rotation.max_files) || rotation.max_files < 1) {
+        return InvalidArgument("max-file cannot be less than 1");
+      }
+    } else if (std::find(kIgnoredLogOptions.begin(), kIgnoredLogOptions.end(), name) ==
+               kIgnoredLogOptions.end()) {
+      return InvalidArgument("unknown log opt '" + name + "' for json-file log driver");
+    }
+  }
+  return rotation;
+}
+
+StatusOr<uint64_t> ParseSize(const std::string& text) {
+  const Status invalid = InvalidArgument("invalid size: '" + text + "'");
+  std::string unit = absl::AsciiStrToLower(text);
+  const size_t digits = std::min(unit.find_first_not_of("0123456789."), unit.size());
+  double number = 0;
+  if (digits == 0 || !absl::SimpleAtod(unit.substr(0, digits), &number)) return invalid;
+  unit.erase(0, digits);
+  if (!unit.empty() && unit[0] == ' ') unit.erase(0, 1);
+  constexpr std::string_view kUnits = "bkmgtp";
+  size_t power = 0;
+  if (!unit.empty()) {
+    power = kUnits.find(unit[0]);
+    const std::string rest = unit.substr(1);
+    if (power == std::string_view::npos || (!rest.empty() && rest != "b" && rest != "ib")) return invalid;
+  }
+  const double bytes = number * std::pow(1024.0, static_cast<double>(power));
+  if (!(bytes >= 0 && bytes < 9e18)) return invalid;
+  return static_cast<uint64_t>(bytes);
+}
+
+}  // namespace stasis::engine
