@@ -38,7 +38,7 @@ class Response {
   // `head_only`: the header as if the body followed, and no body (HEAD).
   virtual Status Whole(int http_status, std::string_view content_type, std::string_view body,
                        bool head_only = false) = 0;
-  // {"message": ...} with the code of ToHttp. kOutOfRange is 413.
+  // {"message": ...} with the status of HttpStatusOf.
   Status Error(const Status& error);
 
   // Sends the header at once. Bytes of unknown length follow, chunked for HTTP/1.1 clients; they end when the

@@ -1,0 +1,128 @@
+#include "api/multiplex.h"
+#include "api/routes.h"
+#include "api/stream_pump.h"
+#include "backend/execs.h"
+#include "linux/unix_socket.h"
+
+namespace stasis::api {
+namespace {
+
+using backend::ExecBackend;
+
+// "ConsoleSize": [height, width]
+Status ReadConsoleSize(const JsonReader& reader, uint32_t* width, uint32_t* height) {
+  const Json* size = reader.Find("ConsoleSize");
+  if (!size) return absl::OkStatus();
+  auto fits = [](const Json& number) {
+    return number.is_number_unsigned() && number.get<uint64_t>() <= 0xffff;
+  };
+  if (!size->is_array() || size->size() != 2 || !fits((*size)[0]) || !fits((*size)[1])) {
+    return InvalidArgument("ConsoleSize: want [height, width]");
+  }
+  *height = (*size)[0].get<uint32_t>();
+  *width = (*size)[1].get<uint32_t>();
+  return absl::OkStatus();
+}
+
+Status Create(ExecBackend& backend, Request& request, Response& response) {
+  STASIS_ASSIGN_OR_RETURN(Json body, ReadJson(request, /*required=*/true));
+  backend::ExecConfig config;
+  JsonReader reader(body);
+  reader.Get("AttachStdin", &config.attach_stdin);
+  reader.Get("AttachStdout", &config.attach_stdout);
+  reader.Get("AttachStderr", &config.attach_stderr);
+  reader.Get("Tty", &config.tty);
+  reader.Get("Privileged", &config.privileged);
+  reader.Get("Cmd", &config.cmd);
+  reader.Get("Env", &config.env);
+  reader.Get("User", &config.user);
+  reader.Get("WorkingDir", &config.working_dir);
+  STASIS_RETURN_IF_ERROR(reader.status());
+  STASIS_RETURN_IF_ERROR(ReadConsoleSize(reader, &config.width, &config.height));
+  if (config.cmd.empty()) return InvalidArgument("No exec command specified");
+  STASIS_ASSIGN_OR_RETURN(std::string id, backend.CreateExec(request.Value("id"), config));
+  return response.Json(201, {{"Id", id}});
+}
+
+// A command that could not be executed is, for the client, an exec that ran: its message comes in the stream
+// and its exit code (126, 127) from the inspection, as Docker has it. Any other failure is an answer of its
+// own.
+Status AnswerFailedStart(ExecBackend& backend, Request& request, Response& response, const Status& failure) {
+  StatusOr<backend::ExecDetails> details = backend.InspectExec(request.Value("id"));
+  if (!details.ok() || details->exit_code.value_or(0) == 0) return failure;
+  bool terminal = details->config.tty;
+  STASIS_ASSIGN_OR_RETURN(HijackedConnection * client,
+                          response.Hijack(StreamType(terminal, request.minor_version)));
+  return SendExactly(client->fd(), ErrorFrame(terminal, Message(failure)), kNoDeadline, request.cancel);
+}
+
+Status Start(ExecBackend& backend, Request& request, Response& response) {
+  STASIS_ASSIGN_OR_RETURN(Json body, ReadJson(request, /*required=*/false));
+  bool detach = false;
+  uint32_t width = 0;
+  uint32_t height = 0;
+  JsonReader reader(body);
+  reader.Get("Detach", &detach);
+  STASIS_RETURN_IF_ERROR(reader.status());
+  STASIS_RETURN_IF_ERROR(ReadConsoleSize(reader, &width, &height));
+  const std::string& exec = request.Value("id");
+  if (detach) {
+    STASIS_RETURN_IF_ERROR(backend.StartExecDetached(exec));
+    return response.Empty(200);
+  }
+  STASIS_ASSIGN_OR_RETURN(backend::ExecDetails details, backend.InspectExec(exec));
+  StatusOr<UniqueFd> process = backend.StartExecAttached(exec, width, height, request.cancel);
+  if (!process.ok()) return AnswerFailedStart(backend, request, response, process.status());
+  STASIS_ASSIGN_OR_RETURN(HijackedConnection * client,
+                          response.Hijack(StreamType(details.config.tty, request.minor_version)));
+  return PumpStreams(*client, *std::move(process), details.config.attach_stdin);
+}
+
+Status Resize(ExecBackend& backend, Request& request, Response& response) {
+  STASIS_ASSIGN_OR_RETURN(std::optional<int> width, request.query.Integer("w", 0, 0xffff));
+  STASIS_ASSIGN_OR_RETURN(std::optional<int> height, request.query.Integer("h", 0, 0xffff));
+  if (!width || !height) return InvalidArgument("resize wants the parameters h and w");
+  STASIS_RETURN_IF_ERROR(
+      backend.ResizeExec(request.Value("id"), static_cast<uint32_t>(*width), static_cast<uint32_t>(*height)));
+  return response.Empty(200);
+}
+
+Status Inspect(ExecBackend& backend, Request& request, Response& response) {
+  STASIS_ASSIGN_OR_RETURN(backend::ExecDetails details, backend.InspectExec(request.Value("id")));
+  const backend::ExecConfig& config = details.config;
+  Json process{{"tty", config.tty},
+               {"entrypoint", config.cmd.empty() ? "" : config.cmd.front()},
+               {"arguments", Json::array()},
+               {"privileged", config.privileged}};
+  for (size_t i = 1; i < config.cmd.size(); ++i) process["arguments"].push_back(config.cmd[i]);
+  if (!config.user.empty()) process["user"] = config.user;
+  return response.Json(200, {{"ID", details.id},
+                             {"Running", details.running},
+                             {"ExitCode", details.exit_code ? Json(*details.exit_code) : Json()},
+                             {"ProcessConfig", process},
+                             {"OpenStdin", config.attach_stdin},
+                             {"OpenStdout", config.attach_stdout},
+                             {"OpenStderr", config.attach_stderr},
+                             {"CanRemove", false},
+                             {"ContainerID", details.container_id},
+                             {"DetachKeys", ""},
+                             {"Pid", details.pid}});
+}
+
+}  // namespace
+
+std::vector<Route> ExecRoutes(ExecBackend* backend) {
+  auto with = [backend](Status (*handle)(ExecBackend&, Request&, Response&)) -> Handler {
+    return [backend, handle](Request& request, Response& response) {
+      return handle(*backend, request, response);
+    };
+  };
+  return {
+      {"POST", "/containers/{id}/exec", with(Create), "Prepare a command in a container", "execs"},
+      {"POST", "/exec/{id}/start", with(Start), "Run a prepared command", "execs", Lifetime::kStream},
+      {"POST", "/exec/{id}/resize", with(Resize), "Set the size of a command's terminal", "execs"},
+      {"GET", "/exec/{id}/json", with(Inspect), "Inspect a command", "execs"},
+  };
+}
+
+}  // namespace stasis::api
