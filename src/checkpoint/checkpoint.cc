@@ -1,0 +1,382 @@
+#include "checkpoint/checkpoint.h"
+
+#include <sched.h>
+#include <sys/utsname.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "criu/log.h"
+#include "criu/verdict.h"
+#include "criu/watches.h"
+#include "linux/files.h"
+#include "manifest/checkpoint_directory.h"
+
+namespace stasis::checkpoint {
+namespace {
+
+using std::chrono::steady_clock;
+
+constexpr std::chrono::seconds kCriuStart{30};           // for its start and probing
+constexpr std::chrono::seconds kWatchSearch{3};          // for the paths of watched files
+constexpr std::chrono::milliseconds kLook{200};          // between looks at the progress of a dump
+constexpr std::chrono::seconds kGentleEnd{1};            // for CRIU to come to a point where it ends unharmed
+constexpr std::chrono::seconds kKill{10};                // for a container's processes to be gone
+constexpr char kDescriptorsFile[] = "descriptors.json";  // read by runc restore
+
+uint64_t MicrosecondsSince(steady_clock::time_point from) {
+  auto passed = std::chrono::duration_cast<std::chrono::microseconds>(steady_clock::now() - from);
+  return static_cast<uint64_t>(passed.count());
+}
+
+// Where runc keeps the container's state.json, from the shim's own configuration beside the journal.
+std::string RuntimeState(const protocol::CheckpointPlan& plan) {
+  std::string root;
+  if (auto text = ReadFile(plan.shim_directory + "/" + protocol::kShimConfigFile); text.ok()) {
+    if (auto json = ParseJson(*text); json.ok()) JsonReader(*json).Get("runtime_root", &root);
+  }
+  if (root.empty()) root = "/run/runc";
+  return root + "/" + plan.container_id + "/state.json";
+}
+
+StatusOr<uint32_t> EmptyNamespaces(const std::vector<std::string>& names) {
+  uint32_t flags = 0;
+  for (const std::string& name : names) {
+    if (name != "network" && name != "net") {
+      return InvalidArgument("empty namespace " + name + ": CRIU can leave out only network");
+    }
+    flags |= CLONE_NEWNET;
+  }
+  return flags;
+}
+
+std::vector<ManifestProcess> ForManifest(const std::vector<criu::Process>& processes) {
+  std::vector<ManifestProcess> out;
+  for (const criu::Process& process : processes) {
+    ManifestProcess entry;
+    entry.pid = process.inside;
+    for (const criu::Process& other : processes) {
+      if (other.pid == process.parent) entry.parent = other.inside;
+    }
+    entry.user = process.user;
+    entry.name = process.name;
+    entry.command = process.command;
+    entry.threads = process.threads;
+    entry.resident_bytes = process.resident_bytes;
+    out.push_back(std::move(entry));
+  }
+  return out;
+}
+
+}  // namespace
+
+Checkpoint::Checkpoint(protocol::CheckpointPlan plan, std::string preload, OnProgress on_progress)
+    : plan_(std::move(plan)),
+      preload_(std::move(preload)),
+      work_(plan_.shim_directory + "/criu"),
+      on_progress_(std::move(on_progress)),
+      journal_(plan_.shim_directory),
+      began_(steady_clock::now()) {}
+
+Checkpoint::~Checkpoint() {
+  if (!done_) Cancel();
+}
+
+// ---- the three verbs, each one list
+// --------------------------------------------------------------------------
+
+Status Checkpoint::DoPrepare(const std::stop_token& cancel) {
+  STASIS_RETURN_IF_ERROR(MakeDirectories());
+  STASIS_RETURN_IF_ERROR(JudgeProcesses());
+  STASIS_ASSIGN_OR_RETURN(view_, ReadContainerView(plan_.bundle, plan_.init_pid, RuntimeState(plan_)));
+  STASIS_RETURN_IF_ERROR(HandOverWatches(cancel));
+  STASIS_RETURN_IF_ERROR(StartCriu(cancel));
+  STASIS_RETURN_IF_ERROR(BeginDump());
+  // CRIU's own start and probing of the kernel are over before anything stands still.
+  return AwaitNotification("pre-dump", "prepare", cancel);
+}
+
+Status Checkpoint::DoFreeze(const std::stop_token& cancel) {
+  // Once more, since time has passed; the manifest shows these.
+  STASIS_ASSIGN_OR_RETURN(processes_, criu::ReadProcessTree(plan_.init_pid));
+  manifest_.prepare_us = MicrosecondsSince(began_);
+  // Noted first: if we die from here on, the shim thaws.
+  STASIS_RETURN_IF_ERROR(Note(/*thaw=*/!plan_.paused));
+  frozen_since_ = steady_clock::now();
+  frozen_deadline_ = frozen_since_ + std::chrono::milliseconds(plan_.request.frozen_limit_ms);
+  changed_ = true;
+  // By ourselves: CRIU would poll the freezer in steps of 0.1 s.
+  if (!plan_.paused) {
+    STASIS_RETURN_IF_ERROR(cgroup_->Freeze(frozen_deadline_, cancel));
+  }
+  STASIS_RETURN_IF_ERROR(Answer(true));
+  STASIS_RETURN_IF_ERROR(AwaitNotification("post-dump", "dump", cancel));
+  manifest_.dump_us = MicrosecondsSince(frozen_since_);
+  return absl::OkStatus();
+}
+
+Status Checkpoint::DoFinish(const std::stop_token& cancel) {
+  if (plan_.request.exit) {
+    // Published while the processes still stand: whatever fails up to here, they run on.
+    frozen_deadline_ = kNoDeadline;
+    manifest_.frozen_us = MicrosecondsSince(frozen_since_);
+    if (cancel.stop_requested()) return Cancelled("the checkpoint was cancelled");
+    STASIS_RETURN_IF_ERROR(Publish());
+    KillContainer();
+    return absl::OkStatus();
+  }
+  STASIS_RETURN_IF_ERROR(LetGo(cancel));
+  STASIS_RETURN_IF_ERROR(EndFreeze());
+  manifest_.frozen_us = MicrosecondsSince(frozen_since_);
+  session_->End(After(kCriuStart));
+  session_.reset();
+  if (cancel.stop_requested()) return Cancelled("the checkpoint was cancelled");
+  return Publish();
+}
+
+// ---- steps
+// ---------------------------------------------------------------------------------------------------
+
+Status Checkpoint::MakeDirectories() {
+  STASIS_ASSIGN_OR_RETURN(CheckpointName name, CheckpointName::Parse(plan_.request.name));
+  if (!plan_.request.directory.starts_with('/'))
+    return InvalidArgument("the checkpoint directory: want an absolute path");
+  STASIS_ASSIGN_OR_RETURN(cgroup_, Cgroup::Open(plan_.cgroup_path));
+  STASIS_ASSIGN_OR_RETURN(staging_, Staging::Create(plan_.request.directory, name));
+  STASIS_RETURN_IF_ERROR(Note(/*thaw=*/false));
+  STASIS_RETURN_IF_ERROR(RemoveTree(work_));
+  STASIS_RETURN_IF_ERROR(stasis::MakeDirectories(work_));
+  STASIS_ASSIGN_OR_RETURN(work_fd_, OpenDirectory(work_));
+  progress_.emplace(staging_->images_path(), work_ + "/" + kDumpLogFile, on_progress_);
+  return absl::OkStatus();
+}
+
+Status Checkpoint::JudgeProcesses() {
+  auto processes = criu::ReadProcessTree(plan_.init_pid);
+  if (absl::IsNotFound(processes.status())) return FailedPrecondition("the container is not running");
+  if (!processes.ok()) return processes.status();
+  processes_ = *std::move(processes);
+  if (auto verdict = criu::Survey(processes_)) return Internal(*verdict);
+  return absl::OkStatus();
+}
+
+Status Checkpoint::HandOverWatches(const std::stop_token& cancel) {
+  std::vector<criu::Watch> watches = criu::ReadWatches(processes_);
+  if (watches.empty()) return absl::OkStatus();
+  has_watches_ = true;
+  auto paths = criu::FindWatchedPaths(processes_, watches, After(kWatchSearch), cancel);
+  return WriteFileAtomically(work_ + "/" + criu::kIrmapCacheFile, criu::IrmapCache(paths));
+}
+
+Status Checkpoint::StartCriu(const std::stop_token& cancel) {
+  auto session = criu::Session::Start({plan_.criu, preload_});
+  if (!session.ok()) return session.status();
+  session_.emplace(*std::move(session));
+  STASIS_RETURN_IF_ERROR(Note(/*thaw=*/false));
+  STASIS_ASSIGN_OR_RETURN(criu::Version version, session_->AskVersion(After(kCriuStart), cancel));
+  STASIS_RETURN_IF_ERROR(CheckVersion(version));
+  manifest_.criu_version = version.Text();
+  return absl::OkStatus();
+}
+
+Status Checkpoint::BeginDump() {
+  STASIS_RETURN_IF_ERROR(WriteFileAtomically(staging_->images_path() + "/" + kDescriptorsFile,
+                                             DumpJson(view_.stdio_descriptors)));
+  const protocol::CheckpointRequest& request = plan_.request;
+  criu::DumpOptions options;
+  options.process = plan_.init_pid;
+  options.images_directory = staging_->images();
+  options.work_directory = work_fd_.get();
+  options.log_file = kDumpLogFile;
+  options.root = view_.root;
+  options.freezer = cgroup_->FreezerDirectory();
+  options.leave_running = !request.exit;
+  options.tcp_established = request.tcp;
+  options.external_unix_sockets = request.unix_sockets;
+  options.shell_job = request.shell;
+  options.force_irmap = has_watches_;
+  STASIS_ASSIGN_OR_RETURN(options.empty_namespaces, EmptyNamespaces(request.empty_namespaces));
+  options.freeze_timeout_s =
+      static_cast<uint32_t>(std::clamp<uint64_t>(request.frozen_limit_ms / 1000, 1, 3600));
+  options.external = view_.external;
+  options.external_mounts = view_.mounts;
+  return session_->BeginDump(options);
+}
+
+// CRIU takes its hands off the processes; the cgroup is still frozen.
+Status Checkpoint::LetGo(const std::stop_token& cancel) {
+  STASIS_RETURN_IF_ERROR(Answer(true));
+  return AwaitEnd("dump", cancel);
+}
+
+Status Checkpoint::Publish() {
+  WriteManifestFields();
+  auto log = ReadFile(work_ + "/" + kDumpLogFile);
+  if (log.ok()) {
+    STASIS_RETURN_IF_ERROR(WriteFileAtomically(staging_->images_path() + "/" + kDumpLogFile, *log));
+  }
+  STASIS_ASSIGN_OR_RETURN(manifest_.bytes, DiskUsage(staging_->path()));
+  STASIS_RETURN_IF_ERROR(WriteFileAtomically(staging_->path() + "/" + kManifestFile, ToText(manifest_)));
+  return staging_->Publish([this](uint64_t bytes) { on_progress_("publish", bytes); });
+}
+
+// From here on the checkpoint is published, and the container has to go, by CRIU or else by us. A process
+// that not even SIGKILL ends at once (it waits for a dead disk) ends when it wakes: the checkpoint is good
+// all the same.
+void Checkpoint::KillContainer() {
+  static_cast<void>(Answer(true));
+  static_cast<void>(AwaitEnd("kill", {}));
+  session_->End(After(kCriuStart));
+  session_.reset();
+  static_cast<void>(cgroup_->KillAll(After(kKill)));
+}
+
+void Checkpoint::WriteManifestFields() {
+  const protocol::CheckpointRequest& request = plan_.request;
+  manifest_.name = request.name;
+  manifest_.container_id = plan_.container_id;
+  manifest_.created = absl::Now();
+  manifest_.exit = request.exit;
+  manifest_.paused = plan_.paused;
+  struct utsname system = {};
+  ::uname(&system);
+  manifest_.kernel = system.release;
+  manifest_.architecture = system.machine;
+  manifest_.tcp_established = request.tcp;
+  manifest_.external_unix_sockets = request.unix_sockets;
+  manifest_.shell_job = request.shell;
+  manifest_.empty_namespaces = request.empty_namespaces;
+  manifest_.network_namespace = view_.network;
+  manifest_.processes = ForManifest(processes_);
+  manifest_.exec_processes = plan_.exec_processes;
+  manifest_.engine_record = request.engine_record;
+}
+
+// ---- talking to CRIU
+// -----------------------------------------------------------------------------------------
+
+StatusOr<criu::Event> Checkpoint::Await(std::string_view phase, const std::stop_token& cancel) {
+  for (;;) {
+    auto event = session_->Next(std::min(frozen_deadline_, After(kLook)), cancel);
+    auto now = steady_clock::now();
+    progress_->Look(phase, now);
+    if (event.ok()) return event;
+    if (absl::IsUnavailable(event.status()))
+      return Internal(Message(event.status()) + " in the midst of the " + std::string(phase));
+    if (!absl::IsDeadlineExceeded(event.status())) return event.status();
+    if (now >= frozen_deadline_) {
+      return DeadlineExceeded("the container stood still for " +
+                              std::to_string(plan_.request.frozen_limit_ms) +
+                              " ms, the limit, and CRIU was not done: " + progress_->Describe(now));
+    }
+    if (progress_->Stalled(now)) return DeadlineExceeded("CRIU stands still: " + progress_->Describe(now));
+  }
+}
+
+Status Checkpoint::AwaitNotification(std::string_view name, std::string_view phase,
+                                     const std::stop_token& cancel) {
+  for (;;) {
+    STASIS_ASSIGN_OR_RETURN(criu::Event event, Await(phase, cancel));
+    if (event.done) return Failed(event.error);
+    criu_waits_ = true;
+    if (event.notification == name) return absl::OkStatus();
+    STASIS_RETURN_IF_ERROR(Answer(true));  // "network-lock" and the like: nothing to do
+  }
+}
+
+Status Checkpoint::AwaitEnd(std::string_view phase, const std::stop_token& cancel) {
+  for (;;) {
+    STASIS_ASSIGN_OR_RETURN(criu::Event event, Await(phase, cancel));
+    if (event.done) return event.success ? absl::OkStatus() : Failed(event.error);
+    criu_waits_ = true;
+    STASIS_RETURN_IF_ERROR(Answer(true));
+  }
+}
+
+Status Checkpoint::Answer(bool success) {
+  criu_waits_ = false;
+  return session_->Answer(success);
+}
+
+Status Checkpoint::Failed(std::string_view criu_error) const {
+  std::string path = work_ + "/" + kDumpLogFile;
+  auto log = criu::ReadLog(path);
+  std::string text = criu::ExplainDump(log.ok() ? *log : criu::Log{}, processes_, path, criu_error);
+  if (text.find("the disk is full") != text.npos) return MakeError(StatusCode::kResourceExhausted, text);
+  return Internal(text);
+}
+
+// ---- undoing
+// -------------------------------------------------------------------------------------------------
+
+Status Checkpoint::Note(bool thaw) {
+  protocol::Journal journal;
+  journal.thaw = thaw;
+  if (staging_) journal.staging = staging_->path();
+  if (session_) {
+    journal.criu_pid = session_->process().pid();
+    STASIS_ASSIGN_OR_RETURN(journal.criu_start_time, ProcessStartTime(journal.criu_pid));
+  }
+  return journal_.Write(journal);
+}
+
+// Thawed, or as frozen as its user had it: CRIU itself thaws the group once it holds every thread.
+Status Checkpoint::EndFreeze() {
+  Status status = plan_.paused ? cgroup_->Freeze(After(kKill), {}) : cgroup_->Thaw();
+  if (!status.ok()) return status;
+  changed_ = false;
+  frozen_deadline_ = kNoDeadline;
+  return Note(/*thaw=*/false);
+}
+
+// Gently, where there is time: at a notification CRIU can be told to fail, and then puts every process back
+// as it was. A kill in between is survived too, but for moments that are CRIU's own (docs/adr/0002).
+void Checkpoint::StopCriu() {
+  if (!session_) return;
+  Deadline limit = After(kGentleEnd);
+  for (;;) {
+    if (criu_waits_ && !Answer(false).ok()) break;
+    auto event = session_->Next(limit, {});
+    if (!event.ok() || event->done) break;
+    criu_waits_ = true;
+  }
+  session_->End(limit);
+  session_.reset();
+}
+
+Status Checkpoint::Undo(Status why) {
+  StopCriu();
+  Status thawed = changed_ ? EndFreeze() : absl::OkStatus();
+  frozen_deadline_ = kNoDeadline;
+  staging_.reset();
+  done_ = true;
+  // What could not be undone stays in the journal, for the shim.
+  if (thawed.ok()) thawed = journal_.Clear();
+  if (thawed.ok()) return why;
+  return MakeError(why.code(), Message(why) + "; and then: " + Message(thawed));
+}
+
+Status Checkpoint::Prepare(std::stop_token cancel) {
+  Status status = DoPrepare(cancel);
+  return status.ok() ? status : Undo(std::move(status));
+}
+
+Status Checkpoint::Freeze(std::stop_token cancel) {
+  Status status = DoFreeze(cancel);
+  return status.ok() ? status : Undo(std::move(status));
+}
+
+StatusOr<protocol::CheckpointResult> Checkpoint::Finish(std::stop_token cancel) {
+  Status status = DoFinish(cancel);
+  if (!status.ok()) return Undo(std::move(status));
+  done_ = true;
+  STASIS_RETURN_IF_ERROR(journal_.Clear());
+  static_cast<void>(RemoveTree(work_));  // a copy of the log is in the checkpoint
+  return protocol::CheckpointResult{manifest_.frozen_us, manifest_.bytes};
+}
+
+void Checkpoint::Cancel() {
+  if (!done_) static_cast<void>(Undo(Cancelled("the checkpoint was cancelled")));
+}
+
+}  // namespace stasis::checkpoint

@@ -1,0 +1,105 @@
+// One checkpoint of one container: prepare, freeze, finish, or cancel (protocol/checkpointer.h). CRIU runs
+// through all three as one dump over its RPC; the verbs are the moments at which it waits for us:
+//
+//   prepare  staging directory, look at the processes, CRIU started and probed up to its `pre-dump`
+//   freeze   freezer closed, CRIU writes the images up to its `post-dump`; the container stands still
+//   finish   to leave it running: CRIU lets go, thaw, then publish, so that no freeze waits for a disk
+//            to exit: publish, and only then CRIU kills the processes
+//
+// docs/adr/0002-dump-by-criu-rpc-restore-by-runc.md says why. Any error of a verb undoes all: CRIU ended, the
+// container thawed (or frozen again, where its user had paused it), the staging directory removed. One
+// thread.
+#pragma once
+
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/names.h"
+#include "base/status.h"
+#include "checkpoint/container_view.h"
+#include "checkpoint/journal.h"
+#include "checkpoint/progress.h"
+#include "checkpoint/staging.h"
+#include "criu/processes.h"
+#include "criu/session.h"
+#include "linux/cgroup.h"
+#include "linux/clock.h"
+#include "manifest/manifest.h"
+#include "protocol/checkpointer.h"
+
+namespace stasis::checkpoint {
+
+class Checkpoint {
+ public:
+  // `preload`: the library for CRIU, or empty. `on_progress` is called on the calling thread of a verb.
+  Checkpoint(protocol::CheckpointPlan plan, std::string preload, OnProgress on_progress);
+  Checkpoint(const Checkpoint&) = delete;
+  Checkpoint& operator=(const Checkpoint&) = delete;
+  ~Checkpoint();  // cancels what was not finished
+
+  // In this order, each once. Errors: kAlreadyExists (the name), kInvalidArgument (the plan), kCancelled,
+  // kInternal (it cannot be saved: the message is a verdict, criu/verdict.h), kDeadlineExceeded (frozen too
+  // long, or nothing moves).
+  Status Prepare(std::stop_token cancel);
+  Status Freeze(std::stop_token cancel);
+  StatusOr<protocol::CheckpointResult> Finish(std::stop_token cancel);
+
+  void Cancel();
+
+  // When the freeze must be over; kNoDeadline while the container runs.
+  Deadline FrozenDeadline() const { return frozen_deadline_; }
+
+ private:
+  Status DoPrepare(const std::stop_token& cancel);
+  Status DoFreeze(const std::stop_token& cancel);
+  Status DoFinish(const std::stop_token& cancel);
+
+  Status MakeDirectories();
+  Status JudgeProcesses();
+  Status HandOverWatches(const std::stop_token& cancel);
+  Status StartCriu(const std::stop_token& cancel);
+  Status BeginDump();
+  Status LetGo(const std::stop_token& cancel);
+  Status Publish();
+  void KillContainer();
+  void WriteManifestFields();
+
+  // The next moment at which CRIU waits. An error of CRIU's is the verdict; kDeadlineExceeded, kCancelled.
+  Status AwaitNotification(std::string_view name, std::string_view phase, const std::stop_token& cancel);
+  Status AwaitEnd(std::string_view phase, const std::stop_token& cancel);
+  StatusOr<criu::Event> Await(std::string_view phase, const std::stop_token& cancel);
+  Status Answer(bool success);
+  Status Failed(std::string_view criu_error) const;
+
+  Status Note(bool thaw);  // writes the journal as things are
+  Status EndFreeze();
+  void StopCriu();
+  Status Undo(Status why);
+
+  const protocol::CheckpointPlan plan_;
+  const std::string preload_;
+  const std::string work_;  // CRIU's work directory: log, statistics, irmap cache
+  const OnProgress on_progress_;
+  JournalFile journal_;
+
+  std::optional<Cgroup> cgroup_;
+  std::optional<Staging> staging_;
+  UniqueFd work_fd_;
+  std::optional<ProgressWatch> progress_;
+  std::optional<criu::Session> session_;
+  ContainerView view_;
+  std::vector<criu::Process> processes_;
+  bool has_watches_ = false;
+  bool criu_waits_ = false;  // for our answer to a notification
+  bool changed_ = false;     // the freezer, by us or by CRIU on our behalf
+  bool done_ = false;
+
+  Manifest manifest_;
+  std::chrono::steady_clock::time_point began_;
+  std::chrono::steady_clock::time_point frozen_since_;
+  Deadline frozen_deadline_ = kNoDeadline;
+};
+
+}  // namespace stasis::checkpoint

@@ -1,0 +1,186 @@
+#include "checkpoint/container_view.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <optional>
+#include <set>
+
+#include "linux/files.h"
+#include "linux/inside_root.h"
+#include "linux/mounts.h"
+#include "linux/namespaces.h"
+
+namespace stasis::checkpoint {
+namespace {
+
+constexpr size_t kMaxState = 16 << 20;
+
+std::string LinkOf(const std::string& path) {
+  std::string target(PATH_MAX, '\0');
+  ssize_t size = ::readlink(path.c_str(), target.data(), target.size());
+  target.resize(size > 0 ? static_cast<size_t>(size) : 0);
+  return target;
+}
+
+std::string LinkOf(int fd) { return LinkOf("/proc/self/fd/" + std::to_string(fd)); }
+
+// The elements of an array field, or none.
+const Json& ArrayField(const Json& object, const char* field) {
+  static const Json kNone = Json::array();
+  if (!object.is_object()) return kNone;
+  auto found = object.find(field);
+  return found != object.end() && found->is_array() ? *found : kNone;
+}
+
+std::string TextField(const Json& object, const char* field) {
+  if (!object.is_object()) return "";
+  auto found = object.find(field);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
+bool IsBind(const Json& mount) {
+  if (TextField(mount, "type") == "bind") return true;
+  for (const Json& option : ArrayField(mount, "options")) {
+    if (option == "bind" || option == "rbind") return true;
+  }
+  return false;
+}
+
+// `path` as seen from inside `root` once links are followed; the part that does not exist is kept as written.
+StatusOr<std::string> Resolve(int root, const std::string& path) {
+  std::string root_path = LinkOf(root);
+  std::string existing = path.starts_with('/') ? path : "/" + path;
+  std::string missing;
+  while (existing.size() > 1) {
+    auto opened = OpenInRoot(root, existing, O_PATH);
+    if (opened.ok()) {
+      std::string resolved = LinkOf(opened->get());
+      if (root_path != "/" && resolved.starts_with(root_path)) resolved.erase(0, root_path.size());
+      return resolved + missing;
+    }
+    size_t slash = existing.rfind('/');
+    missing = existing.substr(slash) + missing;
+    existing.resize(slash);
+  }
+  return missing.empty() ? "/" : missing;
+}
+
+struct NamespaceEntry {
+  bool listed = false;
+  std::string path;
+};
+
+NamespaceEntry FindNamespace(const Json& linux_part, const std::string& type) {
+  for (const Json& entry : ArrayField(linux_part, "namespaces")) {
+    if (TextField(entry, "type") == type) return {true, TextField(entry, "path")};
+  }
+  return {};
+}
+
+// A namespace given by path is not dumped: runc hands it in again at the restore, under the key of this form.
+Status AddNamespaces(const Json& linux_part, ContainerView* view) {
+  NamespaceEntry network = FindNamespace(linux_part, "network");
+  view->network = !network.listed ? "host" : network.path.empty() ? "dumped" : "own";
+  if (!network.path.empty()) {
+    STASIS_ASSIGN_OR_RETURN(ino_t inode, NamespaceInode(network.path));
+    view->external.push_back("net[" + std::to_string(inode) + "]:extRootNetNS");
+  }
+  NamespaceEntry pids = FindNamespace(linux_part, "pid");
+  if (!pids.path.empty()) {
+    STASIS_ASSIGN_OR_RETURN(ino_t inode, NamespaceInode(pids.path));
+    view->external.push_back("pid[" + std::to_string(inode) + "]:extRootPidNS");
+  }
+  return absl::OkStatus();
+}
+
+// Files that runc hides are covered by /dev/null; hidden directories by a tmpfs, which CRIU saves itself.
+void AddMaskedFiles(const Json& linux_part, int container_root, ContainerView* view) {
+  for (const Json& masked : ArrayField(linux_part, "maskedPaths")) {
+    if (!masked.is_string()) continue;
+    std::string path = masked.get<std::string>();
+    auto opened = OpenInRoot(container_root, path, O_PATH);
+    struct stat info;
+    if (!opened.ok() || ::fstat(opened->get(), &info) != 0 || S_ISDIR(info.st_mode)) continue;
+    view->mounts.push_back({path, "/dev/null"});
+  }
+}
+
+// cgroup v1 without a cgroup namespace: runc binds each hierarchy below the mount point of the specification.
+// With a namespace, and on v2, they are real mounts that CRIU knows. Devices are bound only inside user
+// namespaces.
+Status AddOwnMounts(const Json& spec, pid_t init, ContainerView* view) {
+  STASIS_ASSIGN_OR_RETURN(std::vector<MountEntry> mounts, ReadMounts(std::to_string(init)));
+  std::set<std::string> points;
+  for (const MountEntry& mount : mounts) points.insert(mount.mount_point);
+
+  const Json linux_part = spec.value("linux", Json::object());
+  if (!FindNamespace(linux_part, "cgroup").listed) {
+    for (const MountEntry& mount : mounts) {
+      if (mount.type == "cgroup") view->mounts.push_back({mount.mount_point, mount.mount_point});
+    }
+  }
+  for (const Json& device : ArrayField(linux_part, "devices")) {
+    std::string path = TextField(device, "path");
+    if (points.contains(path)) view->mounts.push_back({path, path});
+  }
+  return absl::OkStatus();
+}
+
+// runc notes at the init's start what its standard streams are: later the init may have others there.
+std::vector<std::string> StdioDescriptors(pid_t init, const std::string& runtime_state) {
+  std::vector<std::string> descriptors;
+  if (auto text = ReadFile(runtime_state, kMaxState); text.ok()) {
+    if (auto state = ParseJson(*text); state.ok()) {
+      JsonReader reader(*state);
+      reader.Get("external_descriptors", &descriptors);
+      if (reader.status().ok() && !descriptors.empty()) return descriptors;
+    }
+  }
+  for (int fd = 0; fd <= 2; ++fd) {
+    descriptors.push_back(LinkOf("/proc/" + std::to_string(init) + "/fd/" + std::to_string(fd)));
+  }
+  return descriptors;
+}
+
+}  // namespace
+
+StatusOr<std::vector<std::string>> BindDestinations(const Json& spec, int root) {
+  std::vector<std::string> destinations;
+  for (const Json& mount : ArrayField(spec, "mounts")) {
+    if (!IsBind(mount)) continue;
+    STASIS_ASSIGN_OR_RETURN(std::string destination, Resolve(root, TextField(mount, "destination")));
+    destinations.push_back(std::move(destination));
+  }
+  return destinations;
+}
+
+StatusOr<ContainerView> ReadContainerView(const std::string& bundle, pid_t init,
+                                          const std::string& runtime_state) {
+  STASIS_ASSIGN_OR_RETURN(std::string text, ReadFile(bundle + "/config.json"));
+  auto parsed = ParseJson(text);
+  if (!parsed.ok()) return Annotate(parsed.status(), "config.json of the bundle");
+  const Json& spec = *parsed;
+  if (!spec.is_object()) return InvalidArgument("config.json of the bundle: want an object");
+
+  ContainerView view;
+  view.root = TextField(spec.value("root", Json::object()), "path");
+  if (!view.root.starts_with('/')) view.root = bundle + "/" + view.root;
+  STASIS_ASSIGN_OR_RETURN(UniqueFd root, OpenFile(view.root, O_PATH | O_DIRECTORY));
+  STASIS_ASSIGN_OR_RETURN(UniqueFd container_root,
+                          OpenFile("/proc/" + std::to_string(init) + "/root", O_PATH | O_DIRECTORY));
+
+  const Json linux_part = spec.value("linux", Json::object());
+  STASIS_RETURN_IF_ERROR(AddNamespaces(linux_part, &view));
+  STASIS_ASSIGN_OR_RETURN(std::vector<std::string> binds, BindDestinations(spec, root.get()));
+  for (const std::string& destination : binds) view.mounts.push_back({destination, destination});
+  STASIS_RETURN_IF_ERROR(AddOwnMounts(spec, init, &view));
+  AddMaskedFiles(linux_part, container_root.get(), &view);
+  view.stdio_descriptors = StdioDescriptors(init, runtime_state);
+  return view;
+}
+
+}  // namespace stasis::checkpoint

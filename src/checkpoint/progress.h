@@ -1,0 +1,44 @@
+// Whether a dump moves: bytes in the image directory or in CRIU's log that grow.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+
+namespace stasis::checkpoint {
+
+inline constexpr std::chrono::seconds kStallLimit{30};
+inline constexpr std::chrono::seconds kNoticeInterval{2};
+
+// Told of each step: phase ("prepare", "dump", "publish") and bytes so far.
+using OnProgress = std::function<void(std::string_view phase, uint64_t bytes)>;
+
+class ProgressWatch {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  ProgressWatch(std::string images, std::string log, OnProgress on_progress);
+
+  // Looks, and tells `on_progress` at most every kNoticeInterval, only where something grew or the phase is
+  // new.
+  void Look(std::string_view phase, Clock::time_point now);
+  // Nothing has grown for kStallLimit.
+  bool Stalled(Clock::time_point now) const { return now - last_growth_ >= kStallLimit; }
+  // "DATA BYTES of images after SECONDS s, then nothing": what stood still.
+  std::string Describe(Clock::time_point now) const;
+
+ private:
+  std::string images_;
+  std::string log_;
+  OnProgress on_progress_;
+  uint64_t image_bytes_ = 0;
+  uint64_t log_bytes_ = 0;
+  bool untold_ = true;
+  std::string phase_;
+  Clock::time_point last_growth_;
+  Clock::time_point last_notice_;
+};
+
+}  // namespace stasis::checkpoint

@@ -1,0 +1,132 @@
+#include "checkpoint/server.h"
+
+#include <poll.h>
+
+#include <memory>
+#include <stop_token>
+#include <thread>
+
+#include "checkpoint/checkpoint.h"
+#include "linux/cancel.h"
+#include "protocol/checkpointer.h"
+#include "protocol/frame.h"
+
+namespace stasis::checkpoint {
+namespace {
+
+// While a verb runs on our thread: asks it to stop when the shim hangs up.
+class HangupWatch {
+ public:
+  explicit HangupWatch(int connection)
+      : thread_([this, connection](std::stop_token ended) {
+          if (WaitFor(connection, POLLRDHUP, kNoDeadline, ended).ok()) hung_up_.request_stop();
+        }) {}
+  std::stop_token token() const { return hung_up_.get_token(); }
+
+ private:
+  std::stop_source hung_up_;
+  std::jthread thread_;  // last, so joined before the rest dies
+};
+
+class Server {
+ public:
+  Server(UniqueFd connection, const std::string& preload)
+      : connection_(std::move(connection)), preload_(preload) {}
+
+  Status Run();
+
+ private:
+  Status Answer(const Json& request);
+  StatusOr<Json> Dispatch(const std::string& method, const Json& params, const std::stop_token& cancel);
+  Status Prepare(const Json& params, const std::stop_token& cancel);
+  StatusOr<Json> Finish(const std::stop_token& cancel);
+  void Tell(std::string_view phase, uint64_t bytes);
+
+  UniqueFd connection_;
+  const std::string preload_;
+  std::unique_ptr<Checkpoint> current_;
+};
+
+Status Server::Run() {
+  for (;;) {
+    // A shim that does not go on while its container is frozen is as good as gone.
+    Deadline deadline = current_ ? current_->FrozenDeadline() : kNoDeadline;
+    auto request = protocol::ReadFrame(connection_.get(), deadline, {});
+    if (absl::IsDeadlineExceeded(request.status())) {
+      current_.reset();
+      continue;
+    }
+    if (absl::IsUnavailable(request.status())) return absl::OkStatus();
+    if (!request.ok()) return request.status();
+    STASIS_RETURN_IF_ERROR(Answer(*request));
+  }
+}
+
+Status Server::Answer(const Json& request) {
+  uint64_t id = 0;
+  std::string method;
+  JsonReader reader(request, "request");
+  reader.Get("id", &id);
+  reader.Get("method", &method);
+  STASIS_RETURN_IF_ERROR(reader.status());
+  const Json* params = reader.Find("params");
+  StatusOr<Json> result = [&] {
+    HangupWatch hangup(connection_.get());
+    return Dispatch(method, params ? *params : Json::object(), hangup.token());
+  }();
+  if (result.ok()) return protocol::WriteFrame(connection_.get(), {{"id", id}, {"result", *result}});
+  return protocol::WriteFrame(connection_.get(),
+                              {{"id", id}, {"error", protocol::ErrorToJson(result.status())}});
+}
+
+StatusOr<Json> Server::Dispatch(const std::string& method, const Json& params,
+                                const std::stop_token& cancel) {
+  if (method == "prepare") {
+    STASIS_RETURN_IF_ERROR(Prepare(params, cancel));
+    return Json::object();
+  }
+  if (method == "cancel") {
+    current_.reset();
+    return Json::object();
+  }
+  if (method != "freeze" && method != "finish") return Unimplemented("checkpointer: no method " + method);
+  if (!current_) return FailedPrecondition("checkpointer: " + method + ": no checkpoint is under way");
+  if (method == "finish") return Finish(cancel);
+  if (Status status = current_->Freeze(cancel); !status.ok()) {
+    current_.reset();
+    return status;
+  }
+  return Json::object();
+}
+
+Status Server::Prepare(const Json& params, const std::stop_token& cancel) {
+  if (current_) return FailedPrecondition("checkpointer: a checkpoint is under way");
+  STASIS_ASSIGN_OR_RETURN(protocol::CheckpointPlan plan, protocol::CheckpointPlanFromJson(params));
+  auto tell = [this](std::string_view phase, uint64_t bytes) { Tell(phase, bytes); };
+  auto checkpoint = std::make_unique<Checkpoint>(std::move(plan), preload_, tell);
+  STASIS_RETURN_IF_ERROR(checkpoint->Prepare(cancel));
+  current_ = std::move(checkpoint);
+  return absl::OkStatus();
+}
+
+StatusOr<Json> Server::Finish(const std::stop_token& cancel) {
+  auto result = current_->Finish(cancel);
+  current_.reset();
+  if (!result.ok()) return result.status();
+  return protocol::ToJson(*result);
+}
+
+// A shim that has hung up is noticed by the watch; here it only means that nobody listens.
+void Server::Tell(std::string_view phase, uint64_t bytes) {
+  static_cast<void>(protocol::WriteFrame(
+      connection_.get(),
+      {{"notice", "progress"}, {"params", {{"phase", std::string(phase)}, {"bytes", bytes}}}}));
+}
+
+}  // namespace
+
+Status Serve(UniqueFd connection, const std::string& preload) {
+  return Server(std::move(connection), preload).Run();
+}
+
+}  // namespace stasis::checkpoint

@@ -1,0 +1,50 @@
+// The directory in which a checkpoint is made, DIRECTORY/.NAME.partial-XXXXXXXX, until it is published by one
+// rename.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "base/names.h"
+#include "base/status.h"
+#include "linux/files.h"
+#include "linux/unique_fd.h"
+
+namespace stasis::checkpoint {
+
+class Staging {
+ public:
+  // Makes DIRECTORY where it is missing, and the staging directory with its image directory in it, all 0700.
+  // kAlreadyExists: DIRECTORY/NAME is there.
+  static StatusOr<Staging> Create(const std::string& directory, const CheckpointName& name);
+  Staging(Staging&&) noexcept = default;
+  Staging& operator=(Staging&&) noexcept = default;
+  // Removes it with all in it, unless it was published.
+  ~Staging() = default;
+
+  const std::string& path() const { return temporary_.path(); }
+  std::string images_path() const;
+  int images() const { return images_.get(); }  // descriptor of the image directory
+
+  // Makes all bytes durable and then the name. Calls `on_progress` with the bytes made durable so far, at
+  // least after every 64 MiB. kAlreadyExists: somebody was faster. On any error it is still the staging
+  // directory.
+  Status Publish(const std::function<void(uint64_t)>& on_progress);
+  bool published() const { return published_; }
+
+ private:
+  Staging(std::string directory, CheckpointName name, TemporaryDirectory temporary, UniqueFd images)
+      : directory_(std::move(directory)),
+        name_(std::move(name)),
+        temporary_(std::move(temporary)),
+        images_(std::move(images)) {}
+
+  std::string directory_;
+  CheckpointName name_;
+  TemporaryDirectory temporary_;
+  UniqueFd images_;
+  bool published_ = false;
+};
+
+}  // namespace stasis::checkpoint
