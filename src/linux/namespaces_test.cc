@@ -16,17 +16,15 @@
 namespace stasis {
 namespace {
 
-std::vector<std::string> MountPoints() {
-  std::vector<std::string> points;
+size_t MountsAt(const std::string& path) {
   auto mounts = *ReadMounts();
-  for (const MountEntry& entry : mounts) points.push_back(entry.mount_point);
-  return points;
+  return static_cast<size_t>(
+      std::count_if(mounts.begin(), mounts.end(), [&](auto& entry) { return entry.mount_point == path; }));
 }
 
 class RootNamespaceTest : public testing::Test {
  protected:
   void SetUp() override {
-    before_ = MountPoints();
     auto directory = TemporaryDirectory::Create("/tmp", "stasis-netns-test-");
     ASSERT_TRUE(directory.ok());
     directory_.emplace(*std::move(directory));
@@ -34,13 +32,13 @@ class RootNamespaceTest : public testing::Test {
     Status made = MakeNetworkNamespace(path_);
     if (made.code() == StatusCode::kPermissionDenied) GTEST_SKIP() << made;
     ASSERT_TRUE(made.ok()) << made;
+    EXPECT_EQ(MountsAt(path_), 1u);
   }
   void TearDown() override {
     EXPECT_TRUE(RemoveNetworkNamespace(path_).ok());
     EXPECT_FALSE(Exists(path_));
-    EXPECT_EQ(MountPoints(), before_);
+    EXPECT_EQ(MountsAt(path_), 0u);
   }
-  std::vector<std::string> before_;
   std::optional<TemporaryDirectory> directory_;
   std::string path_;
 };

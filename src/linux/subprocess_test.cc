@@ -82,15 +82,24 @@ TEST(RunTest, AGrandchildThatWritesWithoutEndDoesNotHoldItUp) {
   ::kill(std::stoi(result->error_tail), SIGKILL);
 }
 
-TEST(RunTest, EndsAtTheDeadlineByAPoliteSignalFirst) {
+TEST(RunTest, APoliteSignalComesFirst) {
   Command command =
       Shell("trap 'echo polite >&3; exit 0' TERM; echo ready >&3; while :; do sleep 0.01; done");
   auto pipe = *MakePipe();
   command.fds[3] = pipe.write_end.get();
-  auto result = stasis::Run(command, {.deadline = After(milliseconds(300))});
-  EXPECT_EQ(result.status().code(), StatusCode::kDeadlineExceeded);
+  std::stop_source source;
+  std::string word(6, ' ');
+  std::jthread canceller([&] {
+    EXPECT_TRUE(
+        ReadExactly(pipe.read_end.get(), word.data(), word.size(), After(milliseconds(30000)), {}).ok());
+    source.request_stop();
+  });
+  auto result = stasis::Run(command, {.cancel = source.get_token(), .grace = milliseconds(30000)});
+  EXPECT_EQ(result.status().code(), StatusCode::kCancelled);
+  canceller.join();
+  EXPECT_EQ(word, "ready\n");
   pipe.write_end.reset();
-  EXPECT_EQ(*ReadAll(pipe.read_end.get()), "ready\npolite\n");
+  EXPECT_EQ(*ReadAll(pipe.read_end.get()), "polite\n");
 }
 
 TEST(RunTest, WhoIgnoresThePoliteSignalIsKilledAfterTheGrace) {
