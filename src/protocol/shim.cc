@@ -63,6 +63,10 @@ Status CheckConfig(const ShimConfig& config) {
   STASIS_RETURN_IF_ERROR(CheckAbsolutePath(config.criu, "criu", true));
   STASIS_RETURN_IF_ERROR(CheckAbsolutePath(config.checkpointer, "checkpointer", true));
   STASIS_RETURN_IF_ERROR(CheckAbsolutePath(config.cgroup_path, "cgroup_path", true));
+  // All in this group gets killed at the container's end.
+  if (!config.cgroup_path.empty() && config.cgroup_path.find_first_not_of("/.") == std::string::npos) {
+    return InvalidArgument("cgroup_path: the root of all groups is no container's");
+  }
   return CheckAbsolutePath(config.log_path, "log_path", true);
 }
 

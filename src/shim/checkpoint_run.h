@@ -1,0 +1,41 @@
+// One checkpoint, as the shim sees it: the checkpointer is started, told its verbs, and whatever becomes of
+// it, nothing of it is left that must not be.
+#pragma once
+
+#include <functional>
+#include <stop_token>
+#include <string>
+
+#include "base/status.h"
+#include "linux/cgroup.h"
+#include "protocol/checkpointer.h"
+#include "protocol/shim.h"
+#include "shim/shim_log.h"
+
+namespace stasis {
+
+struct CheckpointHooks {
+  // Called before the freeze: stops everything else, or fails. From here on the container must not change.
+  std::function<Status()> before_freeze;
+  // Called once the container runs again (or is dead), or the freeze was undone. Perhaps twice.
+  std::function<void()> after_thaw;
+  std::function<void(const Json& params)> progress;
+};
+
+struct CheckpointSurroundings {
+  std::string checkpointer;  // path of the program
+  const Cgroup* cgroup = nullptr;
+  ShimLog* log = nullptr;
+};
+
+// Blocks until it is published, or until all of it is undone. kCancelled. "the checkpointer died (signal 9)"
+// when it did.
+StatusOr<protocol::CheckpointResult> RunCheckpoint(const protocol::CheckpointPlan& plan,
+                                                   const CheckpointSurroundings& around,
+                                                   const CheckpointHooks& hooks, std::stop_token cancel);
+
+// Undoes what the journal in `directory` names, and removes it: kills CRIU, thaws, removes what was made
+// aside. Not an error when there is none.
+Status UndoJournal(const std::string& directory, const Cgroup& cgroup, bool stay_frozen);
+
+}  // namespace stasis

@@ -1,0 +1,309 @@
+#include "shim/container.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "linux/files.h"
+#include "protocol/frame.h"
+#include "shim/console_socket.h"
+#include "shim/operation.h"
+
+namespace stasis {
+namespace {
+
+constexpr std::chrono::seconds kRuntimeLimit{120};
+constexpr std::chrono::minutes kRestoreLimit{60};
+constexpr std::chrono::seconds kConsoleLimit{10};
+constexpr std::chrono::seconds kKillLimit{30};
+constexpr std::chrono::seconds kProgressInterval{5};
+
+// The arguments that a bundle's config gives to init; for State only.
+std::vector<std::string> ReadArguments(const std::string& bundle) {
+  std::vector<std::string> arguments;
+  StatusOr<std::string> text = ReadFile(bundle + "/config.json");
+  if (!text.ok()) return arguments;
+  StatusOr<Json> spec = ParseJson(*text);
+  if (!spec.ok()) return arguments;
+  const Json* process = JsonReader(*spec).Find("process");
+  if (process) JsonReader(*process).Get("args", &arguments);
+  return arguments;
+}
+
+}  // namespace
+
+const char* Container::NameOf(Phase phase) {
+  switch (phase) {
+    case Phase::kStarting:
+      return "starting";
+    case Phase::kCreated:
+      return "created";
+    case Phase::kRunning:
+      return "running";
+    case Phase::kPaused:
+      return "paused";
+    case Phase::kStopped:
+      return "stopped";
+  }
+  return "";
+}
+
+Container::Container(protocol::ShimConfig config, std::string directory, EventLoop* loop, ShimLog* log,
+                     Cgroup cgroup)
+    : config_(std::move(config)),
+      directory_(std::move(directory)),
+      loop_(loop),
+      log_(log),
+      cgroup_(std::move(cgroup)),
+      runtime_({.path = config_.runtime,
+                .root = config_.runtime_root,
+                .arguments = config_.runtime_arguments,
+                .criu = config_.criu,
+                .work_directory = directory_}) {
+  table_ = std::make_unique<ProcessTable>(ProcessTable::Surroundings{
+      .loop = loop_, .events = &events_, .log = log_, .cgroup = &cgroup_, .directory = directory_});
+  table_->OnInitEnded([this] { OnInitEnded(); });
+  table_->OnInitReported([this](const protocol::ExitRecord& record) { OnInitReported(record); });
+}
+
+StatusOr<std::unique_ptr<Container>> Container::Open(protocol::ShimConfig config, std::string directory,
+                                                     EventLoop* loop, ShimLog* log) {
+  STASIS_ASSIGN_OR_RETURN(Cgroup cgroup,
+                          Cgroup::Open(config.cgroup_path.empty() ? "/" + config.id : config.cgroup_path));
+  std::unique_ptr<Container> container(
+      new Container(std::move(config), std::move(directory), loop, log, std::move(cgroup)));
+  const protocol::ShimConfig& kept = container->config_;
+  if (!kept.log_path.empty()) {
+    STASIS_ASSIGN_OR_RETURN(JsonLog container_log,
+                            JsonLog::Open(kept.log_path, kept.log_max_size, kept.log_max_files));
+    container->container_log_.emplace(std::move(container_log));
+  }
+  return container;
+}
+
+Container::~Container() = default;
+
+// ---- What the verbs share.
+
+void Container::SetPhase(Phase phase) {
+  loop_->Call([&] {
+    if (phase_ != Phase::kStopped) phase_ = phase;  // nothing comes after the end
+  });
+}
+
+Container::Phase Container::phase() {
+  Phase phase = Phase::kStarting;
+  loop_->Call([&] { phase = phase_; });
+  return phase;
+}
+
+StatusOr<VerbLock::Hold> Container::Acquire(VerbLock::Kind kind, std::stop_token cancel) {
+  return verbs_.Acquire(kind, After(kRestoreLimit), std::move(cancel));
+}
+
+OciLimits Container::Limits(std::chrono::milliseconds limit) {
+  std::lock_guard lock(mutex_);
+  return {.deadline = After(limit), .cancel = operation_stop_.get_token()};
+}
+
+StatusOr<pid_t> Container::Run(const Launch& launch) {
+  std::optional<ConsoleSocket> console;
+  if (launch.stdio.terminal) {
+    STASIS_ASSIGN_OR_RETURN(ConsoleSocket made,
+                            ConsoleSocket::Create(directory_, "console-" + std::to_string(++consoles_)));
+    console.emplace(std::move(made));
+  }
+  STASIS_ASSIGN_OR_RETURN(std::unique_ptr<ProcessStreams> streams,
+                          ProcessStreams::Create(loop_, launch.stdio, launch.log));
+  OciStreams ends = streams->child_ends();
+  if (console) ends.console_socket = console->path();
+  STASIS_ASSIGN_OR_RETURN(pid_t pid, launch.run(ends));
+  streams->CloseChildEnds();
+
+  Status status;
+  if (console) {
+    StatusOr<UniqueFd> master = console->Receive(After(kConsoleLimit), {});
+    status = master.ok() ? streams->SetTerminal(*std::move(master)) : master.status();
+  }
+  if (status.ok()) {
+    loop_->Call(
+        [&] { status = table_->Add(launch.id, pid, launch.args, std::move(streams), launch.started); });
+  }
+  if (status.ok()) return pid;
+  ::kill(pid, SIGKILL);  // our child, not reaped yet: an operation is under way
+  return status;
+}
+
+protocol::ShimState Container::State() {
+  protocol::ShimState state;
+  state.version = protocol::kVersion;
+  loop_->Call([&] {
+    state.status = NameOf(phase_);
+    state.started_at = started_at_;
+    state.exit = exit_;
+    for (const auto& [id, process] : table_->processes()) {
+      if (!process.handle) continue;
+      if (id == protocol::kInit) {
+        state.pid = process.handle->pid();
+        continue;
+      }
+      state.execs.push_back({.process = id,
+                             .pid = process.handle->pid(),
+                             .terminal = process.streams && process.streams->terminal(),
+                             .args = process.args});
+    }
+  });
+  std::lock_guard lock(mutex_);
+  state.checkpointing = checkpointing_;
+  return state;
+}
+
+// ---- From nothing to running.
+
+StatusOr<pid_t> Container::Create(std::stop_token cancel) {
+  STASIS_ASSIGN_OR_RETURN(VerbLock::Hold hold, Acquire(VerbLock::Kind::kAlone, cancel));
+  if (phase() != Phase::kStarting) return FailedPrecondition("the container was created already");
+  if (config_.restore) {
+    if (!Exists(config_.restore->directory + "/criu/inventory.img")) {
+      return NotFound("no checkpoint in " + config_.restore->directory);
+    }
+    SetPhase(Phase::kCreated);
+    return 0;
+  }
+  Operation operation(loop_, table_.get());
+  Launch launch{.id = protocol::kInit,
+                .stdio = config_.stdio,
+                .log = container_log_ ? &*container_log_ : nullptr,
+                .args = ReadArguments(config_.bundle),
+                .started = "",
+                .run = [&](const OciStreams& ends) {
+                  return runtime_.Create(config_.id, config_.bundle, config_.no_pivot, ends,
+                                         Limits(kRuntimeLimit));
+                }};
+  StatusOr<pid_t> pid = Run(launch);
+  if (pid.ok()) {
+    SetPhase(Phase::kCreated);
+  } else {
+    CleanUpFailedStart();
+  }
+  return pid;
+}
+
+StatusOr<pid_t> Container::Start(const OnProgress& progress, std::stop_token cancel) {
+  STASIS_ASSIGN_OR_RETURN(VerbLock::Hold hold, Acquire(VerbLock::Kind::kAlone, cancel));
+  if (phase() != Phase::kCreated) return FailedPrecondition("the container is " + State().status);
+  Operation operation(loop_, table_.get());
+  if (config_.restore) return Restore(progress);
+  pid_t pid = 0;
+  loop_->Call([&] {
+    if (ProcessTable::Process* init = table_->Find(protocol::kInit)) pid = init->handle->pid();
+    table_->SetHeld(protocol::kInit, true);
+  });
+  Status status = runtime_.Start(config_.id, Limits(kRuntimeLimit));
+  loop_->Call([&] {
+    if (status.ok()) {
+      if (phase_ == Phase::kCreated) phase_ = Phase::kRunning;
+      started_at_ = absl::Now();
+      table_->AddEvent("start-container", protocol::kInit);
+    }
+    table_->SetHeld(protocol::kInit, false);
+  });
+  STASIS_RETURN_IF_ERROR(status);
+  return pid;
+}
+
+StatusOr<pid_t> Container::Restore(const OnProgress& progress) {
+  // While CRIU works, whoever asked hears that it does.
+  std::jthread reporter([&](std::stop_token stop) {
+    std::mutex mutex;
+    std::unique_lock lock(mutex);
+    std::condition_variable_any never;
+    while (!never.wait_for(lock, stop, kProgressInterval, [&] { return stop.stop_requested(); })) {
+      if (progress) progress({{"phase", "restore"}});
+    }
+  });
+  OciRestore restore;
+  restore.images = config_.restore->directory + "/criu";
+  restore.work = directory_ + "/restore";
+  restore.shell_job = config_.stdio.terminal;
+  Launch launch{.id = protocol::kInit,
+                .stdio = config_.stdio,
+                .log = container_log_ ? &*container_log_ : nullptr,
+                .args = ReadArguments(config_.bundle),
+                .started = "start-container",
+                .run = [&](const OciStreams& ends) -> StatusOr<pid_t> {
+                  STASIS_ASSIGN_OR_RETURN(
+                      pid_t pid, runtime_.Restore(config_.id, config_.bundle, config_.no_pivot, ends, restore,
+                                                  Limits(kRestoreLimit)));
+                  // At once, so that it runs as little as can be: CRIU can only bring it back running.
+                  if (config_.restore->paused) {
+                    STASIS_RETURN_IF_ERROR(cgroup_.Freeze(After(kKillLimit), {}));
+                  }
+                  return pid;
+                }};
+  StatusOr<pid_t> pid = Run(launch);
+  if (!pid.ok()) {
+    CleanUpFailedStart();
+    return pid;
+  }
+  loop_->Call([&] {
+    started_at_ = absl::Now();
+    if (phase_ == Phase::kCreated) phase_ = config_.restore->paused ? Phase::kPaused : Phase::kRunning;
+  });
+  return pid;
+}
+
+// The clean-up has limits of its own: the caller's may be used up.
+void Container::CleanUpFailedStart() {
+  log_->IfError("kill what was started", cgroup_.KillAll(After(kKillLimit)));
+  loop_->Call([&] { table_->KillStrangers(); });
+  log_->IfError("runc delete", runtime_.Delete(config_.id, /*force=*/true, {.deadline = After(kKillLimit)}));
+  log_->IfError("remove the cgroup", cgroup_.Remove());
+  SetPhase(Phase::kStopped);
+}
+
+// ---- The end.
+
+void Container::OnInitEnded() {
+  CancelCheckpoint(/*wait=*/false);
+  if (checkpoint_kills_) table_->SetInitReason("checkpoint");
+  // Without a pid namespace of its own, or with a runtime killed half-way, others may outlive init.
+  sweeper_ = std::jthread([this] { cgroup_.KillAll(After(kKillLimit)).IgnoreError(); });
+}
+
+void Container::OnInitReported(const protocol::ExitRecord& record) {
+  phase_ = Phase::kStopped;
+  exit_ = record;
+  std::lock_guard lock(mutex_);
+  reported_ = true;
+  changed_.notify_all();
+}
+
+Status Container::Delete(bool force, std::stop_token cancel) {
+  if (force) {
+    STASIS_RETURN_IF_ERROR(KillEverything(/*all=*/true));
+  }
+  STASIS_ASSIGN_OR_RETURN(VerbLock::Hold hold, Acquire(VerbLock::Kind::kAlone, cancel));
+  bool stopped = false;
+  bool never_ran = false;
+  loop_->Call([&] {
+    never_ran = phase_ == Phase::kStarting || (phase_ == Phase::kCreated && !table_->Find(protocol::kInit));
+    stopped = phase_ == Phase::kStopped;
+  });
+  if (!stopped && !never_ran) {
+    if (!force) return FailedPrecondition("the container is " + State().status);
+    std::unique_lock lock(mutex_);
+    if (!changed_.wait_until(lock, cancel, After(kKillLimit), [&] { return reported_; })) {
+      return DeadlineExceeded("the container's processes do not end");
+    }
+  }
+  Operation operation(loop_, table_.get());
+  STASIS_RETURN_IF_ERROR(cgroup_.KillAll(After(kKillLimit)));
+  STASIS_RETURN_IF_ERROR(runtime_.Delete(config_.id, /*force=*/true, {.deadline = After(kRuntimeLimit)}));
+  return cgroup_.Remove();
+}
+
+}  // namespace stasis
