@@ -2,14 +2,14 @@
 // overlayfs over them.
 //
 // Below ROOT (mode 0700):
-//   content/sha256/HEX       manifests, configurations: bytes whose sha256 is their name
+//   content/sha256/HEX       configurations: bytes whose sha256 is their name
 //   layers/HEX/diff          a layer unpacked, named by its diff id (the digest of the uncompressed tar)
-//   layers/l/SHORT           short links to the diffs, so that 60 lower directories fit into one mount option
-//   references.json          "name:tag" -> image id, written durably
-//   roots/CONTAINER/{upper,work,merged}
+//   layers/l/SHORT           short links to the diffs, so that 127 lower directories fit into one mount
+//   option images.json              which images there are and their tags, written durably spool/ archives on
+//   their way in roots/CONTAINER/{layers,upper,work,merged}
 //
-// Archives are hostile: digests are checked, paths resolved inside the layer (inside_root.h), sizes capped. Nothing
-// half-made is visible: layers are unpacked aside and renamed. Thread-safe. Blocks on disk.
+// Archives are hostile: digests are checked, paths resolved inside the layer (inside_root.h), sizes capped.
+// Nothing half-made is visible: layers are unpacked aside and renamed. Thread-safe. Blocks on disk.
 #pragma once
 
 #include <cstdint>
@@ -37,12 +37,12 @@ using OnProgress = std::function<void(const std::string& line)>;
 StatusOr<std::string> NormalizeReference(std::string_view raw);
 
 struct Image {
-  Digest id;                             // digest of the configuration
-  std::vector<std::string> tags;         // "name:tag", sorted
-  std::vector<Digest> layers;            // diff ids, lowest first
-  Json config;                           // the image-spec configuration document, whole
+  Digest id;                      // digest of the configuration
+  std::vector<std::string> tags;  // "name:tag", sorted
+  std::vector<Digest> layers;     // diff ids, lowest first
+  Json config;                    // the image-spec configuration document, whole
   absl::Time created;
-  uint64_t size = 0;                     // bytes of all layers, unpacked
+  uint64_t size = 0;  // bytes of all layers, unpacked
 };
 
 struct RemoveResult {
@@ -52,7 +52,8 @@ struct RemoveResult {
 
 class ImageStore {
  public:
-  // Makes ROOT where it is missing; removes what a crash left half-made.
+  // Makes ROOT where it is missing; removes what a crash left half-made. `root` is absolute, without "," ":"
+  // and "\\". One store at a time for one directory: the caller's lock sees to that.
   static StatusOr<std::unique_ptr<ImageStore>> Open(const std::string& root);
   virtual ~ImageStore() = default;
 
@@ -61,20 +62,22 @@ class ImageStore {
                                             std::stop_token cancel) = 0;
   // `docker import`: a tar of a root file system becomes an image of one layer. `reference` may be empty.
   // `changes` are Dockerfile lines (CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME, WORKDIR).
-  virtual StatusOr<Image> Import(const ReadBytes& read, const std::string& reference, const std::string& message,
-                                 const std::vector<std::string>& changes, std::stop_token cancel) = 0;
+  virtual StatusOr<Image> Import(const ReadBytes& read, const std::string& reference,
+                                 const std::string& message, const std::vector<std::string>& changes,
+                                 std::stop_token cancel) = 0;
 
   virtual std::vector<Image> List() const = 0;
   // By reference, full id ("sha256:..." or hex) or unambiguous prefix of it. kNotFound "No such image: %s".
   virtual StatusOr<Image> Find(const std::string& reference_or_id) const = 0;
-  // Removes a tag, and the image when it was the last. `in_use`: asked with the id whether containers need it:
-  // returns an error that is passed on (409) unless `force` and only a tag goes.
+  // Removes a tag, and the image when it was the last. `in_use`: asked with the id whether containers need
+  // it: returns an error that is passed on (409) unless `force` and only a tag goes.
   virtual StatusOr<RemoveResult> Remove(const std::string& reference_or_id, bool force,
                                         const std::function<Status(const Image&)>& in_use) = 0;
   virtual Status Tag(const Digest& id, const std::string& reference) = 0;
 
   // ---- root file systems of containers ----
-  // Makes the container's own layer over the image's. Idempotent.
+  // Makes the container's own layer over the image's; the image's layers stay as long as it does. Idempotent.
+  // Not synced: after a power cut it is made anew, so call it again before MountRoot.
   virtual Status CreateRoot(const ContainerId& container, const Image& image) = 0;
   // Mounts it (again, after a reboot); returns the merged directory. Idempotent.
   virtual StatusOr<std::string> MountRoot(const ContainerId& container, const Image& image) = 0;

@@ -1,0 +1,176 @@
+#include "image/image_index.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "image/sha256.h"
+#include "linux/files.h"
+#include "oci/image_config.h"
+
+namespace stasis::image {
+namespace {
+
+constexpr char kFile[] = "images.json";
+constexpr int kVersion = 1;
+constexpr size_t kMinPrefix = 1;
+
+Status NoSuchImage(const std::string& name) { return NotFound("No such image: " + name); }
+
+void TakeTag(std::map<Digest, Image>& images, const std::string& reference) {
+  for (auto& [id, image] : images) std::erase(image.tags, reference);
+}
+
+void AddTag(Image& image, const std::string& reference) {
+  auto at = std::lower_bound(image.tags.begin(), image.tags.end(), reference);
+  if (at == image.tags.end() || *at != reference) image.tags.insert(at, reference);
+}
+
+}  // namespace
+
+StatusOr<Image> ImageFromConfig(const std::string& config_text) {
+  STASIS_ASSIGN_OR_RETURN(Json config, ParseJson(config_text));
+  STASIS_ASSIGN_OR_RETURN(oci::ImageConfig read, oci::ReadImageConfig(config));
+  return Image{Sha256Of(config_text), {}, std::move(read.layers), std::move(config), read.created, 0};
+}
+
+StatusOr<std::unique_ptr<ImageIndex>> ImageIndex::Open(const std::string& directory,
+                                                       const LayerStore& layers) {
+  STASIS_RETURN_IF_ERROR(MakeDirectories(directory + "/content/sha256"));
+  std::unique_ptr<ImageIndex> index(new ImageIndex(directory));
+  if (!Exists(directory + "/" + kFile)) return index;
+  STASIS_ASSIGN_OR_RETURN(std::string text, ReadFile(directory + "/" + kFile));
+  StatusOr<Json> document = ParseJson(text);
+  if (!document.ok()) return DataLoss(directory + "/" + kFile + ": " + Message(document.status()));
+  int version = 0;
+  JsonReader reader(*document, kFile);
+  reader.Get("version", &version);
+  STASIS_RETURN_IF_ERROR(reader.status());
+  if (version != kVersion)
+    return Unimplemented(directory + "/" + kFile + ": written by another version of Stasis");
+  const Json* records = reader.Find("images");
+  if (!records || !records->is_array()) return DataLoss(directory + "/" + kFile + ": no images");
+  for (const Json& record : *records) {
+    StatusOr<Image> image = index->ReadImage(record, layers);
+    if (image.ok()) index->images_.emplace(image->id, *image);
+  }
+  return index;
+}
+
+StatusOr<Image> ImageIndex::ReadImage(const Json& record, const LayerStore& layers) const {
+  std::string id;
+  uint64_t size = 0;
+  std::vector<std::string> tags;
+  JsonReader reader(record, kFile);
+  reader.Get("id", &id);
+  reader.Get("size", &size);
+  reader.Get("tags", &tags);
+  STASIS_RETURN_IF_ERROR(reader.status());
+  STASIS_ASSIGN_OR_RETURN(Digest digest, Digest::Parse(id));
+  STASIS_ASSIGN_OR_RETURN(std::string text, ReadFile(ContentPath(digest)));
+  STASIS_ASSIGN_OR_RETURN(Image image, ImageFromConfig(text));
+  if (image.id != digest) return DataLoss("configuration of " + id + " is damaged");
+  for (const Digest& layer : image.layers) {
+    if (!layers.Find(layer)) return DataLoss("layer " + layer.str() + " of " + id + " is missing");
+  }
+  image.size = size;
+  std::sort(tags.begin(), tags.end());
+  image.tags = std::move(tags);
+  return image;
+}
+
+std::string ImageIndex::ContentPath(const Digest& id) const {
+  return directory_ + "/content/sha256/" + Hex(id);
+}
+
+std::vector<Image> ImageIndex::List() const {
+  std::vector<Image> out;
+  for (const auto& [id, image] : images_) out.push_back(image);
+  std::stable_sort(out.begin(), out.end(),
+                   [](const Image& a, const Image& b) { return a.created > b.created; });
+  return out;
+}
+
+const Image* ImageIndex::Get(const Digest& id) const {
+  auto found = images_.find(id);
+  return found == images_.end() ? nullptr : &found->second;
+}
+
+const Image* ImageIndex::Tagged(const std::string& reference) const {
+  for (const auto& [id, image] : images_) {
+    if (std::binary_search(image.tags.begin(), image.tags.end(), reference)) return &image;
+  }
+  return nullptr;
+}
+
+StatusOr<Image> ImageIndex::Find(const std::string& reference_or_id) const {
+  // A full id first, then a name, then the beginning of an id: Docker's order.
+  std::string prefix = reference_or_id.starts_with("sha256:") ? reference_or_id : "sha256:" + reference_or_id;
+  if (StatusOr<Digest> id = Digest::Parse(prefix); id.ok()) {
+    const Image* image = Get(*id);
+    return image ? StatusOr<Image>(*image) : NoSuchImage(reference_or_id);
+  }
+  StatusOr<std::string> reference = NormalizeReference(reference_or_id);
+  if (reference.ok()) {
+    if (const Image* image = Tagged(*reference)) return *image;
+  }
+  std::string shown = reference.ok() ? *reference : reference_or_id;
+  if (prefix.size() < 7 + kMinPrefix) return NoSuchImage(shown);
+  const Image* found = nullptr;
+  for (const auto& [id, image] : images_) {
+    if (!id.str().starts_with(prefix)) continue;
+    if (found) return NoSuchImage(shown);  // ambiguous
+    found = &image;
+  }
+  return found ? StatusOr<Image>(*found) : NoSuchImage(shown);
+}
+
+Status ImageIndex::Add(const Image& image, const std::string& config_text) {
+  STASIS_RETURN_IF_ERROR(WriteFileDurably(ContentPath(image.id), config_text));
+  Images images = images_;
+  Image& mine = images.emplace(image.id, image).first->second;
+  mine.size = image.size;
+  for (const std::string& tag : image.tags) {
+    TakeTag(images, tag);
+    AddTag(mine, tag);
+  }
+  return Write(std::move(images));
+}
+
+Status ImageIndex::Tag(const Digest& id, const std::string& reference) {
+  Images images = images_;
+  auto found = images.find(id);
+  if (found == images.end()) return NoSuchImage(id.str());
+  TakeTag(images, reference);
+  AddTag(found->second, reference);
+  return Write(std::move(images));
+}
+
+Status ImageIndex::Untag(const Digest& id, const std::vector<std::string>& references) {
+  Images images = images_;
+  auto found = images.find(id);
+  if (found == images.end()) return NoSuchImage(id.str());
+  for (const std::string& reference : references) std::erase(found->second.tags, reference);
+  return Write(std::move(images));
+}
+
+Status ImageIndex::Remove(const Digest& id) {
+  Images images = images_;
+  images.erase(id);
+  STASIS_RETURN_IF_ERROR(Write(std::move(images)));
+  ::unlink(ContentPath(id).c_str());
+  return absl::OkStatus();
+}
+
+Status ImageIndex::Write(Images images) {
+  Json records = Json::array();
+  for (const auto& [id, image] : images) {
+    records.push_back({{"id", id.str()}, {"size", image.size}, {"tags", image.tags}});
+  }
+  Json document = {{"version", kVersion}, {"images", std::move(records)}};
+  STASIS_RETURN_IF_ERROR(WriteFileDurably(directory_ + "/" + kFile, DumpJson(document)));
+  images_ = std::move(images);
+  return absl::OkStatus();
+}
+
+}  // namespace stasis::image

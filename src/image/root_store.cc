@@ -1,0 +1,159 @@
+#include "image/root_store.h"
+
+#include <fcntl.h>
+#include <linux/stat.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <system_error>
+#include <thread>
+
+#include "linux/files.h"
+#include "linux/mounts.h"
+
+namespace stasis::image {
+namespace {
+
+constexpr size_t kMaxLayersFile = 64 << 10;
+constexpr size_t kMaxMountOptions = 4095;  // mount(2) takes one page
+
+// Whether a file system is mounted right on `path` (statx(2), Linux 5.8).
+StatusOr<bool> IsMountPoint(const std::string& path) {
+  struct statx info;
+  if (::statx(AT_FDCWD, path.c_str(), AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_BASIC_STATS, &info) != 0) {
+    return ErrnoError(errno, "statx " + path);
+  }
+  return (info.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+}
+
+// Said where the kernel knows them, for its configuration may turn them on: an index ties upper and lower
+// directories together by file handles, metacopy leaves data of changed files in lower layers.
+std::string FixedOptions() {
+  std::string out;
+  for (const char* option : {"index", "metacopy"}) {
+    if (Exists(std::string("/sys/module/overlay/parameters/") + option)) out += std::string(option) + "=off,";
+  }
+  return out;
+}
+
+// mount(2) with `directory` as working directory, so that short relative paths can stand in the options and
+// in mountinfo. A thread of its own takes a working directory of its own (unshare(2), CLONE_FS).
+Status MountFrom(const std::string& directory, const std::string& target, const std::string& options) {
+  Status status;
+  auto mount_here = [&] {
+    if (::unshare(CLONE_FS) != 0) {
+      status = ErrnoError(errno, "unshare");
+    } else if (::chdir(directory.c_str()) != 0) {
+      status = ErrnoError(errno, "chdir " + directory);
+    } else {
+      status = stasis::Mount("overlay", target, "overlay", 0, options);
+    }
+  };
+  try {
+    std::thread(mount_here).join();
+  } catch (const std::system_error&) {
+    return MakeError(StatusCode::kResourceExhausted, "cannot start a thread");
+  }
+  return status;
+}
+
+// The number first: a file that a power cut emptied is told from an image without layers.
+std::string JoinLines(const std::vector<Digest>& layers) {
+  std::string out = std::to_string(layers.size()) + "\n";
+  for (const Digest& layer : layers) out += layer.str() + "\n";
+  return out;
+}
+
+}  // namespace
+
+StatusOr<std::unique_ptr<RootStore>> RootStore::Open(const std::string& directory, const LayerStore& layers) {
+  STASIS_RETURN_IF_ERROR(MakeDirectories(directory));
+  STASIS_ASSIGN_OR_RETURN(auto names, ListDirectory(directory));
+  for (const std::string& name : names) {
+    if (name.starts_with(kAsidePrefix)) {
+      STASIS_RETURN_IF_ERROR(RemoveTree(directory + "/" + name));
+    }
+  }
+  return std::unique_ptr<RootStore>(new RootStore(directory, layers));
+}
+
+StatusOr<std::vector<Digest>> RootStore::ReadLayers(const std::string& container) const {
+  STASIS_ASSIGN_OR_RETURN(std::string text,
+                          ReadFile(directory_ + "/" + container + "/layers", kMaxLayersFile));
+  std::vector<Digest> out;
+  for (size_t begin = text.find('\n'); begin < text.size() - 1;) {
+    size_t end = std::min(text.find('\n', ++begin), text.size());
+    STASIS_ASSIGN_OR_RETURN(Digest layer, Digest::Parse(text.substr(begin, end - begin)));
+    out.push_back(std::move(layer));
+    begin = end;
+  }
+  if (text != JoinLines(out)) return DataLoss("damaged list of layers of " + container);
+  return out;
+}
+
+StatusOr<std::vector<Digest>> RootStore::LayersInUse() const {
+  STASIS_ASSIGN_OR_RETURN(auto names, ListDirectory(directory_));
+  std::vector<Digest> out;
+  for (const std::string& name : names) {
+    StatusOr<std::vector<Digest>> layers = ReadLayers(name);
+    if (layers.ok()) out.insert(out.end(), layers->begin(), layers->end());
+  }
+  return out;
+}
+
+Status RootStore::Populate(const std::string& path, const std::vector<Digest>& layers) const {
+  // The upper directory's mode is that of the container's "/".
+  for (auto [name, mode] : {std::pair("upper", 0755), {"work", 0700}, {"merged", 0700}}) {
+    std::string directory = path + "/" + name;
+    if (::mkdir(directory.c_str(), 0700) != 0 || ::chmod(directory.c_str(), mode) != 0) {
+      return ErrnoError(errno, "mkdir " + directory);
+    }
+  }
+  return WriteFileAtomically(path + "/layers", JoinLines(layers));
+}
+
+Status RootStore::Create(const ContainerId& container, const std::vector<Digest>& layers) const {
+  if (Exists(PathOf(container))) return absl::OkStatus();
+  STASIS_ASSIGN_OR_RETURN(TemporaryDirectory aside, TemporaryDirectory::Create(directory_, kAsidePrefix));
+  STASIS_RETURN_IF_ERROR(Populate(aside.path(), layers));
+  if (::rename(aside.path().c_str(), PathOf(container).c_str()) != 0) {
+    return ErrnoError(errno, "rename " + PathOf(container));
+  }
+  return absl::OkStatus();
+}
+
+StatusOr<std::string> RootStore::Mount(const ContainerId& container,
+                                       const std::vector<Digest>& layers) const {
+  std::string merged = PathOf(container) + "/merged";
+  STASIS_ASSIGN_OR_RETURN(bool mounted, IsMountPoint(merged));
+  if (mounted) return merged;
+  StatusOr<std::vector<Digest>> recorded = ReadLayers(container.str());
+  if (!recorded.ok()) {
+    STASIS_RETURN_IF_ERROR(WriteFileAtomically(PathOf(container) + "/layers", JoinLines(layers)));
+  }
+  STASIS_ASSIGN_OR_RETURN(std::string lower, layers_.LowerDirectories(recorded.ok() ? *recorded : layers));
+  std::string options = FixedOptions() + "lowerdir=" + lower + ",upperdir=" + UpperDirectory(container) +
+                        ",workdir=" + PathOf(container) + "/work";
+  if (options.size() > kMaxMountOptions) return InvalidArgument("too many layers for one mount");
+  STASIS_RETURN_IF_ERROR(MountFrom(layers_.directory(), merged, options));
+  return merged;
+}
+
+Status RootStore::Unmount(const ContainerId& container) const {
+  std::string merged = PathOf(container) + "/merged";
+  if (!Exists(merged)) return absl::OkStatus();
+  Status status = stasis::Unmount(merged, /*detach=*/false);
+  // Somebody still holds a file in it: out of sight at once, gone when they let go.
+  if (GetErrno(status) == EBUSY) status = stasis::Unmount(merged, /*detach=*/true);
+  return status;
+}
+
+Status RootStore::Remove(const ContainerId& container) const {
+  STASIS_RETURN_IF_ERROR(Unmount(container));
+  return RemoveTree(PathOf(container));
+}
+
+}  // namespace stasis::image

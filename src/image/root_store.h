@@ -1,0 +1,47 @@
+// The root file systems of containers: overlayfs over the layers of an image.
+//
+//   DIR/CONTAINER/layers   their number, then diff ids, one a line, lowest first: what `lower` is, whatever
+//   happens to the image DIR/CONTAINER/{upper,work,merged}
+//
+// Thread-safe for different containers; calls about one container come one at a time.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/names.h"
+#include "base/status.h"
+#include "image/layer_store.h"
+
+namespace stasis::image {
+
+class RootStore {
+ public:
+  // Removes what a crash left half-made. Keeps a reference to `layers`.
+  static StatusOr<std::unique_ptr<RootStore>> Open(const std::string& directory, const LayerStore& layers);
+
+  // All idempotent. Nothing is synced: a root that a power cut took is made anew by Create, one whose list of
+  // layers it took gets it from `layers`.
+  Status Create(const ContainerId& container, const std::vector<Digest>& layers) const;
+  StatusOr<std::string> Mount(const ContainerId& container, const std::vector<Digest>& layers) const;
+  Status Unmount(const ContainerId& container) const;
+  Status Remove(const ContainerId& container) const;
+
+  std::string UpperDirectory(const ContainerId& container) const { return PathOf(container) + "/upper"; }
+
+  // The layers that any root stands on.
+  StatusOr<std::vector<Digest>> LayersInUse() const;
+
+ private:
+  RootStore(std::string directory, const LayerStore& layers)
+      : directory_(std::move(directory)), layers_(layers) {}
+  std::string PathOf(const ContainerId& container) const { return directory_ + "/" + container.str(); }
+  StatusOr<std::vector<Digest>> ReadLayers(const std::string& container) const;
+  Status Populate(const std::string& path, const std::vector<Digest>& layers) const;
+
+  const std::string directory_;
+  const LayerStore& layers_;
+};
+
+}  // namespace stasis::image

@@ -1,0 +1,44 @@
+#include "image/sha256.h"
+
+#include <openssl/evp.h>
+
+#include <cstdlib>
+
+namespace stasis::image {
+
+struct Sha256::Context {
+  EVP_MD_CTX* evp = nullptr;
+};
+
+Sha256::Sha256() : context_(std::make_unique<Context>()) {
+  context_->evp = EVP_MD_CTX_new();
+  // Fails only without memory, or where a policy takes SHA-256 away: nothing here works then.
+  if (!context_->evp || EVP_DigestInit_ex(context_->evp, EVP_sha256(), nullptr) != 1) std::abort();
+}
+
+Sha256::~Sha256() { EVP_MD_CTX_free(context_->evp); }
+
+void Sha256::Update(std::string_view bytes) {
+  if (EVP_DigestUpdate(context_->evp, bytes.data(), bytes.size()) != 1) std::abort();
+}
+
+Digest Sha256::Finish() {
+  unsigned char raw[32];
+  unsigned size = 0;
+  if (EVP_DigestFinal_ex(context_->evp, raw, &size) != 1) std::abort();
+  static constexpr char kHex[] = "0123456789abcdef";
+  std::string text = "sha256:";
+  for (unsigned char byte : raw) {
+    text += kHex[byte >> 4];
+    text += kHex[byte & 15];
+  }
+  return *Digest::Parse(text);
+}
+
+Digest Sha256Of(std::string_view bytes) {
+  Sha256 hash;
+  hash.Update(bytes);
+  return hash.Finish();
+}
+
+}  // namespace stasis::image
