@@ -1,0 +1,298 @@
+// For tests of the HTTP layer alone: an engine in memory whose calls do as they are told. Its one container
+// is "c1".
+#pragma once
+
+#include <sys/socket.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <thread>
+
+#include "backend/checkpoints.h"
+#include "backend/containers.h"
+#include "backend/execs.h"
+#include "backend/images.h"
+#include "backend/system.h"
+#include "linux/unix_socket.h"
+
+namespace stasis::api {
+
+inline std::string Frame(char stream, const std::string& text) {
+  std::string frame{
+      stream, 0, 0, 0, 0, 0, static_cast<char>(text.size() >> 8), static_cast<char>(text.size() & 0xff)};
+  return frame + text;
+}
+
+// A latch that waits for `cancel` as well.
+class Gate {
+ public:
+  void Open() {
+    std::lock_guard lock(mutex_);
+    open_ = true;
+    changed_.notify_all();
+  }
+  Status Wait(std::stop_token cancel) {
+    std::unique_lock lock(mutex_);
+    if (changed_.wait(lock, cancel, [this] { return open_; })) return absl::OkStatus();
+    return Cancelled("cancelled");
+  }
+  // Whether it opened within ten seconds.
+  bool WaitBriefly() {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, std::chrono::seconds(10), [this] { return open_; });
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable_any changed_;
+  bool open_ = false;
+};
+
+class FakeEngine : public backend::SystemBackend,
+                   public backend::ContainerBackend,
+                   public backend::ExecBackend,
+                   public backend::CheckpointBackend,
+                   public backend::ImageBackend {
+ public:
+  // ---- what tests set and look at ----
+  bool terminal = false;
+  std::function<void(int socket)> process =
+      Echo;  // the process's side of attach and exec; ends the stream by return
+  Gate checkpoint_begun, checkpoint_cancelled, checkpoint_may_end;
+  Gate load_failed, events_begun, exit_now;
+  std::atomic<bool> process_saw_half_close = false;
+  Gate process_ended;
+
+  // Writes back what it reads as stdout, and after the end of stdin one line on stderr.
+  static void Echo(int socket) {
+    char buffer[4096];
+    for (ssize_t count; (count = ::recv(socket, buffer, sizeof buffer, 0)) > 0;) {
+      std::string frame = Frame(1, std::string(buffer, static_cast<size_t>(count)));
+      if (::send(socket, frame.data(), frame.size(), MSG_NOSIGNAL) < 0) return;
+    }
+    std::string bye = Frame(2, "bye\n");
+    ::send(socket, bye.data(), bye.size(), MSG_NOSIGNAL);
+  }
+
+  // ---- SystemBackend ----
+  backend::VersionInfo Version() override { return {"0.1", "abc", "", "6.0", {{"runc", "1.3", {}}}}; }
+  StatusOr<backend::SystemInfo> Info() override {
+    backend::SystemInfo info;
+    info.id = "fake";
+    info.containers = 1;
+    info.name = "host";
+    info.cgroup_version = "1";
+    return info;
+  }
+  Status Events(const backend::EventQuery& query,
+                const std::function<Status(const backend::EventMessage&)>& on_event,
+                std::stop_token cancel) override {
+    STASIS_RETURN_IF_ERROR(
+        on_event({"container", "start", Id(), {{"image", "img"}, {"name", "c1"}}, absl::UnixEpoch()}));
+    events_begun.Open();
+    if (query.until) return absl::OkStatus();
+    return Gate().Wait(cancel);
+  }
+
+  // ---- ContainerBackend ----
+  static std::string Id() { return std::string(64, 'a'); }
+  Status Check(const std::string& container) {
+    if (container == "c1" || container == Id() || container == Id().substr(0, 12)) return absl::OkStatus();
+    return NotFound("No such container: " + container);
+  }
+  StatusOr<backend::CreateResult> Create(const backend::CreateRequest& request) override {
+    created = request;
+    return backend::CreateResult{Id(), {}};
+  }
+  backend::CreateRequest created;
+  StatusOr<backend::Change> Start(const std::string& container, const backend::StartOptions& options,
+                                  std::stop_token) override {
+    STASIS_RETURN_IF_ERROR(Check(container));
+    started_from = options.checkpoint + "@" + options.checkpoint_dir;
+    started.Open();
+    return backend::Change::kDone;
+  }
+  std::string started_from;
+  Gate started;
+  StatusOr<backend::Change> Stop(const std::string& container, const backend::StopOptions&,
+                                 std::stop_token) override {
+    STASIS_RETURN_IF_ERROR(Check(container));
+    return backend::Change::kAlreadySo;
+  }
+  Status Kill(const std::string& container, const std::string&) override { return Check(container); }
+  Status Restart(const std::string& container, const backend::StopOptions&, std::stop_token) override {
+    return Check(container);
+  }
+  Status Pause(const std::string& container) override { return Check(container); }
+  Status Unpause(const std::string& container) override { return Check(container); }
+  StatusOr<backend::WaitResult> Wait(const std::string& container, backend::WaitCondition,
+                                     const std::function<void()>& on_waiting,
+                                     std::stop_token cancel) override {
+    STASIS_RETURN_IF_ERROR(Check(container));
+    on_waiting();
+    STASIS_RETURN_IF_ERROR(exit_now.Wait(cancel));
+    return backend::WaitResult{7, ""};
+  }
+  Status Rename(const std::string& container, const std::string&) override { return Check(container); }
+  Status Remove(const std::string& container, const backend::RemoveOptions&) override {
+    return Check(container);
+  }
+  StatusOr<std::vector<backend::ContainerSummary>> List(const backend::ListOptions&) override {
+    backend::ContainerSummary summary;
+    summary.id = Id();
+    summary.names = {"/c1"};
+    summary.image = "img";
+    summary.command = "sh";
+    summary.state = "running";
+    summary.status = "Up 3 seconds";
+    return std::vector{summary};
+  }
+  StatusOr<backend::ContainerDetails> Inspect(const std::string& container, bool) override {
+    STASIS_RETURN_IF_ERROR(Check(container));
+    backend::ContainerDetails details;
+    details.id = Id();
+    details.name = "/c1";
+    details.created = absl::UnixEpoch();
+    details.state.status = "running";
+    details.state.running = true;
+    details.config.open_stdin = true;
+    details.config.tty = terminal;
+    details.host_config.network_mode = "none";
+    return details;
+  }
+  StatusOr<bool> HasTerminal(const std::string& container) override {
+    STASIS_RETURN_IF_ERROR(Check(container));
+    return terminal;
+  }
+  Status Logs(const std::string& container, const backend::LogOptions& options, const backend::ByteSink& sink,
+              std::stop_token cancel) override {
+    STASIS_RETURN_IF_ERROR(Check(container));
+    STASIS_RETURN_IF_ERROR(sink(Frame(1, "out\n")));
+    STASIS_RETURN_IF_ERROR(sink(Frame(2, "err\n")));
+    if (!options.follow) return absl::OkStatus();
+    // Floods, until told not to.
+    std::string much = Frame(1, std::string(30000, 'x'));
+    while (!cancel.stop_requested()) STASIS_RETURN_IF_ERROR(sink(much));
+    return Cancelled("cancelled");
+  }
+  Status Resize(const std::string& container, uint32_t, uint32_t) override { return Check(container); }
+
+  class Session : public backend::AttachSession {
+   public:
+    explicit Session(FakeEngine& engine) : engine_(engine) {}
+    bool terminal() const override { return engine_.terminal; }
+    StatusOr<UniqueFd> Connect(std::stop_token) override { return engine_.RunProcess(); }
+
+   private:
+    FakeEngine& engine_;
+  };
+  StatusOr<std::unique_ptr<backend::AttachSession>> Attach(const std::string& container,
+                                                           const backend::AttachOptions&) override {
+    STASIS_RETURN_IF_ERROR(Check(container));
+    return std::make_unique<Session>(*this);
+  }
+
+  // ---- ExecBackend ----
+  StatusOr<std::string> CreateExec(const std::string& container, const backend::ExecConfig& config) override {
+    STASIS_RETURN_IF_ERROR(Check(container));
+    exec = config;
+    return std::string("e1");
+  }
+  backend::ExecConfig exec;
+  Status StartExecDetached(const std::string&) override { return absl::OkStatus(); }
+  StatusOr<UniqueFd> StartExecAttached(const std::string&, uint32_t, uint32_t, std::stop_token) override {
+    if (!exec.cmd.empty() && exec.cmd[0] == "nosuch")
+      return InvalidArgument("executable file not found in $PATH");
+    return RunProcess();
+  }
+  Status ResizeExec(const std::string&, uint32_t, uint32_t) override { return absl::OkStatus(); }
+  StatusOr<backend::ExecDetails> InspectExec(const std::string& id) override {
+    if (id != "e1") return NotFound("No such exec instance: " + id);
+    backend::ExecDetails details;
+    details.id = id;
+    details.config = exec;
+    details.exit_code = !exec.cmd.empty() && exec.cmd[0] == "nosuch" ? 127 : 7;
+    return details;
+  }
+
+  // ---- CheckpointBackend ----
+  Status CreateCheckpoint(const std::string& container, const backend::CheckpointCreate& request,
+                          std::stop_token cancel) override {
+    STASIS_RETURN_IF_ERROR(Check(container));
+    checkpoint = request;
+    checkpoint_begun.Open();
+    Status status = checkpoint_may_end.Wait(cancel);
+    if (!status.ok()) checkpoint_cancelled.Open();
+    return status;
+  }
+  backend::CheckpointCreate checkpoint;
+  StatusOr<std::vector<std::string>> ListCheckpoints(const std::string& container,
+                                                     const std::string& dir) override {
+    STASIS_RETURN_IF_ERROR(Check(container));
+    if (dir == "/empty") return std::vector<std::string>();
+    return std::vector<std::string>{"cp1", "cp2"};
+  }
+  Status DeleteCheckpoint(const std::string& container, const std::string& name,
+                          const std::string&) override {
+    if (name == "cp1") return absl::OkStatus();
+    return NotFound("checkpoint " + name + " does not exist for container " + container);
+  }
+  StatusOr<Json> InspectCheckpoint(const std::string&, const std::string& name, const std::string&) override {
+    return Json{{"Name", name}};
+  }
+
+  // ---- ImageBackend ----
+  Status LoadImages(const backend::ByteSource& body, const OnMessage& on_message, std::stop_token) override {
+    std::vector<char> buffer(64 << 10);
+    for (size_t total = 0;;) {
+      StatusOr<size_t> count = body(buffer.data(), buffer.size());
+      if (!count.ok()) {
+        load_failed.Open();
+        return count.status();
+      }
+      if (*count == 0) {
+        on_message("Loaded image: " + std::to_string(total));
+        return absl::OkStatus();
+      }
+      if (total == 0) on_message("first bytes");
+      if (std::string_view(buffer.data(), *count).find("POISON") != std::string_view::npos) {
+        return InvalidArgument("bad archive");
+      }
+      total += *count;
+    }
+  }
+  StatusOr<std::string> ImportImage(const backend::ByteSource&, const std::string& reference,
+                                    const std::string&, const std::vector<std::string>& changes,
+                                    std::stop_token) override {
+    return "sha256:" + reference + "/" + std::to_string(changes.size());
+  }
+  StatusOr<std::vector<backend::ImageSummary>> ListImages(bool, const backend::Filters&) override {
+    return std::vector<backend::ImageSummary>{{"sha256:" + Id(), {"img:latest"}, 0, 1234, {}, 0}};
+  }
+  StatusOr<backend::ImageDetails> InspectImage(const std::string& image) override {
+    return NotFound("No such image: " + image);
+  }
+  StatusOr<backend::ImageRemoval> RemoveImage(const std::string& image, bool) override {
+    return backend::ImageRemoval{{image}, {"sha256:x"}};
+  }
+  Status TagImage(const std::string&, const std::string&) override { return absl::OkStatus(); }
+
+ private:
+  StatusOr<UniqueFd> RunProcess() {
+    STASIS_ASSIGN_OR_RETURN(SocketPair pair, MakeSocketPair());
+    std::lock_guard lock(mutex_);
+    processes_.emplace_back([this, socket = std::move(pair.second)] {
+      process(socket.get());
+      ::shutdown(socket.get(), SHUT_RDWR);
+      process_ended.Open();
+    });
+    return std::move(pair.first);
+  }
+
+  std::mutex mutex_;
+  std::vector<std::jthread> processes_;  // last: joined first
+};
+
+}  // namespace stasis::api

@@ -1,0 +1,347 @@
+// The HTTP layer, by raw bytes over a real socket.
+#include "api/server.h"
+
+#include "api/test_server.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace stasis::api {
+namespace {
+
+using std::chrono::seconds;
+using testing::AllOf;
+using testing::EndsWith;
+using testing::HasSubstr;
+using testing::Not;
+using testing::StartsWith;
+
+TEST_F(ServerTest, PingIsAnsweredWithDockersHeaders) {
+  Start();
+  std::string answer = Get("/_ping");
+  EXPECT_THAT(
+      answer,
+      AllOf(StartsWith("HTTP/1.1 200 OK\r\n"), EndsWith("\r\n\r\nOK"), HasSubstr("Api-Version: 1.47\r\n"),
+            HasSubstr("Ostype: linux\r\n"), HasSubstr("Docker-Experimental: true\r\n"),
+            HasSubstr("Server: Stasis/9.9 (linux)\r\n"), HasSubstr("Cache-Control: no-cache")));
+  RawClient client = Connect();
+  client.Send("HEAD /_ping HTTP/1.1\r\nConnection: close\r\n\r\n");
+  EXPECT_THAT(client.ReadAll(), AllOf(HasSubstr("Content-Length: 2\r\n"), EndsWith("\r\n\r\n")));
+  EXPECT_FALSE(client.reset);
+}
+
+TEST_F(ServerTest, OneConnectionServesManyRequests) {
+  Start();
+  RawClient client = Connect();
+  for (int i = 0; i < 3; ++i) {
+    client.Send("GET /_ping HTTP/1.1\r\n\r\n");
+    EXPECT_THAT(client.ReadAnswer(), HasSubstr("keep-alive"));
+  }
+  client.Send(
+      "GET /_ping HTTP/1.1\r\n\r\nGET /info HTTP/1.1\r\n\r\nGET /_ping HTTP/1.1\r\nConnection: "
+      "close\r\n\r\n");
+  EXPECT_THAT(client.ReadAnswer(), EndsWith("OK"));
+  EXPECT_THAT(client.ReadAnswer(), HasSubstr("\"ID\":\"fake\""));
+  EXPECT_THAT(client.ReadAll(), EndsWith("OK"));
+}
+
+TEST_F(ServerTest, OldHttpIsAnsweredAndClosed) {
+  Start();
+  RawClient client = Connect();
+  client.Send("GET /events?until=1 HTTP/1.0\r\n\r\n");
+  std::string all = client.ReadAll();
+  EXPECT_THAT(all, AllOf(HasSubstr("Connection: close"), Not(HasSubstr("chunked")), EndsWith("}\n")));
+}
+
+TEST_F(ServerTest, ErrorsHaveDockersCodesAndShape) {
+  Start();
+  EXPECT_THAT(Get("/nothing"),
+              AllOf(StartsWith("HTTP/1.1 404 "), EndsWith("{\"message\":\"page not found\"}\n"),
+                    HasSubstr("Content-Type: application/json")));
+  EXPECT_THAT(Post("/info", "{}"), AllOf(StartsWith("HTTP/1.1 405 "), HasSubstr("Allow: GET\r\n")));
+  EXPECT_THAT(Get("/v1.99/info"),
+              AllOf(StartsWith("HTTP/1.1 400 "), HasSubstr("client version 1.99 is too new")));
+  EXPECT_THAT(Get("/v1.1/info"),
+              AllOf(StartsWith("HTTP/1.1 400 "), HasSubstr("client version 1.1 is too old")));
+  EXPECT_THAT(Get("/networks"),
+              AllOf(StartsWith("HTTP/1.1 501 "), HasSubstr("docker network is not implemented")));
+  EXPECT_THAT(Post("/images/create?fromImage=busybox", ""), StartsWith("HTTP/1.1 501 "));
+  EXPECT_THAT(Get("/containers/c9/json"),
+              AllOf(StartsWith("HTTP/1.1 404 "), HasSubstr("No such container: c9")));
+  EXPECT_THAT(Get("/containers/json?limit=x"), StartsWith("HTTP/1.1 400 "));
+  EXPECT_THAT(Get("/containers/json?filters=%7B"), StartsWith("HTTP/1.1 400 "));
+  EXPECT_THAT(Get("/events?since=yesterday"), StartsWith("HTTP/1.1 400 "));
+  EXPECT_THAT(Get("/containers/c1/logs"), HasSubstr("you must choose at least one stream"));
+  EXPECT_THAT(Post("/containers/c1/resize?h=1", ""), StartsWith("HTTP/1.1 400 "));
+}
+
+TEST_F(ServerTest, UnreadableRequestsAreAnsweredAndClosed) {
+  Limits limits;
+  limits.header_bytes = 4096;
+  limits.header_time = seconds(1);
+  Start(limits);
+  for (const char* bytes :
+       {"\r\n\r\n", "GET\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "GET / HTTP/1.1\r\nbad header\r\n\r\n",
+        "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+        "POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        "POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"}) {
+    RawClient client = Connect();
+    client.Send(bytes);
+    EXPECT_THAT(client.ReadAll(), AllOf(StartsWith("HTTP/1.1 400 "), HasSubstr("Connection: close")))
+        << bytes;
+  }
+  RawClient large = Connect();
+  large.Send("GET / HTTP/1.1\r\nA: " + std::string(10000, 'a'));
+  EXPECT_THAT(large.ReadAll(), StartsWith("HTTP/1.1 431 "));
+  RawClient slow = Connect();
+  slow.Send("GET / HTTP");
+  EXPECT_THAT(slow.ReadAll(), StartsWith("HTTP/1.1 408 "));
+  RawClient expecting = Connect();
+  expecting.Send("GET / HTTP/1.1\r\nExpect: miracles\r\n\r\n");
+  EXPECT_THAT(expecting.ReadAll(), StartsWith("HTTP/1.1 417 "));
+}
+
+TEST_F(ServerTest, IdleConnectionsAreClosedQuietly) {
+  Limits limits;
+  limits.idle_time = seconds(1);
+  Start(limits);
+  RawClient client = Connect();
+  EXPECT_EQ(client.ReadAll(), "");
+  EXPECT_FALSE(client.reset);
+}
+
+TEST_F(ServerTest, JsonBodiesAreChecked) {
+  Limits limits;
+  limits.json_bytes = 1000;
+  Start(limits);
+  EXPECT_THAT(Post("/containers/create", "{}", "text/plain"),
+              AllOf(StartsWith("HTTP/1.1 400 "),
+                    HasSubstr("unsupported Content-Type header (text/plain): must be 'application/json'")));
+  EXPECT_THAT(Post("/containers/create", "{\"Image\":"),
+              AllOf(StartsWith("HTTP/1.1 400 "), HasSubstr("invalid JSON")));
+  EXPECT_THAT(Post("/containers/create", ""), HasSubstr("got EOF while reading request body"));
+  EXPECT_THAT(Post("/containers/create", "null"), HasSubstr("config cannot be empty"));
+  EXPECT_THAT(Post("/containers/create", "[]"), StartsWith("HTTP/1.1 400 "));
+  EXPECT_THAT(Post("/containers/create", "{\"Tty\":1}"), HasSubstr("Config.Tty: want a boolean, got number"));
+  EXPECT_THAT(Post("/containers/create", std::string(1001, ' ')), StartsWith("HTTP/1.1 413 "));
+  EXPECT_THAT(Post("/containers/create?name=n", "{\"Image\":\"i\"}", "Application/JSON; charset=utf-8"),
+              StartsWith("HTTP/1.1 201 "));
+  EXPECT_EQ(engine_.created.name, "n");
+  EXPECT_EQ(engine_.created.config.image, "i");
+}
+
+TEST_F(ServerTest, ABodyNobodyWantedDoesNotBecomeARequest) {
+  Start();
+  RawClient client = Connect();
+  client.Send(
+      "POST /containers/c1/start?checkpoint=cp&checkpoint-dir=/d HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}");
+  EXPECT_THAT(client.ReadAnswer(), AllOf(StartsWith("HTTP/1.1 204 "), Not(HasSubstr("Content-Length"))));
+  EXPECT_EQ(engine_.started_from, "cp@/d");
+  client.Send("POST /containers/c9/start HTTP/1.1\r\nContent-Length: 9\r\n\r\n{}");
+  EXPECT_THAT(client.ReadAnswer(), AllOf(StartsWith("HTTP/1.1 404 "), HasSubstr("Connection: close")));
+  EXPECT_EQ(client.ReadAll(), "");
+}
+
+TEST_F(ServerTest, ExpectContinueIsAnsweredOnlyWhenTheBodyIsWanted) {
+  Start();
+  RawClient client = Connect();
+  client.Send("POST /images/load HTTP/1.1\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n");
+  EXPECT_EQ(client.ReadUntil("\r\n\r\n"), "HTTP/1.1 100 Continue\r\n\r\n");
+  client.Send("abc");
+  EXPECT_THAT(client.ReadUntil("\r\n0\r\n\r\n"), HasSubstr("Loaded image: 3\\n"));
+  client.Send("POST /nothing HTTP/1.1\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n");
+  EXPECT_THAT(client.ReadAnswer(), StartsWith("HTTP/1.1 404 "));
+}
+
+TEST_F(ServerTest, UploadsAreStreamedAndAnsweredWhileTheyCome) {
+  Start();
+  RawClient client = Connect();
+  client.Send("POST /images/load HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+  EXPECT_THAT(client.ReadUntil("first bytes"), StartsWith("HTTP/1.1 200 "));
+  std::string chunk = "100000\r\n" + std::string(0x100000, 'z') + "\r\n";
+  for (int i = 0; i < 32; ++i) ASSERT_TRUE(client.Send(chunk));
+  client.Send("0\r\n\r\n");
+  EXPECT_THAT(client.ReadUntil("\r\n0\r\n\r\n"),
+              HasSubstr("Loaded image: " + std::to_string(3 + 32 * 0x100000)));
+  // The connection goes on.
+  client.Send("GET /_ping HTTP/1.1\r\n\r\n");
+  EXPECT_THAT(client.ReadAnswer(), EndsWith("OK"));
+}
+
+TEST_F(ServerTest, AFailureInTheMiddleOfAStreamIsToldInIt) {
+  Start();
+  RawClient client = Connect();
+  client.Send("POST /images/load HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+  client.ReadUntil("first bytes");
+  client.Send("6\r\nPOISON\r\n");
+  EXPECT_THAT(client.ReadAll(),
+              AllOf(HasSubstr("\"errorDetail\":{\"message\":\"bad archive\"}"), EndsWith("\r\n0\r\n\r\n")));
+  EXPECT_FALSE(client.reset);
+}
+
+TEST_F(ServerTest, MalformedChunksAndVanishedUploadersEndTheUpload) {
+  Start();
+  RawClient malformed = Connect();
+  malformed.Send("POST /images/load HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n");
+  EXPECT_THAT(malformed.ReadAll(), StartsWith("HTTP/1.1 400 "));
+  RawClient vanished = Connect();
+  vanished.Send("POST /images/load HTTP/1.1\r\nContent-Length: 1000000000\r\n\r\nabc");
+  vanished.Close();
+  EXPECT_TRUE(engine_.load_failed.WaitBriefly());
+}
+
+TEST_F(ServerTest, ALongCallIsCancelledWhenItsClientLeavesAndDelaysNobody) {
+  Start();
+  RawClient client = Connect();
+  client.Send(
+      "POST /containers/c1/checkpoints HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: "
+      "38\r\n\r\n"
+      "{\"CheckpointID\":\"cp1\",\"Exit\":true}    ");
+  ASSERT_TRUE(engine_.checkpoint_begun.WaitBriefly());
+  EXPECT_TRUE(engine_.checkpoint.exit);
+  EXPECT_THAT(Get("/containers/c1/json"), StartsWith("HTTP/1.1 200 "));
+  client.Close();
+  EXPECT_TRUE(engine_.checkpoint_cancelled.WaitBriefly());
+}
+
+TEST_F(ServerTest, AHalfClosedClientStillGetsItsAnswer) {
+  Start();
+  RawClient client = Connect();
+  client.Send(
+      "POST /containers/c1/checkpoints HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: "
+      "22\r\n\r\n"
+      "{\"CheckpointID\":\"cp1\"}");
+  client.HalfClose();
+  ASSERT_TRUE(engine_.checkpoint_begun.WaitBriefly());
+  engine_.checkpoint_may_end.Open();
+  EXPECT_THAT(client.ReadAnswer(), StartsWith("HTTP/1.1 201 "));
+}
+
+TEST_F(ServerTest, CheckpointsAreListedAndDeleted) {
+  Start();
+  EXPECT_THAT(Get("/containers/c1/checkpoints"), EndsWith("[{\"Name\":\"cp1\"},{\"Name\":\"cp2\"}]\n"));
+  EXPECT_THAT(Get("/containers/c1/checkpoints?dir=/empty"), EndsWith("\r\n\r\n[]\n"));
+  EXPECT_THAT(Ask("DELETE /containers/c1/checkpoints/cp1 HTTP/1.1\r\n\r\n"), StartsWith("HTTP/1.1 204 "));
+  EXPECT_THAT(Ask("DELETE /containers/c1/checkpoints/cp9 HTTP/1.1\r\n\r\n"), StartsWith("HTTP/1.1 404 "));
+  EXPECT_THAT(Get("/containers/c1/checkpoints/cp1/json"), EndsWith("{\"Name\":\"cp1\"}\n"));
+}
+
+TEST_F(ServerTest, WaitSendsItsHeaderWhenTheWaitBegins) {
+  Start();
+  RawClient client = Connect();
+  client.Send("POST /containers/c1/wait?condition=next-exit HTTP/1.1\r\n\r\n");
+  EXPECT_THAT(client.ReadUntil("\r\n\r\n"), StartsWith("HTTP/1.1 200 "));
+  engine_.exit_now.Open();
+  EXPECT_THAT(client.ReadUntil("0\r\n\r\n"), HasSubstr("{\"StatusCode\":7}"));
+  EXPECT_THAT(Post("/containers/c1/wait?condition=boredom", ""), StartsWith("HTTP/1.1 400 "));
+}
+
+TEST_F(ServerTest, MoreConnectionsThanTheLimitAreRefused) {
+  Limits limits;
+  limits.connections = 2;
+  Start(limits);
+  RawClient first = Connect();
+  first.Send("GET /_ping HTTP/1.1\r\n\r\n");
+  first.ReadAnswer();
+  RawClient second = Connect();
+  second.Send("GET /_ping HTTP/1.1\r\n\r\n");
+  second.ReadAnswer();
+  RawClient third = Connect();
+  EXPECT_THAT(third.ReadAll(), AllOf(StartsWith("HTTP/1.1 503 "), HasSubstr("too many connections")));
+}
+
+TEST_F(ServerTest, AClientThatDoesNotReadItsAnswerIsGivenUp) {
+  Limits limits;
+  limits.write_pause = seconds(1);
+  Gate given_up;
+  Route large{"GET", "/large",
+              [&](Request&, Response& response) {
+                Status status = response.Whole(200, "", std::string(8 << 20, 'x'));
+                if (status.code() == StatusCode::kDeadlineExceeded) given_up.Open();
+                return status;
+              },
+              "", "test"};
+  Start(limits, {large});
+  RawClient client = Connect();
+  client.Send("GET /large HTTP/1.1\r\n\r\n");
+  EXPECT_TRUE(given_up.WaitBriefly());
+  StopServer();
+}
+
+TEST_F(ServerTest, AnExceptionCostsOneRequest) {
+  Route throwing{"GET", "/throw", [](Request&, Response&) -> Status { throw std::bad_alloc(); }, "", "test"};
+  Route silent{"GET", "/silent", [](Request&, Response&) { return absl::OkStatus(); }, "", "test"};
+  Start({}, {throwing, silent});
+  EXPECT_THAT(Get("/throw"), StartsWith("HTTP/1.1 500 "));
+  EXPECT_THAT(Get("/silent"), StartsWith("HTTP/1.1 500 "));
+  EXPECT_THAT(Get("/_ping"), StartsWith("HTTP/1.1 200 "));
+}
+
+TEST_F(ServerTest, AStreamThatFailsIsCutOff) {
+  Route failing{"GET", "/cut",
+                [](Request&, Response& response) -> Status {
+                  STASIS_RETURN_IF_ERROR(response.StartStream(200, "text/plain"));
+                  STASIS_RETURN_IF_ERROR(response.Write("half"));
+                  return Internal("no more");
+                },
+                "", "test"};
+  Start({}, {failing});
+  RawClient client = Connect();
+  client.Send("GET /cut HTTP/1.1\r\n\r\n");
+  EXPECT_THAT(client.ReadAll(), EndsWith("4\r\nhalf\r\n"));
+}
+
+TEST_F(ServerTest, AStoppingServerEndsStreamsAndIdleConnectionsAndFinishesCalls) {
+  Start();
+  RawClient idle = Connect();
+  RawClient events = Connect();
+  events.Send("GET /events HTTP/1.1\r\n\r\n");
+  events.ReadUntil("start");
+  RawClient logs = Connect();
+  logs.Send("GET /containers/c1/logs?follow=1&stdout=1 HTTP/1.1\r\n\r\n");  // never read: its writer waits
+  RawClient call = Connect();
+  call.Send(
+      "POST /containers/c1/checkpoints HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: "
+      "2\r\n\r\n{}");
+  ASSERT_TRUE(engine_.checkpoint_begun.WaitBriefly());
+  thread_.request_stop();
+  EXPECT_EQ(idle.ReadAll(), "");
+  EXPECT_THAT(events.ReadAll(), Not(EndsWith("0\r\n\r\n")));
+  engine_.checkpoint_may_end.Open();
+  EXPECT_THAT(call.ReadAll(), StartsWith("HTTP/1.1 201 "));
+  thread_.join();
+  thread_ = std::jthread();
+}
+
+TEST_F(ServerTest, AStoppingServerCancelsCallsAfterTheGrace) {
+  Limits limits;
+  limits.stop_grace = seconds(1);
+  Start(limits);
+  RawClient call = Connect();
+  call.Send(
+      "POST /containers/c1/checkpoints HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: "
+      "2\r\n\r\n{}");
+  ASSERT_TRUE(engine_.checkpoint_begun.WaitBriefly());
+  StopServer();
+  EXPECT_TRUE(engine_.checkpoint_cancelled.WaitBriefly());
+}
+
+TEST_F(ServerTest, NoBytesBringItDown) {
+  Start();
+  const std::string valid =
+      "POST /v1.47/containers/create?name=a%20b HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+      "Transfer-Encoding: chunked\r\n\r\n5;x=y\r\n{\"a\":\r\n3\r\n1} \r\n0\r\n\r\n";
+  unsigned seed = 1;
+  auto random = [&seed] { return seed = seed * 1103515245 + 12345, seed >> 16 & 0x7fff; };
+  for (int i = 0; i < 400; ++i) {
+    std::string bytes = valid.substr(0, random() % valid.size() + 1);
+    for (unsigned n = random() % 4; n > 0; --n) bytes[random() % bytes.size()] = static_cast<char>(random());
+    RawClient client = Connect();
+    client.Send(bytes);
+    if (i % 2) client.HalfClose();
+    if (i % 3) client.Close();
+  }
+  EXPECT_THAT(Get("/_ping"), StartsWith("HTTP/1.1 200 "));
+}
+
+}  // namespace
+}  // namespace stasis::api
