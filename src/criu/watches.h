@@ -42,8 +42,8 @@ std::vector<WatchedPath> FindWatchedPaths(const std::vector<Process>& processes,
                                           const std::vector<Watch>& watches, Deadline deadline,
                                           std::stop_token cancel);
 
-// The bytes of CRIU's irmap-cache.img for these paths; it belongs into CRIU's work directory.
+// The bytes of CRIU's irmap-cache for these paths; it belongs into CRIU's work directory.
 std::string IrmapCache(const std::vector<WatchedPath>& paths);
-inline constexpr char kIrmapCacheFile[] = "irmap-cache.img";
+inline constexpr char kIrmapCacheFile[] = "irmap-cache";
 
 }  // namespace stasis::criu
