@@ -1,0 +1,179 @@
+// stasis checkpoint create, ls, rm, inspect.
+#include <memory>
+#include <utility>
+
+#include "cli/checkpoint_report.h"
+#include "cli/commands.h"
+#include "cli/table.h"
+#include "cli/target.h"
+#include "cli/units.h"
+
+namespace stasis::cli {
+namespace {
+
+struct CheckpointOptions {
+  std::string container;
+  std::string name;
+  std::string directory;
+  bool leave_running = false;
+  bool all = false;
+  std::string format = "table";
+};
+
+Status Create(const ApiClient& client, const CheckpointOptions& options) {
+  const Json body = {
+      {"CheckpointID", options.name}, {"CheckpointDir", options.directory}, {"Exit", !options.leave_running}};
+  STASIS_RETURN_IF_ERROR(
+      client.Call({"POST", Target({"containers", options.container, "checkpoints"}), body}).status());
+  Print(options.name + "\n");
+  return absl::OkStatus();
+}
+
+StatusOr<std::vector<std::string>> Names(const ApiClient& client, const std::string& container,
+                                         const std::string& directory) {
+  STASIS_ASSIGN_OR_RETURN(
+      Json list,
+      client.Call({"GET", Target({"containers", container, "checkpoints"}, {{"dir", directory}}), Json()}));
+  std::vector<std::string> names;
+  if (!list.is_array()) return Internal("the daemon's list of checkpoints is no array");
+  for (const Json& entry : list) {
+    JsonReader reader(entry, "checkpoint");
+    reader.Get("Name", &names.emplace_back());
+    STASIS_RETURN_IF_ERROR(reader.status());
+  }
+  return names;
+}
+
+StatusOr<Json> Inspect(const ApiClient& client, const std::string& container, const std::string& name,
+                       const std::string& directory) {
+  return client.Call(
+      {"GET", Target({"containers", container, "checkpoints", name, "json"}, {{"dir", directory}}), Json()});
+}
+
+Status ListOfOne(const ApiClient& client, const CheckpointOptions& options) {
+  STASIS_ASSIGN_OR_RETURN(std::vector<std::string> names,
+                          Names(client, options.container, options.directory));
+  Table table({"CHECKPOINT NAME"});
+  std::string lines;
+  for (const std::string& name : names) {
+    table.AddRow({name});
+    lines += DumpJson({{"Name", name}}) + "\n";
+  }
+  Print(options.format == "json" ? lines : table.Text());
+  return absl::OkStatus();
+}
+
+// The name of a container as the list of containers has it.
+std::string NameOf(const Json& container) {
+  std::vector<std::string> names;
+  std::string id;
+  JsonReader reader(container);
+  reader.Get("Id", &id);
+  reader.Get("Names", &names);
+  return names.empty() || names.front().empty() ? id : names.front().substr(1);
+}
+
+StatusOr<std::vector<CheckpointLine>> CheckpointsOf(const ApiClient& client, const std::string& container) {
+  STASIS_ASSIGN_OR_RETURN(std::vector<std::string> names, Names(client, container, ""));
+  std::vector<CheckpointLine> lines;
+  for (const std::string& name : names) {
+    auto manifest = Inspect(client, container, name, "");
+    if (absl::IsNotFound(manifest.status())) continue;  // deleted in the meantime
+    STASIS_RETURN_IF_ERROR(manifest.status());
+    STASIS_ASSIGN_OR_RETURN(CheckpointLine line, ReadCheckpointLine(container, *manifest));
+    line.name = name;
+    lines.push_back(std::move(line));
+  }
+  return lines;
+}
+
+Status ListAll(const ApiClient& client, const CheckpointOptions& options) {
+  STASIS_ASSIGN_OR_RETURN(Json containers,
+                          client.Call({"GET", Target({"containers", "json"}, {{"all", "1"}}), Json()}));
+  if (!containers.is_array()) return Internal("the daemon's list of containers is no array");
+  Table table({"CONTAINER", "CHECKPOINT", "CREATED", "SIZE", "FROZEN"});
+  std::string lines;
+  for (const Json& container : containers) {
+    auto checkpoints = CheckpointsOf(client, NameOf(container));
+    if (absl::IsNotFound(checkpoints.status())) continue;  // removed in the meantime
+    STASIS_RETURN_IF_ERROR(checkpoints.status());
+    for (const CheckpointLine& line : *checkpoints) {
+      table.AddRow({line.container, line.name, line.created, HumanSize(line.bytes),
+                    HumanMicroseconds(line.frozen_us)});
+      lines += DumpJson({{"Container", line.container},
+                         {"Checkpoint", line.name},
+                         {"Created", line.created},
+                         {"Bytes", line.bytes},
+                         {"FrozenMicroseconds", line.frozen_us}}) +
+               "\n";
+    }
+  }
+  Print(options.format == "json" ? lines : table.Text());
+  return absl::OkStatus();
+}
+
+Status ShowOne(const ApiClient& client, const CheckpointOptions& options) {
+  STASIS_ASSIGN_OR_RETURN(Json manifest, Inspect(client, options.container, options.name, options.directory));
+  if (options.format == "json") {
+    Print(DumpJson(manifest) + "\n");
+    return absl::OkStatus();
+  }
+  STASIS_ASSIGN_OR_RETURN(std::string report, CheckpointReport(manifest));
+  Print(report);
+  return absl::OkStatus();
+}
+
+Status Remove(const ApiClient& client, const CheckpointOptions& options) {
+  const Query query = {{"dir", options.directory}};
+  return client
+      .Call({"DELETE", Target({"containers", options.container, "checkpoints", options.name}, query), Json()})
+      .status();
+}
+
+using Handler = Status (*)(const ApiClient&, const CheckpointOptions&);
+
+// A subcommand of "CONTAINER CHECKPOINT" form.
+CLI::App* AddOne(CLI::App& group, const std::string& name, const std::string& description,
+                 const std::shared_ptr<CheckpointOptions>& options, Handler handler, Action* action) {
+  CLI::App* command = group.add_subcommand(name, description);
+  command->add_option("container", options->container, "Id or name")->required();
+  command->add_option("checkpoint", options->name, "The checkpoint's name")->required();
+  command->add_option("--checkpoint-dir", options->directory,
+                      "The checkpoint is in this directory, as DIR/NAME");
+  command->callback(
+      [=] { *action = [=](const ApiClient& client) { return Report(handler(client, *options)); }; });
+  return command;
+}
+
+void AddLs(CLI::App& group, const std::shared_ptr<CheckpointOptions>& options, Action* action) {
+  CLI::App* ls = group.add_subcommand("ls", "List the checkpoints of a container, or with -a of all");
+  ls->add_option("container", options->container, "Id or name");
+  ls->add_option("--checkpoint-dir", options->directory, "Those in this directory");
+  ls->add_flag("-a,--all", options->all, "Of all containers, with time, size and how long each stood still");
+  AddFormat(*ls, options->format);
+  ls->callback([=] {
+    *action = [=](const ApiClient& client) {
+      if (options->all) return Report(ListAll(client, *options));
+      if (options->container.empty())
+        return Report(InvalidArgument("'stasis checkpoint ls' requires a container, or -a"));
+      return Report(ListOfOne(client, *options));
+    };
+  });
+}
+
+}  // namespace
+
+void AddCheckpoint(CLI::App& app, Action* action) {
+  CLI::App* group = app.add_subcommand("checkpoint", "Make, list, show and remove checkpoints");
+  group->require_subcommand(1);
+  auto options = std::make_shared<CheckpointOptions>();
+  CLI::App* create =
+      AddOne(*group, "create", "Checkpoint a running container and end it", options, Create, action);
+  create->add_flag("--leave-running", options->leave_running, "Let it run on");
+  AddLs(*group, options, action);
+  AddOne(*group, "rm", "Remove a checkpoint", options, Remove, action);
+  CLI::App* inspect = AddOne(*group, "inspect", "Show what is in a checkpoint", options, ShowOne, action);
+  AddFormat(*inspect, options->format);
+}
+
+}  // namespace stasis::cli

@@ -1,0 +1,178 @@
+#include "cli/checkpoint_report.h"
+
+#include <cstdio>
+#include <map>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "cli/tree.h"
+#include "cli/units.h"
+
+namespace stasis::cli {
+namespace {
+
+constexpr uint64_t kPage = 4096;
+
+struct Process {
+  int pid = 0;
+  int parent = 0;
+  std::string name;
+  std::string command;
+  int threads = 0;
+  uint64_t resident_bytes = 0;
+};
+
+struct Summary {
+  std::string name, container_id, created, criu_version, kernel, architecture, network_namespace;
+  uint64_t bytes = 0, frozen_us = 0, dump_us = 0;
+  bool exit = false, paused = false, tcp_established = false;
+  std::vector<std::string> exec_processes;
+  std::vector<Process> processes;
+};
+
+StatusOr<std::vector<Process>> ReadProcesses(const Json* json) {
+  std::vector<Process> processes;
+  if (json == nullptr) return processes;
+  if (!json->is_array()) return InvalidArgument("processes: want an array");
+  for (const Json& entry : *json) {
+    Process process;
+    JsonReader reader(entry, "processes");
+    reader.Get("pid", &process.pid);
+    reader.Get("parent", &process.parent);
+    reader.Get("name", &process.name);
+    reader.Get("command", &process.command);
+    reader.Get("threads", &process.threads);
+    reader.Get("resident_bytes", &process.resident_bytes);
+    STASIS_RETURN_IF_ERROR(reader.status());
+    processes.push_back(std::move(process));
+  }
+  return processes;
+}
+
+StatusOr<Summary> ReadSummary(const Json& manifest) {
+  Summary summary;
+  JsonReader reader(manifest, "manifest");
+  reader.Get("name", &summary.name);
+  reader.Get("container_id", &summary.container_id);
+  reader.Get("created", &summary.created);
+  reader.Get("criu_version", &summary.criu_version);
+  reader.Get("kernel", &summary.kernel);
+  reader.Get("architecture", &summary.architecture);
+  reader.Get("network_namespace", &summary.network_namespace);
+  reader.Get("bytes", &summary.bytes);
+  reader.Get("frozen_us", &summary.frozen_us);
+  reader.Get("dump_us", &summary.dump_us);
+  reader.Get("exit", &summary.exit);
+  reader.Get("paused", &summary.paused);
+  reader.Get("tcp_established", &summary.tcp_established);
+  reader.Get("exec_processes", &summary.exec_processes);
+  STASIS_RETURN_IF_ERROR(reader.status());
+  STASIS_ASSIGN_OR_RETURN(summary.processes, ReadProcesses(reader.Find("processes")));
+  return summary;
+}
+
+std::string ProcessLabel(const Process& process) {
+  std::string label = "[" + std::to_string(process.pid) + "]  " + process.name;
+  if (!process.command.empty() && process.command != process.name) label += "  " + process.command;
+  label += " (" + HumanSize(process.resident_bytes);
+  if (process.threads > 1) label += ", " + std::to_string(process.threads) + " threads";
+  return label + ")";
+}
+
+class ProcessForest {
+ public:
+  explicit ProcessForest(const std::vector<Process>& processes) {
+    for (const Process& process : processes) by_pid_.emplace(process.pid, &process);
+    for (const Process& process : processes) children_[process.parent].push_back(&process);
+  }
+
+  std::vector<TreeNode> Trees() {
+    std::vector<TreeNode> trees;
+    for (const auto& [pid, process] : by_pid_) {
+      if (!by_pid_.contains(process->parent)) trees.push_back(Tree(*process, 0));
+    }
+    // Those whose parents lead in a circle.
+    for (const auto& [pid, process] : by_pid_) {
+      if (!drawn_.contains(pid)) trees.push_back(Tree(*process, 0));
+    }
+    return trees;
+  }
+
+ private:
+  TreeNode Tree(const Process& process, int depth) {
+    drawn_.insert(process.pid);
+    TreeNode node{ProcessLabel(process)};
+    if (depth > kMaxTreeDepth) return node;  // not drawn anyway
+    for (const Process* child : children_[process.pid]) {
+      if (!drawn_.contains(child->pid)) node.children.push_back(Tree(*child, depth + 1));
+    }
+    return node;
+  }
+
+  std::map<int, const Process*> by_pid_;
+  std::map<int, std::vector<const Process*>> children_;
+  std::set<int> drawn_;
+};
+
+std::string MemoryText(const Summary& summary) {
+  uint64_t resident = 0;
+  for (const Process& process : summary.processes) resident += process.resident_bytes;
+  return HumanSize(resident) + " resident (" + std::to_string(resident / kPage) + " pages) in " +
+         std::to_string(summary.processes.size()) +
+         (summary.processes.size() == 1 ? " process" : " processes");
+}
+
+}  // namespace
+
+std::string HumanMicroseconds(uint64_t microseconds) {
+  char text[48];
+  if (microseconds < 1000) {
+    std::snprintf(text, sizeof text, "%u us", static_cast<unsigned>(microseconds));
+  } else if (microseconds < 1'000'000) {
+    std::snprintf(text, sizeof text, "%.3g ms", static_cast<double>(microseconds) / 1e3);
+  } else {
+    std::snprintf(text, sizeof text, "%.3g s", static_cast<double>(microseconds) / 1e6);
+  }
+  return text;
+}
+
+StatusOr<CheckpointLine> ReadCheckpointLine(const std::string& container, const Json& manifest) {
+  CheckpointLine line;
+  line.container = container;
+  JsonReader reader(manifest, "manifest");
+  reader.Get("name", &line.name);
+  reader.Get("created", &line.created);
+  reader.Get("bytes", &line.bytes);
+  reader.Get("frozen_us", &line.frozen_us);
+  STASIS_RETURN_IF_ERROR(reader.status());
+  return line;
+}
+
+StatusOr<std::string> CheckpointReport(const Json& manifest) {
+  STASIS_ASSIGN_OR_RETURN(Summary summary, ReadSummary(manifest));
+  TreeNode root{summary.name};
+  auto add = [&](const std::string& label) { root.children.push_back({label}); };
+  add("Container: " + summary.container_id);
+  add("Created: " + summary.created);
+  add("Size: " + HumanSize(summary.bytes));
+  add("Memory: " + MemoryText(summary));
+  add("Frozen: " + HumanMicroseconds(summary.frozen_us) +
+      (summary.exit     ? ", then ended"
+       : summary.paused ? ", stayed paused"
+                        : ", then ran on"));
+  add("Dump: " + HumanMicroseconds(summary.dump_us));
+  add("CRIU: " + summary.criu_version);
+  add("Kernel: " + summary.kernel + " " + summary.architecture);
+  add("Network namespace: " + summary.network_namespace);
+  if (summary.tcp_established) add("Holds TCP connections");
+  if (!summary.exec_processes.empty()) {
+    TreeNode execs{"Not in it: ran beside the container's own processes"};
+    for (const std::string& process : summary.exec_processes) execs.children.push_back({process});
+    root.children.push_back(std::move(execs));
+  }
+  root.children.push_back({"Process tree", ProcessForest(summary.processes).Trees()});
+  return DrawTree(root);
+}
+
+}  // namespace stasis::cli

@@ -1,0 +1,28 @@
+// What `stasis checkpoint inspect` and `checkpoint ls -a` show of a manifest (docs/formats/checkpoint.md),
+// which GET /containers/{id}/checkpoints/{name}/json gives.
+#pragma once
+
+#include <string>
+
+#include "base/json.h"
+#include "base/status.h"
+
+namespace stasis::cli {
+
+// A tree: when, size, memory, frozen time, versions, and the processes below their parents. A manifest is a
+// stranger's text: processes that name each other as parents are shown all the same, once each.
+StatusOr<std::string> CheckpointReport(const Json& manifest);
+
+struct CheckpointLine {
+  std::string container;
+  std::string name;
+  std::string created;  // RFC 3339
+  uint64_t bytes = 0;
+  uint64_t frozen_us = 0;
+};
+StatusOr<CheckpointLine> ReadCheckpointLine(const std::string& container, const Json& manifest);
+
+// "850 us", "12.3 ms", "1.25 s".
+std::string HumanMicroseconds(uint64_t microseconds);
+
+}  // namespace stasis::cli

@@ -1,0 +1,66 @@
+#include "cli/checkpoint_report.h"
+
+#include <gtest/gtest.h>
+
+namespace stasis::cli {
+namespace {
+
+Json Process(int pid, int parent, const char* name) {
+  return {{"pid", pid}, {"parent", parent}, {"name", name}, {"threads", 1}, {"resident_bytes", 8192}};
+}
+
+TEST(CheckpointReportTest, ProcessesAreDrawnBelowTheirParents) {
+  Json manifest = {{"name", "cp1"},      {"container_id", "abc"},     {"created", "2026-01-02T03:04:05Z"},
+                   {"bytes", 1'500'000}, {"frozen_us", 12'345},       {"criu_version", "4.2.1"},
+                   {"dump_us", 900},     {"kernel", "6.18"},          {"architecture", "x86_64"},
+                   {"exit", true},       {"network_namespace", "own"}};
+  manifest["processes"] = {Process(1, 0, "sh"), Process(7, 1, "worker"), Process(8, 7, "deep"),
+                           Process(9, 1, "last")};
+  manifest["processes"][1]["threads"] = 3;
+  EXPECT_EQ(*CheckpointReport(manifest),
+            "cp1\n"
+            "├── Container: abc\n"
+            "├── Created: 2026-01-02T03:04:05Z\n"
+            "├── Size: 1.5MB\n"
+            "├── Memory: 32.8kB resident (8 pages) in 4 processes\n"
+            "├── Frozen: 12.3 ms, then ended\n"
+            "├── Dump: 900 us\n"
+            "├── CRIU: 4.2.1\n"
+            "├── Kernel: 6.18 x86_64\n"
+            "├── Network namespace: own\n"
+            "└── Process tree\n"
+            "    └── [1]  sh (8.19kB)\n"
+            "        ├── [7]  worker (8.19kB, 3 threads)\n"
+            "        │   └── [8]  deep (8.19kB)\n"
+            "        └── [9]  last (8.19kB)\n");
+}
+
+TEST(CheckpointReportTest, ParentsInACircleAndEscapesDoNoHarm) {
+  Json manifest = {{"name", "\x1b[2J"}};
+  manifest["processes"] = {Process(5, 6, "a"), Process(6, 5, "b"), Process(7, 7, "self")};
+  const std::string report = *CheckpointReport(manifest);
+  for (const char* shown : {"[5]", "[6]", "[7]"}) EXPECT_NE(report.find(shown), report.npos) << report;
+  EXPECT_EQ(report.find('\x1b'), report.npos);
+}
+
+TEST(CheckpointReportTest, AVeryDeepTreeIsCut) {
+  Json manifest = {{"name", "deep"}, {"processes", Json::array()}};
+  for (int pid = 1; pid < 16'000; ++pid) manifest["processes"].push_back(Process(pid, pid - 1, "p"));
+  const std::string report = *CheckpointReport(manifest);
+  EXPECT_NE(report.find("...\n"), report.npos);
+  EXPECT_LT(report.size(), 4u << 20);
+}
+
+TEST(CheckpointReportTest, OtherAnswersAreRefused) {
+  EXPECT_FALSE(CheckpointReport(Json({{"processes", 7}})).ok());
+  EXPECT_FALSE(CheckpointReport(Json({{"bytes", "many"}})).ok());
+}
+
+TEST(CheckpointReportTest, DurationsHaveAFittingUnit) {
+  EXPECT_EQ(HumanMicroseconds(850), "850 us");
+  EXPECT_EQ(HumanMicroseconds(12'345), "12.3 ms");
+  EXPECT_EQ(HumanMicroseconds(1'250'000), "1.25 s");
+}
+
+}  // namespace
+}  // namespace stasis::cli
