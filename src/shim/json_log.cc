@@ -119,6 +119,7 @@ Status JsonLog::Rotate() {
 }
 
 void JsonLog::Write(Stream stream, std::string_view bytes, absl::Time now) {
+  const std::string time = ToRfc3339(now);
   std::string& unfinished = unfinished_[static_cast<size_t>(stream)];
   while (!bytes.empty()) {
     size_t newline = bytes.find('\n');
@@ -129,41 +130,57 @@ void JsonLog::Write(Stream stream, std::string_view bytes, absl::Time now) {
     unfinished.append(bytes.substr(0, take));
     bytes.remove_prefix(take);
     if (unfinished.back() == '\n') {
-      WriteLine(stream, unfinished, now);
+      AddLine(stream, unfinished, time);
       unfinished.clear();
     } else if (unfinished.size() > kMaxLine) {
       size_t cut = CutAt(unfinished);
-      WriteLine(stream, std::string_view(unfinished).substr(0, cut), now);
+      AddLine(stream, std::string_view(unfinished).substr(0, cut), time);
       unfinished.erase(0, cut);
     }
   }
+  WriteBatch();
 }
 
 void JsonLog::Flush(Stream stream, absl::Time now) {
   std::string& unfinished = unfinished_[static_cast<size_t>(stream)];
-  if (!unfinished.empty()) WriteLine(stream, unfinished, now);
+  if (!unfinished.empty()) AddLine(stream, unfinished, ToRfc3339(now));
   unfinished = {};
+  WriteBatch();
 }
 
-void JsonLog::WriteLine(Stream stream, std::string_view text, absl::Time now) {
-  if (max_size_ != 0 && size_ >= max_size_ && !Rotate().ok()) {
-    ++dropped_lines_;
-    return;
+void JsonLog::AddLine(Stream stream, std::string_view text, std::string_view time) {
+  if (max_size_ != 0 && size_ + batch_.size() >= max_size_) {
+    WriteBatch();
+    if (!Rotate().ok()) {
+      ++dropped_lines_;
+      return;
+    }
   }
-  std::string line = R"({"log":")";
-  AppendJsonEscaped(text, &line);
-  line += R"(","stream":")";
-  line += NameOf(stream);
-  line += R"(","time":")" + ToRfc3339(now) + "\"}\n";
-  if (WriteAll(file_.get(), line).ok()) {
-    size_ += line.size();
-    return;
+  batch_ += R"({"log":")";
+  AppendJsonEscaped(text, &batch_);
+  batch_ += R"(","stream":")";
+  batch_ += NameOf(stream);
+  batch_ += R"(","time":")";
+  batch_ += time;
+  batch_ += "\"}\n";
+  ++batch_lines_;
+}
+
+void JsonLog::WriteBatch() {
+  if (batch_.empty()) return;
+  if (WriteAll(file_.get(), batch_).ok()) {
+    size_ += batch_.size();
+  } else {
+    dropped_lines_ += batch_lines_;
+    // Half a line would spoil the next one too.
+    struct stat info;
+    bool longer = ::fstat(file_.get(), &info) == 0 && static_cast<uint64_t>(info.st_size) > size_;
+    if (longer && ::ftruncate(file_.get(), static_cast<off_t>(size_)) != 0) {
+      size_ = static_cast<uint64_t>(info.st_size);
+    }
   }
-  ++dropped_lines_;
-  // Half a line would spoil the next one too.
-  struct stat info;
-  if (::fstat(file_.get(), &info) != 0 || static_cast<uint64_t>(info.st_size) <= size_) return;
-  if (::ftruncate(file_.get(), static_cast<off_t>(size_)) != 0) size_ = static_cast<uint64_t>(info.st_size);
+  batch_.clear();
+  batch_lines_ = 0;
 }
 
 }  // namespace stasis

@@ -40,7 +40,8 @@ class JsonLog {
       : path_(std::move(path)), max_size_(max_size), max_files_(max_files) {}
   Status Reopen(int flags);
   Status Rotate();
-  void WriteLine(Stream stream, std::string_view text, absl::Time now);
+  void AddLine(Stream stream, std::string_view text, std::string_view time);
+  void WriteBatch();
 
   std::string path_;
   uint64_t max_size_;
@@ -48,6 +49,8 @@ class JsonLog {
   UniqueFd file_;
   uint64_t size_ = 0;
   uint64_t dropped_lines_ = 0;
+  std::string batch_;  // lines that go out in one write
+  uint64_t batch_lines_ = 0;
   std::array<std::string, 3> unfinished_;  // by number of stream
 };
 
