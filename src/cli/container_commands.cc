@@ -165,15 +165,17 @@ void AddRemove(CLI::App& app, Action* action) {
   remove->add_flag("-v,--volumes", *volumes, "Its anonymous volumes too");
   remove->callback([=] {
     *action = [=](const ApiClient& client) {
-      return ForEach(*names, [&](const std::string& name) {
-        const Query query = {{"force", *force ? "1" : ""}, {"v", *volumes ? "1" : ""}};
+      const Query query = {{"force", *force ? "1" : ""}, {"v", *volumes ? "1" : ""}};
+      int code = 0;
+      for (const std::string& name : *names) {
         Status status = client.Call({"DELETE", Target({"containers", name}, query), Json()}).status();
-        if (*force && absl::IsNotFound(status)) {
-          PrintError(Message(status));  // docker's: said, but no failure
-          return absl::OkStatus();
+        if (status.ok()) {
+          Print(name + "\n");
+        } else if (Report(status); !(*force && absl::IsNotFound(status))) {  // docker's: said, but no failure
+          code = kExitFailure;
         }
-        return status;
-      });
+      }
+      return code;
     };
   });
 }

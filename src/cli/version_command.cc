@@ -31,7 +31,7 @@ std::string Text(const Json& version, const char* title) {
   for (const char* field :
        {"Version", "ApiVersion", "MinAPIVersion", "GitCommit", "BuildTime", "Os", "Arch", "KernelVersion"}) {
     const Json* value = reader.Find(field);
-    if (value && value->is_string()) text += Line(field, value->get<std::string>());
+    if (value && value->is_string() && *value != "") text += Line(field, value->get<std::string>());
   }
   const Json* components = reader.Find("Components");
   if (!components || !components->is_array()) return text;
