@@ -1,0 +1,59 @@
+#include "engine/attach_channel.h"
+
+#include "linux/clock.h"
+#include "linux/unix_socket.h"
+#include "protocol/frame.h"
+
+namespace stasis::engine {
+namespace {
+
+constexpr std::chrono::seconds kHandshake{10};
+
+}  // namespace
+
+StatusOr<UniqueFd> ConnectToShim(const std::string& attach_socket, const protocol::AttachRequest& request,
+                                 std::stop_token cancel) {
+  STASIS_ASSIGN_OR_RETURN(UniqueFd socket, ConnectUnix(attach_socket));
+  STASIS_RETURN_IF_ERROR(protocol::WriteFrame(
+      socket.get(), {{"id", 1}, {"method", "attach"}, {"params", protocol::ToJson(request)}}));
+  STASIS_ASSIGN_OR_RETURN(const Json answer,
+                          protocol::ReadFrame(socket.get(), After(kHandshake), std::move(cancel)));
+  if (answer.contains("error")) return protocol::ErrorFromJson(answer["error"]);
+  return socket;
+}
+
+void AttachChannel::Connect(const std::string& attach_socket) {
+  protocol::AttachRequest request;
+  request.use_stdin = options_.use_stdin;
+  request.use_stdout = options_.use_stdout;
+  request.use_stderr = options_.use_stderr;
+  Settle(ConnectToShim(attach_socket, request, {}));
+}
+
+void AttachChannel::Fail(Status status) { Settle(std::move(status)); }
+
+void AttachChannel::Settle(StatusOr<UniqueFd> result) {
+  const std::lock_guard lock(mutex_);
+  if (done_) return;
+  done_ = true;
+  result_ = std::move(result);
+  settled_.notify_all();
+}
+
+StatusOr<UniqueFd> AttachChannel::Wait(std::stop_token cancel) {
+  std::unique_lock lock(mutex_);
+  if (!settled_.wait(lock, cancel, [&] { return done_; })) return Cancelled("the client has left");
+  return std::move(result_);
+}
+
+void AttachChannel::Abandon() {
+  const std::lock_guard lock(mutex_);
+  abandoned_ = true;
+}
+
+bool AttachChannel::abandoned() const {
+  const std::lock_guard lock(mutex_);
+  return abandoned_;
+}
+
+}  // namespace stasis::engine

@@ -1,0 +1,67 @@
+// An attachment of a client to a container that may not run yet: the client's end waits, the engine's end
+// connects it when the container is about to run, so that none of its output is missed.
+#pragma once
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <stop_token>
+#include <string>
+
+#include "backend/streams.h"
+#include "base/status.h"
+#include "linux/unique_fd.h"
+#include "protocol/shim.h"
+
+namespace stasis::engine {
+
+// Connects to a shim's attach socket and does its handshake (protocol/shim.h). The socket then carries the
+// process's bytes.
+StatusOr<UniqueFd> ConnectToShim(const std::string& attach_socket, const protocol::AttachRequest& request,
+                                 std::stop_token cancel);
+
+// Shared by the two ends. Thread-safe.
+class AttachChannel {
+ public:
+  AttachChannel(const backend::AttachOptions& options, bool terminal)
+      : options_(options), terminal_(terminal) {}
+
+  bool terminal() const { return terminal_; }
+  const backend::AttachOptions& options() const { return options_; }
+
+  // The engine's end: the container is about to run. The result, connection or error, goes to the waiting
+  // client.
+  void Connect(const std::string& attach_socket);
+  // The container will never run.
+  void Fail(Status status);
+  // The client's end. kCancelled. Once.
+  StatusOr<UniqueFd> Wait(std::stop_token cancel);
+  // The client has left.
+  void Abandon();
+  bool abandoned() const;
+
+ private:
+  void Settle(StatusOr<UniqueFd> result);
+
+  const backend::AttachOptions options_;
+  const bool terminal_;
+  mutable std::mutex mutex_;
+  std::condition_variable_any settled_;
+  bool done_ = false;
+  bool abandoned_ = false;
+  StatusOr<UniqueFd> result_ = Cancelled("not connected");
+};
+
+// The client's end as the API sees it.
+class AttachedSession : public backend::AttachSession {
+ public:
+  explicit AttachedSession(std::shared_ptr<AttachChannel> channel) : channel_(std::move(channel)) {}
+  ~AttachedSession() override { channel_->Abandon(); }
+  bool terminal() const override { return channel_->terminal(); }
+  StatusOr<UniqueFd> Connect(std::stop_token cancel) override { return channel_->Wait(std::move(cancel)); }
+
+ private:
+  std::shared_ptr<AttachChannel> channel_;
+};
+
+}  // namespace stasis::engine

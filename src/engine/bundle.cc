@@ -1,0 +1,237 @@
+#include "engine/bundle.h"
+
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include <algorithm>
+#include <array>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "engine/security_options.h"
+#include "image/root_user.h"
+#include "linux/files.h"
+
+namespace stasis::engine {
+namespace {
+
+constexpr char kInitPath[] = "/sbin/docker-init";
+// Statically linked ones, which run in any image.
+constexpr std::array<const char*, 5> kInitPrograms = {"/usr/libexec/docker/docker-init",
+                                                      "/usr/bin/docker-init", "/usr/bin/tini-static",
+                                                      "/usr/libexec/podman/catatonit", "/usr/bin/catatonit"};
+
+StatusOr<std::string> FindInit() {
+  for (const char* program : kInitPrograms) {
+    if (Exists(program)) return std::string(program);
+  }
+  return FailedPrecondition(
+      "--init: this machine has no docker-init, tini-static or catatonit; install catatonit");
+}
+
+bool SharesHostNetwork(const BundlePlan& plan) { return plan.network_namespace.empty(); }
+
+std::string HostsText(const BundlePlan& plan) {
+  std::string text;
+  if (SharesHostNetwork(plan)) {
+    text = ReadFile("/etc/hosts").value_or(std::string());
+  } else {
+    text =
+        "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\n"
+        "ff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
+    absl::StrAppend(&text, "127.0.1.1\t", plan.record->config.hostname, "\n");
+  }
+  for (const std::string& entry : plan.record->host_config.extra_hosts) {
+    const size_t separator = entry.find_first_of(":=");
+    if (separator == std::string::npos) continue;
+    absl::StrAppend(&text, entry.substr(separator + 1), "\t", entry.substr(0, separator), "\n");
+  }
+  return text;
+}
+
+std::string ResolvConfText(const BundlePlan& plan) {
+  const std::vector<std::string>& servers = plan.record->host_config.dns;
+  if (servers.empty()) return ReadFile("/etc/resolv.conf").value_or(std::string());
+  std::string text;
+  for (const std::string& server : servers) absl::StrAppend(&text, "nameserver ", server, "\n");
+  return text;
+}
+
+Status WriteEtcFiles(const BundlePlan& plan) {
+  const ContainerId& id = plan.record->id;
+  const std::array<std::pair<std::string, std::string>, 3> files = {
+      {{plan.paths->Hostname(id), plan.record->config.hostname + "\n"},
+       {plan.paths->Hosts(id), HostsText(plan)},
+       {plan.paths->ResolvConf(id), ResolvConfText(plan)}}};
+  for (const auto& [path, text] : files) {
+    if (plan.restore && Exists(path)) continue;
+    STASIS_RETURN_IF_ERROR(WriteFileAtomically(path, text, 0644));
+  }
+  return {};
+}
+
+Status AddMounts(const BundlePlan& plan, oci::SpecOptions* spec) {
+  const ContainerRecord& record = *plan.record;
+  const std::array<std::pair<const char*, std::string>, 3> etc = {
+      {{"/etc/resolv.conf", plan.paths->ResolvConf(record.id)},
+       {"/etc/hostname", plan.paths->Hostname(record.id)},
+       {"/etc/hosts", plan.paths->Hosts(record.id)}}};
+  for (const auto& [destination, source] : etc) {
+    const bool replaced =
+        std::any_of(record.mounts.begin(), record.mounts.end(),
+                    [&, &path = destination](const auto& mount) { return mount.destination == path; });
+    if (!replaced) spec->mounts.push_back({source, destination, "bind", {"rbind", "rprivate"}});
+  }
+  for (const ContainerMount& mount : record.mounts) {
+    if (mount.create_source) {
+      STASIS_RETURN_IF_ERROR(Annotate(Exists(mount.source) ? Status() : MakeDirectories(mount.source, 0755),
+                                      "bind " + mount.source));
+    }
+    spec->mounts.push_back({mount.source, mount.destination, mount.type, mount.options});
+  }
+  return {};
+}
+
+StatusOr<oci::DeviceOptions> HostDevice(const backend::DeviceRequest& request) {
+  struct stat info {};
+  if (::stat(request.path_on_host.c_str(), &info) != 0) {
+    return ErrnoError(errno, "error gathering device information while adding custom device \"" +
+                                 request.path_on_host + "\"");
+  }
+  if (!S_ISCHR(info.st_mode) && !S_ISBLK(info.st_mode)) {
+    return InvalidArgument("error gathering device information while adding custom device \"" +
+                           request.path_on_host + "\": not a device node");
+  }
+  oci::DeviceOptions device;
+  device.path = request.path_in_container.empty() ? request.path_on_host : request.path_in_container;
+  device.type = S_ISCHR(info.st_mode) ? 'c' : 'b';
+  device.major = major(info.st_rdev);
+  device.minor = minor(info.st_rdev);
+  device.file_mode = info.st_mode & 0777;
+  device.uid = info.st_uid;
+  device.gid = info.st_gid;
+  if (!request.permissions.empty()) device.access = request.permissions;
+  return device;
+}
+
+oci::ResourceOptions Resources(const backend::HostConfig& host) {
+  oci::ResourceOptions resources;
+  resources.memory = host.memory;
+  resources.memory_swap = host.memory_swap;
+  resources.memory_reservation = host.memory_reservation;
+  resources.nano_cpus = host.nano_cpus;
+  resources.cpu_shares = static_cast<uint64_t>(host.cpu_shares);
+  resources.cpu_period = static_cast<uint64_t>(host.cpu_period);
+  resources.cpu_quota = host.cpu_quota;
+  resources.cpuset_cpus = host.cpuset_cpus;
+  resources.cpuset_mems = host.cpuset_mems;
+  resources.pids_limit = host.pids_limit.value_or(0);
+  return resources;
+}
+
+void SetNamespaces(const BundlePlan& plan, oci::SpecOptions* spec) {
+  using Kind = oci::NamespaceOptions::Kind;
+  const backend::HostConfig& host = plan.record->host_config;
+  spec->network = SharesHostNetwork(plan) ? oci::NamespaceOptions{Kind::kHost, ""}
+                                          : oci::NamespaceOptions{Kind::kPath, plan.network_namespace};
+  if (host.pid_mode == "host") spec->pid.kind = Kind::kHost;
+  if (host.ipc_mode == "host") spec->ipc.kind = Kind::kHost;
+  if (host.uts_mode == "host") {
+    spec->uts.kind = Kind::kHost;
+  } else {
+    spec->hostname = plan.record->config.hostname;
+    spec->domainname = plan.record->config.domainname;
+  }
+  if (plan.host->cgroup_v2 && !host.privileged) spec->cgroup.kind = Kind::kPrivate;
+}
+
+StatusOr<oci::ProcessOptions> PlanProcess(const ContainerRecord& record, const std::string& root,
+                                          const std::string& user_text) {
+  STASIS_ASSIGN_OR_RETURN(const oci::User user, image::ResolveUserInRoot(root, user_text));
+  STASIS_ASSIGN_OR_RETURN(const SecurityOptions security,
+                          ParseSecurityOptions(record.host_config.security_opt));
+  oci::ProcessOptions process;
+  process.uid = user.uid;
+  process.gid = user.gid;
+  process.additional_gids = user.additional_gids;
+  for (const std::string& group : record.host_config.group_add) {
+    STASIS_ASSIGN_OR_RETURN(const uint32_t gid, image::ResolveGroupInRoot(root, group));
+    process.additional_gids.push_back(gid);
+  }
+  process.cap_add = record.host_config.cap_add;
+  process.cap_drop = record.host_config.cap_drop;
+  process.privileged = record.host_config.privileged;
+  process.no_new_privileges = security.no_new_privileges;
+  process.oom_score_adj = record.host_config.oom_score_adj;
+  for (const backend::Ulimit& limit : record.host_config.ulimits) {
+    process.rlimits.push_back(
+        {limit.name, static_cast<uint64_t>(limit.soft), static_cast<uint64_t>(limit.hard)});
+  }
+  process.env =
+      oci::ContainerEnvironment(record.config.env, record.config.hostname, record.config.tty, user.home);
+  process.cwd = record.config.working_dir.empty() ? "/" : record.config.working_dir;
+  process.terminal = record.config.tty;
+  return process;
+}
+
+StatusOr<oci::SpecOptions> PlanSpec(const BundlePlan& plan) {
+  const ContainerRecord& record = *plan.record;
+  oci::SpecOptions spec;
+  spec.root_path = plan.root;
+  spec.readonly_root = record.host_config.readonly_rootfs;
+  STASIS_ASSIGN_OR_RETURN(spec.process, PlanProcess(record, plan.root, record.config.user));
+  spec.process.args = record.argv;
+  STASIS_RETURN_IF_ERROR(AddMounts(plan, &spec));
+  if (record.host_config.init.value_or(false)) {
+    STASIS_ASSIGN_OR_RETURN(const std::string init, FindInit());
+    spec.mounts.push_back({init, kInitPath, "bind", {"rbind", "ro", "rprivate"}});
+    spec.process.args.insert(spec.process.args.begin(), {kInitPath, "--"});
+  }
+  STASIS_ASSIGN_OR_RETURN(const SecurityOptions security,
+                          ParseSecurityOptions(record.host_config.security_opt));
+  spec.seccomp = security.seccomp;
+  spec.seccomp_profile = security.seccomp_profile;
+  if (security.unmask_paths) {
+    spec.masked_paths.emplace();
+    spec.readonly_paths.emplace();
+  }
+  if (record.host_config.shm_size > 0) spec.shm_size = record.host_config.shm_size;
+  SetNamespaces(plan, &spec);
+  spec.resources = Resources(record.host_config);
+  for (const backend::DeviceRequest& request : record.host_config.devices) {
+    STASIS_ASSIGN_OR_RETURN(oci::DeviceOptions device, HostDevice(request));
+    spec.devices.push_back(std::move(device));
+  }
+  spec.sysctls = record.host_config.sysctls;
+  spec.cgroup_path = "/stasis/" + record.id.str();
+  return spec;
+}
+
+}  // namespace
+
+Status WriteBundle(const BundlePlan& plan) {
+  STASIS_RETURN_IF_ERROR(WriteEtcFiles(plan));
+  STASIS_ASSIGN_OR_RETURN(const oci::SpecOptions options, PlanSpec(plan));
+  STASIS_ASSIGN_OR_RETURN(const Json spec, oci::BuildSpec(options, plan.host->limits));
+  const std::string bundle = plan.paths->Bundle(plan.record->id);
+  STASIS_RETURN_IF_ERROR(MakeDirectories(bundle));
+  return WriteFileAtomically(bundle + "/config.json", DumpJson(spec), 0600);
+}
+
+StatusOr<oci::ProcessOptions> PlanExec(const ContainerRecord& record, const std::string& root,
+                                       const ExecPlan& plan) {
+  STASIS_ASSIGN_OR_RETURN(oci::ProcessOptions process,
+                          PlanProcess(record, root, plan.user.empty() ? record.config.user : plan.user));
+  process.args = plan.args;
+  process.terminal = plan.terminal;
+  process.privileged = process.privileged || plan.privileged;
+  std::vector<std::string> env = record.config.env;
+  env.insert(env.end(), plan.env.begin(), plan.env.end());
+  STASIS_ASSIGN_OR_RETURN(const oci::User user,
+                          image::ResolveUserInRoot(root, plan.user.empty() ? record.config.user : plan.user));
+  process.env = oci::ContainerEnvironment(env, record.config.hostname, plan.terminal, user.home);
+  if (!plan.working_dir.empty()) process.cwd = plan.working_dir;
+  return process;
+}
+
+}  // namespace stasis::engine

@@ -1,0 +1,174 @@
+// Checkpoints. The engine checks and records; the checkpointer makes them (architecture.md, "The way of a
+// checkpoint").
+#include <algorithm>
+#include <filesystem>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "base/time.h"
+#include "engine/engine.h"
+#include "linux/files.h"
+#include "manifest/checkpoint_directory.h"
+
+namespace stasis::engine {
+namespace {
+
+// How long a container may stand still for its checkpoint: a duration, "10s" or "500ms".
+constexpr char kFrozenLimitLabel[] = "stasis.checkpoint.frozen-limit";
+
+StatusOr<uint64_t> FrozenLimit(const ContainerRecord& record) {
+  const auto label = record.config.labels.find(kFrozenLimitLabel);
+  if (label == record.config.labels.end()) return 0;  // the supervisor's own
+  absl::Duration limit;
+  if (!absl::ParseDuration(label->second, &limit) || limit <= absl::ZeroDuration() ||
+      limit > absl::Hours(1)) {
+    return InvalidArgument(std::string("label ") + kFrozenLimitLabel + ": want a duration like 10s, not " +
+                           label->second);
+  }
+  return static_cast<uint64_t>(absl::ToInt64Milliseconds(limit));
+}
+
+bool IsBelow(const std::filesystem::path& path, const std::filesystem::path& directory) {
+  return std::mismatch(directory.begin(), directory.end(), path.begin(), path.end()).first == directory.end();
+}
+
+// The end of the engine's part in a checkpoint, however it comes about.
+class UnderWay {
+ public:
+  explicit UnderWay(Container& container) : container_(container) {}
+  UnderWay(const UnderWay&) = delete;
+  UnderWay& operator=(const UnderWay&) = delete;
+  ~UnderWay() { container_.EndCheckpoint(); }
+
+ private:
+  Container& container_;
+};
+
+}  // namespace
+
+StatusOr<std::string> Engine::CheckpointDirectory(const ContainerRecord& record,
+                                                  const std::string& directory) const {
+  if (directory.empty()) return options_.paths.Checkpoints(record.id);
+  if (directory[0] != '/' || directory.find('\0') != std::string::npos) {
+    return InvalidArgument("invalid checkpoint directory (" + directory + "): it must be an absolute path");
+  }
+  std::error_code error;
+  const std::filesystem::path real = std::filesystem::weakly_canonical(directory, error);
+  const std::filesystem::path root = std::filesystem::weakly_canonical(options_.paths.root, error);
+  if (error) return InvalidArgument("invalid checkpoint directory (" + directory + "): " + error.message());
+  if (IsBelow(real, root)) {
+    return InvalidArgument("invalid checkpoint directory (" + directory +
+                           "): it is the engine's own, below " + root.string());
+  }
+  return real.string();
+}
+
+Status Engine::CreateCheckpoint(const std::string& name, const backend::CheckpointCreate& request,
+                                std::stop_token cancel) {
+  STASIS_ASSIGN_OR_RETURN(const CheckpointName checkpoint, CheckpointName::Parse(request.name));
+  STASIS_ASSIGN_OR_RETURN(const ContainerRef container, containers_.Find(name));
+  const ContainerRecord record = container->Record();
+  if (!IsAlive(record.state.phase)) return FailedPrecondition("Container " + name + " not running");
+  STASIS_ASSIGN_OR_RETURN(const std::string directory, CheckpointDirectory(record, request.directory));
+  const std::string failed = "Cannot checkpoint container " + name;
+
+  StatusOr<std::stop_token> taken_back = container->BeginCheckpoint();
+  if (!taken_back.ok()) return Annotate(taken_back.status(), failed);
+  const UnderWay under_way(*container);
+  STASIS_ASSIGN_OR_RETURN(const bool exists, CheckpointExists(directory, checkpoint));
+  if (exists) {
+    return AlreadyExists("checkpoint with name " + checkpoint.str() + " already exists for container " +
+                         name);
+  }
+  STASIS_RETURN_IF_ERROR(Annotate(MakeDirectories(directory), failed));
+
+  std::stop_source either;  // the client has left, or somebody wants the container ended
+  const std::stop_callback by_client(cancel, [&] { either.request_stop(); });
+  const std::stop_callback by_kill(*taken_back, [&] { either.request_stop(); });
+  Status status = MakeCheckpoint(*container, checkpoint, directory, request.exit, either.get_token());
+  if (status.ok()) return {};
+  if (taken_back->stop_requested())
+    return FailedPrecondition(failed + ": the container was killed meanwhile");
+  // A failure of it is the engine's; what is wrong with the request says so itself.
+  if (status.code() == StatusCode::kUnknown || status.code() == StatusCode::kAborted) {
+    status = Internal(Message(status));
+  }
+  return Annotate(status, failed);
+}
+
+Status Engine::MakeCheckpoint(Container& container, const CheckpointName& name, const std::string& directory,
+                              bool exit, std::stop_token cancel) {
+  const ContainerRecord record = container.Record();
+  types::CreateCheckpointRequest request;
+  request.set_id(record.id.str());
+  request.set_checkpointdir(directory);
+  STASIS_ASSIGN_OR_RETURN(const uint64_t frozen_limit, FrozenLimit(record));
+  request.set_frozen_limit_ms(frozen_limit);
+  request.set_engine_record(DumpJson(ToJson(record)));
+  types::Checkpoint* checkpoint = request.mutable_checkpoint();
+  checkpoint->set_name(name.str());
+  checkpoint->set_exit(exit);
+  checkpoint->set_tcp(true);
+  checkpoint->set_unixsockets(true);
+  if (exit) {
+    // Written before: the container's end may be seen before the answer is.
+    STASIS_RETURN_IF_ERROR(Change(container, [&](ContainerRecord& changed) -> Status {
+      changed.exiting_checkpoint = ExitingCheckpoint{name.str(), directory};
+      return {};
+    }));
+  }
+  Status status = supervisor_->Checkpoint(request, std::move(cancel));
+  if (absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status)) {
+    // The call broke, which says nothing of the checkpoint.
+    const StatusOr<bool> made = CheckpointExists(directory, name);
+    if (made.ok() && *made) status = Status();
+  }
+  if (exit && status.ok()) {
+    // The supervisor's word of the exit may take a moment longer than its answer.
+    status =
+        container.WaitUntil([](const ContainerRecord& seen, uint64_t) { return !IsAlive(seen.state.phase); },
+                            After(std::chrono::seconds(30)), {});
+  }
+  const auto recorded = [&](ContainerRecord& changed) -> Status {
+    if (exit) ResolveExitingCheckpoint(changed);
+    return {};
+  };
+  if (status.ok()) return Change(container, recorded, "checkpoint", {{"checkpoint", name.str()}});
+  if (exit) {
+    STASIS_RETURN_IF_ERROR(Change(container, recorded));
+  }
+  return status;
+}
+
+StatusOr<std::vector<std::string>> Engine::ListCheckpoints(const std::string& name,
+                                                           const std::string& directory) {
+  STASIS_ASSIGN_OR_RETURN(const ContainerRef container, containers_.Find(name));
+  STASIS_ASSIGN_OR_RETURN(const std::string where, CheckpointDirectory(container->Record(), directory));
+  STASIS_ASSIGN_OR_RETURN(const std::vector<CheckpointEntry> entries, stasis::ListCheckpoints(where));
+  std::vector<std::string> names;
+  for (const CheckpointEntry& entry : entries) names.push_back(entry.name);
+  return names;
+}
+
+Status Engine::DeleteCheckpoint(const std::string& container_name, const std::string& raw_name,
+                                const std::string& directory) {
+  STASIS_ASSIGN_OR_RETURN(const CheckpointName name, CheckpointName::Parse(raw_name));
+  STASIS_ASSIGN_OR_RETURN(const ContainerRef container, containers_.Find(container_name));
+  STASIS_ASSIGN_OR_RETURN(const std::string where, CheckpointDirectory(container->Record(), directory));
+  const Status status = stasis::DeleteCheckpoint(where, name);
+  if (!absl::IsNotFound(status)) return status;
+  return NotFound("checkpoint " + name.str() + " does not exist for container " + container_name);
+}
+
+StatusOr<Json> Engine::InspectCheckpoint(const std::string& container_name, const std::string& raw_name,
+                                         const std::string& directory) {
+  STASIS_ASSIGN_OR_RETURN(const CheckpointName name, CheckpointName::Parse(raw_name));
+  STASIS_ASSIGN_OR_RETURN(const ContainerRef container, containers_.Find(container_name));
+  STASIS_ASSIGN_OR_RETURN(const std::string where, CheckpointDirectory(container->Record(), directory));
+  const StatusOr<Manifest> manifest = ReadManifest(where, name);
+  if (manifest.ok()) return ParseJson(ToText(*manifest));
+  if (!absl::IsNotFound(manifest.status())) return manifest.status();
+  return NotFound("checkpoint " + name.str() + " does not exist for container " + container_name);
+}
+
+}  // namespace stasis::engine

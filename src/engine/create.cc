@@ -1,0 +1,107 @@
+// A container comes into being: checked, merged with its image, given a name, a layer and a record.
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "engine/config_merge.h"
+#include "engine/engine.h"
+#include "engine/mount_request.h"
+#include "engine/random_name.h"
+#include "engine/validate.h"
+#include "linux/files.h"
+#include "linux/random_hex.h"
+
+namespace stasis::engine {
+namespace {
+
+constexpr int kNameAttempts = 20;
+constexpr size_t kShortId = 12;
+
+}  // namespace
+
+StatusOr<backend::CreateResult> Engine::Create(const backend::CreateRequest& request) {
+  std::string wanted = request.name;
+  if (!wanted.empty() && wanted[0] == '/') wanted.erase(0, 1);
+  if (!wanted.empty()) {
+    STASIS_RETURN_IF_ERROR(ContainerName::Parse(wanted).status());
+  }
+  if (request.config.image.empty()) return InvalidArgument("no image specified");
+  STASIS_ASSIGN_OR_RETURN(const image::Image image, images_->Find(request.config.image));
+  STASIS_RETURN_IF_ERROR(CheckNetworks(request));
+  STASIS_ASSIGN_OR_RETURN(ContainerRecord record, PlanContainer(request, image, wanted));
+  STASIS_ASSIGN_OR_RETURN(record.name, ReserveAName(wanted, record.id));
+
+  Status status = images_->CreateRoot(record.id, image);
+  if (status.ok()) status = MakeDirectories(options_.paths.Container(record.id));
+  const backend::EventMessage event = ContainerEvent(record, "create", {});
+  if (status.ok()) status = store_->Commit({.save = &record, .events = {event}, .supervisor_seen = {}});
+  if (!status.ok()) {
+    // What is left over is nobody's: the id is in no record.
+    images_->RemoveRoot(record.id).IgnoreError();
+    RemoveTree(options_.paths.Container(record.id)).IgnoreError();
+    containers_.ReleaseName(record.name);
+    return status;
+  }
+  backend::CreateResult result;
+  result.id = record.id.str();
+  containers_.Insert(std::make_shared<Container>(std::move(record)));
+  events_.Publish(event);
+  return result;
+}
+
+StatusOr<ContainerRecord> Engine::PlanContainer(const backend::CreateRequest& request,
+                                                const image::Image& image, const std::string& name) const {
+  STASIS_ASSIGN_OR_RETURN(ContainerId id, ContainerId::Parse(RandomHex(32)));
+  ContainerRecord record{.id = std::move(id),
+                         .name = name,
+                         .created = absl::Now(),
+                         .image_id = image.id.str(),
+                         .argv = {},
+                         .config = request.config,
+                         .host_config = request.host_config,
+                         .mounts = {},
+                         .state = {},
+                         .exiting_checkpoint = {}};
+  const Json none = Json::object();
+  const Json& image_config =
+      image.config.is_object() && image.config.contains("config") ? image.config["config"] : none;
+  STASIS_RETURN_IF_ERROR(Annotate(MergeImageConfig(image_config, &record.config), request.config.image));
+  STASIS_ASSIGN_OR_RETURN(record.argv, CommandOf(record.config));
+  STASIS_RETURN_IF_ERROR(ValidateContainer(record.config, record.host_config, host_.cpus));
+  STASIS_ASSIGN_OR_RETURN(record.mounts, SettleMounts(record.host_config));
+  if (record.config.hostname.empty()) {
+    const bool host = record.host_config.network_mode == "host" || record.host_config.uts_mode == "host";
+    record.config.hostname = host ? host_.name : record.id.str().substr(0, kShortId);
+  }
+  return record;
+}
+
+StatusOr<std::string> Engine::ReserveAName(const std::string& wanted, const ContainerId& id) {
+  if (!wanted.empty()) {
+    STASIS_RETURN_IF_ERROR(containers_.ReserveName(wanted, id));
+    return wanted;
+  }
+  for (int attempt = 0; attempt < kNameAttempts; ++attempt) {
+    std::string name = MadeUpName(RandomNumber(), attempt);
+    if (containers_.ReserveName(name, id).ok()) return name;
+  }
+  std::string name = id.str().substr(0, kShortId);
+  STASIS_RETURN_IF_ERROR(containers_.ReserveName(name, id));
+  return name;
+}
+
+Status Engine::CheckNetworks(const backend::CreateRequest& request) const {
+  STASIS_ASSIGN_OR_RETURN(const network::Mode mode, network::ParseMode(request.host_config.network_mode));
+  if (mode.kind == network::ModeKind::kContainer) {
+    STASIS_RETURN_IF_ERROR(containers_.Find(mode.container).status());
+  }
+  const Json& networking = request.networking_config;
+  if (!networking.is_object() || !networking.contains("EndpointsConfig")) return {};
+  const Json& endpoints = networking["EndpointsConfig"];
+  if (!endpoints.is_object()) return {};
+  for (const auto& [name, endpoint] : endpoints.items()) {
+    STASIS_RETURN_IF_ERROR(network::ParseMode(name).status());
+  }
+  return {};
+}
+
+}  // namespace stasis::engine

@@ -1,0 +1,85 @@
+#include "engine/engine.h"
+
+#include "base/log.h"
+#include "linux/files.h"
+
+namespace stasis::engine {
+namespace {
+
+constexpr int kTaskThreads = 4;
+
+}  // namespace
+
+StatusOr<std::unique_ptr<Engine>> Engine::Open(EngineOptions options,
+                                               std::unique_ptr<Supervisor> supervisor) {
+  const Paths& paths = options.paths;
+  STASIS_RETURN_IF_ERROR(MakeDirectories(paths.Containers()));
+  STASIS_ASSIGN_OR_RETURN(std::unique_ptr<ContainerStore> store, ContainerStore::Open(paths.Database()));
+  STASIS_ASSIGN_OR_RETURN(std::unique_ptr<image::ImageStore> images, image::ImageStore::Open(paths.Images()));
+  STASIS_ASSIGN_OR_RETURN(network::NetworkNamespaces networks,
+                          network::NetworkNamespaces::Open(paths.NetworkNamespaces()));
+  STASIS_ASSIGN_OR_RETURN(Host host, ReadHost());
+  STASIS_ASSIGN_OR_RETURN(std::vector<backend::EventMessage> past, store->LoadEvents());
+  std::unique_ptr<Engine> engine(new Engine(std::move(options), std::move(supervisor), std::move(store),
+                                            std::move(images), std::move(networks), std::move(host),
+                                            std::move(past)));
+  STASIS_RETURN_IF_ERROR(engine->LoadContainers());
+  return engine;
+}
+
+Engine::Engine(EngineOptions options, std::unique_ptr<Supervisor> supervisor,
+               std::unique_ptr<ContainerStore> store, std::unique_ptr<image::ImageStore> images,
+               network::NetworkNamespaces networks, Host host, std::vector<backend::EventMessage> past)
+    : options_(std::move(options)),
+      supervisor_(std::move(supervisor)),
+      store_(std::move(store)),
+      images_(std::move(images)),
+      networks_(std::move(networks)),
+      host_(std::move(host)),
+      events_(std::move(past)),
+      tasks_(kTaskThreads) {}
+
+Engine::~Engine() = default;
+
+Status Engine::LoadContainers() {
+  STASIS_ASSIGN_OR_RETURN(std::vector<ContainerRecord> records, store_->LoadContainers());
+  for (ContainerRecord& record : records) {
+    STASIS_RETURN_IF_ERROR(containers_.ReserveName(record.name, record.id));
+    containers_.Insert(std::make_shared<Container>(std::move(record)));
+  }
+  return {};
+}
+
+Status Engine::Change(Container& container, const Mutation& change, const std::string& action,
+                      const Attributes& attributes, std::optional<absl::Time> supervisor_seen) {
+  std::vector<backend::EventMessage> events;
+  STASIS_RETURN_IF_ERROR(container.Change(change, [&](const ContainerRecord& record) {
+    if (!action.empty()) events.push_back(ContainerEvent(record, action, attributes));
+    return store_->Commit({.save = &record, .events = events, .supervisor_seen = supervisor_seen});
+  }));
+  for (backend::EventMessage& event : events) events_.Publish(std::move(event));
+  return {};
+}
+
+backend::EventMessage Engine::ContainerEvent(const ContainerRecord& record, std::string action,
+                                             const Attributes& attributes) {
+  backend::EventMessage event;
+  event.type = "container";
+  event.action = std::move(action);
+  event.actor_id = record.id.str();
+  event.attributes = record.config.labels;
+  event.attributes["image"] = record.config.image;
+  event.attributes["name"] = record.name;
+  for (const auto& [name, value] : attributes) event.attributes[name] = value;
+  event.at = absl::Now();
+  return event;
+}
+
+void Engine::Emit(backend::EventMessage event) {
+  if (Status status = store_->Commit({.events = {event}, .supervisor_seen = {}}); !status.ok()) {
+    spdlog::warn("event {}: {}", Printable(event.action), Message(status));
+  }
+  events_.Publish(std::move(event));
+}
+
+}  // namespace stasis::engine

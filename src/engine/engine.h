@@ -1,0 +1,239 @@
+// The engine: what users asked for, what is, and the decisions between. It implements all the interfaces of
+// src/backend; their comments are its contract.
+//
+// One file a topic, all of them members of this class:
+//   create.cc    a container comes into being             exits.cc     a run has ended; restart policy, --rm
+//   start.cc     run or restore                           follow.cc    the supervisor's events; finding
+//   things again stop.cc      stop, kill, restart, pause               exec.cc      further processes
+//   remove.cc    and rename                               checkpoint.cc
+//   inspect.cc   list, inspect, logs, wait, attach        images.cc    system.cc
+//
+// Thread-safe. Every call may block on the supervisor or the disk; locks are described in container.h.
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "backend/checkpoints.h"
+#include "backend/containers.h"
+#include "backend/execs.h"
+#include "backend/images.h"
+#include "backend/system.h"
+#include "base/names.h"
+#include "base/status.h"
+#include "engine/container.h"
+#include "engine/container_store.h"
+#include "engine/container_table.h"
+#include "engine/event_bus.h"
+#include "engine/exec_table.h"
+#include "engine/host.h"
+#include "engine/paths.h"
+#include "engine/supervisor.h"
+#include "engine/task_queue.h"
+#include "image/image_store.h"
+#include "network/network_namespaces.h"
+
+namespace stasis::engine {
+
+struct EngineOptions {
+  Paths paths;
+  std::string version;
+  std::string git_commit;
+  std::string build_time;
+  std::string runc;  // paths of the programs, for `docker version`
+  std::string criu;
+};
+
+class Engine final : public backend::ContainerBackend,
+                     public backend::ExecBackend,
+                     public backend::CheckpointBackend,
+                     public backend::ImageBackend,
+                     public backend::SystemBackend {
+ public:
+  // Opens the records and the images below ROOT, making what is missing.
+  static StatusOr<std::unique_ptr<Engine>> Open(EngineOptions options,
+                                                std::unique_ptr<Supervisor> supervisor);
+  // Stops following the supervisor; the containers run on.
+  ~Engine() override;
+
+  // Begins to follow the supervisor, and returns once every container's state is known, or the deadline has
+  // passed. Then finishes what a crash interrupted, and starts what its restart policy wants started. Once.
+  Status Start(Deadline deadline);
+
+  // ContainerBackend
+  StatusOr<backend::CreateResult> Create(const backend::CreateRequest& request) override;
+  StatusOr<backend::Change> Start(const std::string& container, const backend::StartOptions& options,
+                                  std::stop_token cancel) override;
+  StatusOr<backend::Change> Stop(const std::string& container, const backend::StopOptions& options,
+                                 std::stop_token cancel) override;
+  Status Kill(const std::string& container, const std::string& signal) override;
+  Status Restart(const std::string& container, const backend::StopOptions& options,
+                 std::stop_token cancel) override;
+  Status Pause(const std::string& container) override;
+  Status Unpause(const std::string& container) override;
+  StatusOr<backend::WaitResult> Wait(const std::string& container, backend::WaitCondition condition,
+                                     const std::function<void()>& on_waiting,
+                                     std::stop_token cancel) override;
+  Status Rename(const std::string& container, const std::string& name) override;
+  Status Remove(const std::string& container, const backend::RemoveOptions& options) override;
+  StatusOr<std::vector<backend::ContainerSummary>> List(const backend::ListOptions& options) override;
+  StatusOr<backend::ContainerDetails> Inspect(const std::string& container, bool size) override;
+  StatusOr<bool> HasTerminal(const std::string& container) override;
+  Status Logs(const std::string& container, const backend::LogOptions& options, const backend::ByteSink& sink,
+              std::stop_token cancel) override;
+  Status Resize(const std::string& container, uint32_t width, uint32_t height) override;
+  StatusOr<std::unique_ptr<backend::AttachSession>> Attach(const std::string& container,
+                                                           const backend::AttachOptions& options) override;
+
+  // ExecBackend
+  StatusOr<std::string> CreateExec(const std::string& container, const backend::ExecConfig& config) override;
+  Status StartExecDetached(const std::string& exec) override;
+  StatusOr<UniqueFd> StartExecAttached(const std::string& exec, uint32_t width, uint32_t height,
+                                       std::stop_token cancel) override;
+  Status ResizeExec(const std::string& exec, uint32_t width, uint32_t height) override;
+  StatusOr<backend::ExecDetails> InspectExec(const std::string& exec) override;
+
+  // CheckpointBackend
+  Status CreateCheckpoint(const std::string& container, const backend::CheckpointCreate& request,
+                          std::stop_token cancel) override;
+  StatusOr<std::vector<std::string>> ListCheckpoints(const std::string& container,
+                                                     const std::string& directory) override;
+  Status DeleteCheckpoint(const std::string& container, const std::string& name,
+                          const std::string& directory) override;
+  StatusOr<Json> InspectCheckpoint(const std::string& container, const std::string& name,
+                                   const std::string& directory) override;
+
+  // ImageBackend
+  Status LoadImages(const backend::ByteSource& body, const OnMessage& on_message,
+                    std::stop_token cancel) override;
+  StatusOr<std::string> ImportImage(const backend::ByteSource& body, const std::string& reference,
+                                    const std::string& message, const std::vector<std::string>& changes,
+                                    std::stop_token cancel) override;
+  StatusOr<std::vector<backend::ImageSummary>> ListImages(bool all, const backend::Filters& filters) override;
+  StatusOr<backend::ImageDetails> InspectImage(const std::string& image) override;
+  StatusOr<backend::ImageRemoval> RemoveImage(const std::string& image, bool force) override;
+  Status TagImage(const std::string& image, const std::string& reference) override;
+
+  // SystemBackend
+  backend::VersionInfo Version() override;
+  StatusOr<backend::SystemInfo> Info() override;
+  Status Events(const backend::EventQuery& query,
+                const std::function<Status(const backend::EventMessage&)>& on_event,
+                std::stop_token cancel) override;
+
+ private:
+  using ContainerRef = std::shared_ptr<Container>;
+  using Mutation = std::function<Status(ContainerRecord&)>;
+  using Attributes = std::map<std::string, std::string>;
+
+  Engine(EngineOptions options, std::unique_ptr<Supervisor> supervisor, std::unique_ptr<ContainerStore> store,
+         std::unique_ptr<image::ImageStore> images, network::NetworkNamespaces networks, Host host,
+         std::vector<backend::EventMessage> past);
+  Status LoadContainers();
+
+  // ---- records ----
+  // Changes a record, writes it with the event of that decision, then shows both. `action` empty: no event.
+  Status Change(Container& container, const Mutation& change, const std::string& action = "",
+                const Attributes& attributes = {}, std::optional<absl::Time> supervisor_seen = {});
+  static backend::EventMessage ContainerEvent(const ContainerRecord& record, std::string action,
+                                              const Attributes& attributes);
+  // An event without a change of any record.
+  void Emit(backend::EventMessage event);
+
+  // ---- create.cc ----
+  StatusOr<ContainerRecord> PlanContainer(const backend::CreateRequest& request, const image::Image& image,
+                                          const std::string& name) const;
+  StatusOr<std::string> ReserveAName(const std::string& wanted, const ContainerId& id);
+  Status CheckNetworks(const backend::CreateRequest& request) const;
+
+  // ---- start.cc ----
+  struct RestorePoint {
+    std::string name;
+    std::string directory;
+    bool paused = false;
+  };
+  // Runs or restores it; the turn is held. On failure everything is as before, and the record says why.
+  Status Launch(Container& container, const backend::StartOptions& options, std::stop_token cancel);
+  StatusOr<std::optional<RestorePoint>> FindRestorePoint(const ContainerRecord& record,
+                                                         const backend::StartOptions& options) const;
+  Status Boot(Container& container, const ContainerRecord& record, const std::optional<RestorePoint>& restore,
+              std::stop_token cancel);
+  StatusOr<types::CreateContainerRequest> PlanRun(const ContainerRecord& record,
+                                                  const std::optional<RestorePoint>& restore) const;
+  StatusOr<std::string> PrepareNetwork(const ContainerRecord& record);
+  Status RecordRunning(Container& container, bool paused);
+  void RecordFailedStart(Container& container, const Status& why);
+  // What a run needs and nothing else does: root mount, network namespace. The turn is held, nothing runs.
+  void ReleaseRunResources(const ContainerRecord& record);
+
+  // ---- stop.cc ----
+  Status StopAndWait(Container& container, const backend::StopOptions& options, std::stop_token cancel);
+  Status WaitForExit(Container& container, uint64_t exits_before, Deadline deadline, std::stop_token cancel);
+  Status KillAndWait(Container& container);
+  Status MarkStoppedByUser(Container& container);
+
+  // ---- exits.cc ----
+  void HandleExit(const ContainerRef& container, const Exit& exit, std::optional<absl::Time> seen);
+  // After an exit, in a task: frees what the run held, then --rm or the restart policy.
+  void Settle(const ContainerRef& container, uint64_t exits);
+  void RestartByPolicy(const ContainerRef& container, uint64_t exits, std::stop_token stop);
+  std::optional<absl::Duration> NextRestart(Container& container, const ContainerRecord& record,
+                                            const Exit& exit);
+  // Decides whether an exit was that of a checkpoint with exit whose answer never came.
+  void ResolveExitingCheckpoint(ContainerRecord& record) const;
+
+  // ---- follow.cc ----
+  void FollowSupervisor(std::stop_token stop);
+  void HandleEvent(const types::Event& event);
+  Status Reconcile();
+  void Adopt(Container& container, const types::Container& running);
+  void RecoverLost(const ContainerRef& container);
+  void FinishInterrupted();
+
+  // ---- remove.cc ----
+  Status RemoveWithTurn(const ContainerRef& container);
+
+  // ---- exec.cc ----
+  Status RunExec(const std::shared_ptr<Exec>& exec, bool attached, std::stop_token cancel);
+  void HandleExecExit(const std::string& exec, int code);
+
+  // ---- checkpoint.cc ----
+  StatusOr<std::string> CheckpointDirectory(const ContainerRecord& record,
+                                            const std::string& directory) const;
+  Status MakeCheckpoint(Container& container, const CheckpointName& name, const std::string& directory,
+                        bool exit, std::stop_token cancel);
+
+  // ---- images.cc ----
+  Status CheckImageUnused(const image::Image& image, const std::string& reference, bool force) const;
+  void EmitImageEvent(const std::string& action, const std::string& id, const std::string& name);
+
+  const EngineOptions options_;
+  const std::unique_ptr<Supervisor> supervisor_;
+  const std::unique_ptr<ContainerStore> store_;
+  const std::unique_ptr<image::ImageStore> images_;
+  network::NetworkNamespaces networks_;
+  const Host host_;
+  EventBus events_;
+  ContainerTable containers_;
+  ExecTable execs_;
+
+  std::mutex follow_mutex_;
+  std::condition_variable_any follow_changed_;
+  bool known_ = false;  // guarded by follow_mutex_: the supervisor has said how all containers are
+
+  std::once_flag programs_once_;
+  std::string runc_version_;  // set under programs_once_
+  std::string criu_version_;
+  void ReadProgramVersions();
+
+  TaskQueue tasks_;  // these two last: their threads use all of the above
+  std::jthread follower_;
+};
+
+}  // namespace stasis::engine

@@ -1,0 +1,173 @@
+// Further processes in a running container.
+#include <fcntl.h>
+#include <sys/socket.h>
+
+#include "absl/strings/str_cat.h"
+#include "base/log.h"
+#include "engine/bundle.h"
+#include "engine/engine.h"
+#include "engine/log_entry.h"
+#include "engine/status_text.h"
+#include "linux/random_hex.h"
+#include "linux/unix_socket.h"
+
+namespace stasis::engine {
+namespace {
+
+// Docker's codes for a command that is not there, and for one that cannot be run.
+int FailureCode(const Status& why) {
+  const std::string message = Message(why);
+  const bool missing = message.find("executable file not found") != std::string::npos ||
+                       message.find("no such file or directory") != std::string::npos;
+  return missing ? 127 : 126;
+}
+
+// A stream that says why there is none, as Docker writes it to the client that attached.
+StatusOr<UniqueFd> StreamOf(const Status& why, bool terminal) {
+  STASIS_ASSIGN_OR_RETURN(SocketPair pair, MakeSocketPair());
+  const LogEntry entry{Message(why) + "\r\n", false, absl::Now()};
+  STASIS_RETURN_IF_ERROR(
+      SendExactly(pair.second.get(), Render(entry, false, terminal), After(std::chrono::seconds(1)), {}));
+  return std::move(pair.first);
+}
+
+StatusOr<types::AddProcessRequest> PlanRequest(const Exec& exec, const ContainerRecord& record,
+                                               const std::string& root, const oci::HostLimits& limits) {
+  const backend::ExecConfig& config = exec.config();
+  STASIS_ASSIGN_OR_RETURN(const oci::ProcessOptions process, PlanExec(record, root,
+                                                                      {.args = config.cmd,
+                                                                       .env = config.env,
+                                                                       .user = config.user,
+                                                                       .working_dir = config.working_dir,
+                                                                       .terminal = config.tty,
+                                                                       .privileged = config.privileged}));
+  types::AddProcessRequest request;
+  request.set_id(record.id.str());
+  request.set_pid(exec.id());
+  request.set_terminal(config.tty);
+  request.mutable_user()->set_uid(process.uid);
+  request.mutable_user()->set_gid(process.gid);
+  request.mutable_user()->mutable_additionalgids()->Assign(process.additional_gids.begin(),
+                                                           process.additional_gids.end());
+  request.mutable_args()->Assign(process.args.begin(), process.args.end());
+  request.mutable_env()->Assign(process.env.begin(), process.env.end());
+  request.set_cwd(process.cwd);
+  request.set_nonewprivileges(process.no_new_privileges);
+  if (config.privileged) {
+    request.mutable_capabilities()->Assign(limits.capabilities.begin(), limits.capabilities.end());
+  }
+  request.set_open_stdin(config.attach_stdin);
+  request.set_width(config.width);
+  request.set_height(config.height);
+  return request;
+}
+
+}  // namespace
+
+StatusOr<std::string> Engine::CreateExec(const std::string& name, const backend::ExecConfig& config) {
+  STASIS_ASSIGN_OR_RETURN(const ContainerRef container, containers_.Find(name));
+  if (config.cmd.empty() || config.cmd.front().empty()) return InvalidArgument("No exec command specified");
+  const ContainerRecord record = container->Record();
+  if (record.state.phase == Phase::kPaused) {
+    return FailedPrecondition("Container " + record.id.str() +
+                              " is paused, unpause the container before exec");
+  }
+  if (record.state.phase == Phase::kRestarting) {
+    return FailedPrecondition("Container " + record.id.str() +
+                              " is restarting, wait until the container is running");
+  }
+  if (record.state.phase != Phase::kRunning) {
+    return FailedPrecondition("Container " + record.id.str() + " is not running");
+  }
+  if (!config.working_dir.empty() && config.working_dir[0] != '/') {
+    return InvalidArgument("the working directory '" + config.working_dir +
+                           "' is invalid, it needs to be an absolute path");
+  }
+  const auto exec = std::make_shared<Exec>(RandomHex(32), record.id.str(), config);
+  execs_.Insert(exec);
+  Emit(ContainerEvent(record, "exec_create: " + CommandText(config.cmd), {{"execID", exec->id()}}));
+  return exec->id();
+}
+
+Status Engine::StartExecDetached(const std::string& id) {
+  STASIS_ASSIGN_OR_RETURN(const std::shared_ptr<Exec> exec, execs_.Find(id));
+  STASIS_RETURN_IF_ERROR(exec->BeginRunning());
+  return RunExec(exec, false, {});
+}
+
+StatusOr<UniqueFd> Engine::StartExecAttached(const std::string& id, uint32_t width, uint32_t height,
+                                             std::stop_token cancel) {
+  STASIS_ASSIGN_OR_RETURN(const std::shared_ptr<Exec> exec, execs_.Find(id));
+  STASIS_RETURN_IF_ERROR(exec->BeginRunning());
+  STASIS_ASSIGN_OR_RETURN(const ContainerRef container, containers_.Find(exec->container()));
+  const std::string socket = container->attach_socket();
+  if (!IsAlive(container->phase()) || socket.empty()) {
+    exec->Finish(FailureCode({}));
+    return FailedPrecondition("Container " + exec->container() + " is not running");
+  }
+  protocol::AttachRequest request;
+  request.process = exec->id();
+  request.use_stdin = exec->config().attach_stdin;
+  request.use_stdout = exec->config().attach_stdout;
+  request.use_stderr = exec->config().attach_stderr;
+  StatusOr<UniqueFd> stream = ConnectToShim(socket, request, cancel);
+  if (!stream.ok()) {
+    exec->Finish(FailureCode(stream.status()));
+    return stream;
+  }
+  exec->WatchStream(UniqueFd(::fcntl(stream->get(), F_DUPFD_CLOEXEC, 0)));
+  if (const Status status = RunExec(exec, true, {}); !status.ok()) {
+    return StreamOf(status, exec->config().tty);
+  }
+  if (exec->config().tty && width > 0 && height > 0) {
+    supervisor_->Resize(exec->container(), exec->id(), width, height).IgnoreError();  // it may have ended
+  }
+  return stream;
+}
+
+Status Engine::RunExec(const std::shared_ptr<Exec>& exec, bool attached, std::stop_token cancel) {
+  const auto run = [&]() -> StatusOr<int> {
+    STASIS_ASSIGN_OR_RETURN(const ContainerRef container, containers_.Find(exec->container()));
+    const ContainerRecord record = container->Record();
+    if (record.state.phase != Phase::kRunning) {
+      return FailedPrecondition("Container " + record.id.str() + " is not running");
+    }
+    STASIS_ASSIGN_OR_RETURN(const image::Image image, images_->Find(record.image_id));
+    STASIS_ASSIGN_OR_RETURN(const std::string root, images_->MountRoot(record.id, image));
+    STASIS_ASSIGN_OR_RETURN(types::AddProcessRequest request, PlanRequest(*exec, record, root, host_.limits));
+    request.set_wait_for_attach(attached);
+    STASIS_ASSIGN_OR_RETURN(const int pid, supervisor_->AddProcess(request, std::move(cancel)));
+    Emit(ContainerEvent(record, "exec_start: " + CommandText(exec->config().cmd), {{"execID", exec->id()}}));
+    return pid;
+  };
+  const StatusOr<int> pid = run();
+  if (pid.ok()) {
+    exec->SetPid(*pid);
+    return {};
+  }
+  exec->Finish(FailureCode(pid.status()));
+  return pid.status();
+}
+
+void Engine::HandleExecExit(const std::string& id, int code) {
+  const StatusOr<std::shared_ptr<Exec>> exec = execs_.Find(id);
+  if (!exec.ok()) return;  // of an engine before this one
+  (*exec)->Finish(code);
+  const StatusOr<ContainerRef> container = containers_.Find((*exec)->container());
+  if (!container.ok()) return;
+  Emit(ContainerEvent((*container)->Record(), "exec_die",
+                      {{"execID", id}, {"exitCode", std::to_string(code)}}));
+}
+
+Status Engine::ResizeExec(const std::string& id, uint32_t width, uint32_t height) {
+  STASIS_ASSIGN_OR_RETURN(const std::shared_ptr<Exec> exec, execs_.Find(id));
+  if (exec->finished()) return FailedPrecondition("exec " + id + " is not running");
+  return supervisor_->Resize(exec->container(), id, width, height);
+}
+
+StatusOr<backend::ExecDetails> Engine::InspectExec(const std::string& id) {
+  STASIS_ASSIGN_OR_RETURN(const std::shared_ptr<Exec> exec, execs_.Find(id));
+  return exec->Describe();
+}
+
+}  // namespace stasis::engine

@@ -1,0 +1,100 @@
+// A run has ended: what is recorded, who is told, and what follows.
+#include "absl/strings/str_cat.h"
+#include "base/log.h"
+#include "engine/engine.h"
+#include "engine/restart_policy.h"
+#include "manifest/checkpoint_directory.h"
+
+namespace stasis::engine {
+namespace {
+
+int64_t SecondsBetween(absl::Time from, absl::Time to) {
+  return from == absl::InfinitePast() ? 0 : absl::ToInt64Seconds(to - from);
+}
+
+}  // namespace
+
+void Engine::HandleExit(const ContainerRef& container, const Exit& exit, std::optional<absl::Time> seen) {
+  if (!container->MayHandleExit(exit)) return;
+  const ContainerRecord before = container->Record();
+  if (!IsAlive(before.state.phase) || exit.at < before.state.started_at) return;  // of a run before this one
+  // While a checkpoint with exit is being made, what the end means is decided when its answer is there
+  // (Settle waits).
+  const std::optional<absl::Duration> restart = NextRestart(*container, before, exit);
+  const auto ended = [&](ContainerRecord& record) -> Status {
+    record.state.phase = restart ? Phase::kRestarting : Phase::kExited;
+    record.state.pid = 0;
+    record.state.exit_code = exit.code;
+    record.state.oom_killed = exit.oom_killed;
+    record.state.error = exit.reason;
+    record.state.finished_at = exit.at;
+    return {};
+  };
+  if (exit.oom_killed) Emit(ContainerEvent(before, "oom", {}));
+  const Attributes attributes = {
+      {"exitCode", std::to_string(exit.code)},
+      {"execDuration", std::to_string(SecondsBetween(before.state.started_at, exit.at))}};
+  if (Status status = Change(*container, ended, "die", attributes, seen); !status.ok()) {
+    spdlog::error("container {}: its exit could not be recorded: {}", before.id.str(), Message(status));
+  }
+  container->SetRestartDelay(restart.value_or(absl::ZeroDuration()));
+  execs_.EndAll(before.id.str());
+  container->NoteExit();
+  const uint64_t exits = container->exits();
+  tasks_.Post([this, container, exits](std::stop_token) { Settle(container, exits); });
+  if (restart) {
+    tasks_.PostAfter(absl::ToChronoMilliseconds(*restart), [this, container, exits](std::stop_token stop) {
+      RestartByPolicy(container, exits, stop);
+    });
+  }
+}
+
+std::optional<absl::Duration> Engine::NextRestart(Container& container, const ContainerRecord& record,
+                                                  const Exit& exit) {
+  if (record.exiting_checkpoint) return std::nullopt;
+  return RestartDelay({.policy = record.host_config.restart_policy,
+                       .maximum = record.host_config.restart_maximum,
+                       .restart_count = record.restart_count,
+                       .exit_code = exit.code,
+                       .stopped_by_user = record.stopped_by_user,
+                       .ran_for = exit.at - record.state.started_at,
+                       .last_delay = container.restart_delay()});
+}
+
+void Engine::Settle(const ContainerRef& container, uint64_t exits) {
+  // The answer of a checkpoint with exit comes after the exit itself.
+  if (!container->WaitForCheckpoint(After(std::chrono::minutes(5)), {}).ok()) return;
+  const StatusOr<Turn> turn = container->TakeTurn({});
+  if (!turn.ok() || container->exits() != exits) return;  // removed, or running again
+  const ContainerRecord record = container->Record();
+  if (IsAlive(record.state.phase)) return;
+  ReleaseRunResources(record);
+  const bool remove = record.host_config.auto_remove && !record.ended_by_checkpoint &&
+                      !container->removal_held() && record.state.phase != Phase::kRestarting;
+  if (!remove) return;
+  if (Status status = RemoveWithTurn(container); !status.ok()) spdlog::error("--rm: {}", Message(status));
+}
+
+void Engine::RestartByPolicy(const ContainerRef& container, uint64_t exits, std::stop_token stop) {
+  const StatusOr<Turn> turn = container->TakeTurn(stop);
+  if (!turn.ok() || container->exits() != exits || container->phase() != Phase::kRestarting) return;
+  Status status = Change(*container, [](ContainerRecord& record) -> Status {
+    ++record.restart_count;
+    return {};
+  });
+  if (status.ok()) status = Launch(*container, {}, turn->cancel());
+  if (!status.ok()) spdlog::warn("container {}: restart: {}", container->id().str(), Message(status));
+}
+
+void Engine::ResolveExitingCheckpoint(ContainerRecord& record) const {
+  if (!record.exiting_checkpoint) return;
+  const ExitingCheckpoint checkpoint = *std::exchange(record.exiting_checkpoint, std::nullopt);
+  const StatusOr<CheckpointName> name = CheckpointName::Parse(checkpoint.name);
+  if (!name.ok() || IsAlive(record.state.phase)) return;
+  if (CheckpointExists(checkpoint.directory, *name).value_or(false)) {
+    record.ended_by_checkpoint = true;
+    record.stopped_by_user = true;
+  }
+}
+
+}  // namespace stasis::engine

@@ -1,0 +1,175 @@
+// The supervisor's events as they come, and how things are found again when it, or the engine, was away.
+#include <csignal>
+
+#include "base/log.h"
+#include "engine/engine.h"
+#include "engine/restart_policy.h"
+#include "engine/supervisor_link.h"
+
+namespace stasis::engine {
+namespace {
+
+constexpr std::chrono::milliseconds kReconnectFirst{100};
+constexpr std::chrono::milliseconds kReconnectLast{2000};
+constexpr int kLostCode = 255;
+
+}  // namespace
+
+Status Engine::Start(Deadline deadline) {
+  follower_ = std::jthread([this](std::stop_token stop) { FollowSupervisor(stop); });
+  {
+    std::unique_lock lock(follow_mutex_);
+    if (!follow_changed_.wait_until(lock, deadline, [&] { return known_; })) {
+      return Unavailable("the supervisor has not said how the containers are");
+    }
+  }
+  FinishInterrupted();
+  return {};
+}
+
+void Engine::FollowSupervisor(std::stop_token stop) {
+  std::chrono::milliseconds pause = kReconnectFirst;
+  while (!stop.stop_requested()) {
+    const StatusOr<absl::Time> seen = store_->SupervisorSeen();
+    const absl::Time since = seen.ok() && *seen > absl::UnixEpoch() ? *seen : absl::UnixEpoch();
+    const Status status = supervisor_->FollowEvents(
+        since,
+        [&](const types::Event& event) {
+          pause = kReconnectFirst;
+          HandleEvent(event);
+        },
+        stop);
+    if (stop.stop_requested()) return;
+    spdlog::warn("the supervisor's events: {}", Message(status));
+    std::unique_lock lock(follow_mutex_);
+    follow_changed_.wait_for(lock, stop, pause, [] { return false; });
+    pause = std::min(pause * 2, kReconnectLast);
+  }
+}
+
+void Engine::HandleEvent(const types::Event& event) {
+  if (event.type() == "live") {
+    if (Status status = Reconcile(); !status.ok()) {
+      spdlog::warn("finding the containers again: {}", Message(status));
+      return;
+    }
+    const std::lock_guard lock(follow_mutex_);
+    known_ = true;
+    follow_changed_.notify_all();
+    return;
+  }
+  const absl::Time at = FromProto(event.timestamp());
+  const StatusOr<ContainerRef> container = containers_.Find(event.id());
+  if (event.type() == "exit" && container.ok()) {
+    const int code = static_cast<int>(event.status());
+    if (event.pid() == "init") {
+      HandleExit(*container, {code, event.oom_killed(), at, event.reason()}, at);
+    } else {
+      HandleExecExit(event.pid(), code);
+    }
+  }
+  // An exit that was kept for a start under way is not dealt with yet: when the engine ends before that, it
+  // is to come again.
+  if (container.ok() && (*container)->starting()) return;
+  const ContainerStore::Change seen{.events = {}, .supervisor_seen = at};
+  if (Status status = store_->Commit(seen); !status.ok()) spdlog::error("database: {}", Message(status));
+}
+
+// What the replayed events did not tell: a reboot, a supervisor whose state was lost, an engine that died in
+// a start.
+Status Engine::Reconcile() {
+  STASIS_ASSIGN_OR_RETURN(const std::vector<types::Container> list, supervisor_->State(""));
+  std::map<std::string, const types::Container*> running;
+  for (const types::Container& one : list) running[one.id()] = &one;
+  for (const ContainerRef& container : containers_.All()) {
+    if (container->starting()) continue;
+    const auto found = running.find(container->id().str());
+    if (found != running.end()) {
+      Adopt(*container, *found->second);
+    } else if (IsAlive(container->phase())) {
+      RecoverLost(container);
+    }
+  }
+  return {};
+}
+
+void Engine::Adopt(Container& container, const types::Container& running) {
+  if (running.status() == "created") {
+    // An engine died between making and running it. Its exit has nothing to say to anybody.
+    supervisor_->Signal(running.id(), "init", SIGKILL, true).IgnoreError();
+    return;
+  }
+  container.SetAttachSocket(running.attach_socket());
+  const Phase phase = running.status() == "paused" ? Phase::kPaused : Phase::kRunning;
+  if (container.phase() == phase) return;
+  const Status status = Change(container, [&](ContainerRecord& record) -> Status {
+    if (!CanMove(record.state.phase, phase)) return {};
+    if (!IsAlive(record.state.phase)) {  // an engine died between its start and the record of it
+      record.state.started_at = running.has_started_at() ? FromProto(running.started_at()) : absl::Now();
+      record.state.error.clear();
+      record.stopped_by_user = false;
+      for (const types::Process& process : running.processes()) {
+        if (process.pid() == "init") record.state.pid = static_cast<int>(process.systempid());
+      }
+    }
+    record.state.phase = phase;
+    return {};
+  });
+  if (!status.ok()) spdlog::error("container {}: {}", running.id(), Message(status));
+}
+
+void Engine::RecoverLost(const ContainerRef& container) {
+  const ContainerRecord record = container->Record();
+  Exit exit{kLostCode, false, absl::Now(), "its shim is gone"};
+  const StatusOr<std::vector<types::Event>> events =
+      supervisor_->PastEvents(record.state.started_at, record.id.str());
+  if (events.ok()) {
+    for (const types::Event& event : *events) {
+      if (event.type() != "exit" || event.pid() != "init") continue;
+      exit = {static_cast<int>(event.status()), event.oom_killed(), FromProto(event.timestamp()),
+              event.reason()};
+    }
+  }
+  spdlog::warn("container {}: found ended, exit code {} {}", record.id.str(), exit.code, exit.reason);
+  HandleExit(container, exit, {});
+}
+
+// What a crash left half done, and what is to run whenever the engine does.
+void Engine::FinishInterrupted() {
+  for (const ContainerRef& container : containers_.All()) {
+    if (container->Record().exiting_checkpoint) {
+      const Status status = Change(*container, [&](ContainerRecord& record) -> Status {
+        ResolveExitingCheckpoint(record);
+        return {};
+      });
+      if (!status.ok()) spdlog::error("container {}: {}", container->id().str(), Message(status));
+    }
+    const ContainerRecord record = container->Record();
+    const uint64_t exits = container->exits();
+    if (record.state.phase == Phase::kRemoving) {
+      tasks_.Post([this, container](std::stop_token stop) {
+        const StatusOr<Turn> turn = container->TakeTurn(stop);
+        const Status status = turn.ok() ? RemoveWithTurn(container) : turn.status();
+        if (!status.ok()) spdlog::error("container {}: {}", container->id().str(), Message(status));
+      });
+    } else if (record.state.phase == Phase::kRestarting ||
+               (record.state.phase == Phase::kExited &&
+                StartsWithEngine(record.host_config.restart_policy, record.stopped_by_user))) {
+      tasks_.Post([this, container](std::stop_token) {
+        const StatusOr<backend::Change> started = Start(container->id().str(), {}, {});
+        if (!started.ok()) {
+          spdlog::warn("container {}: restart: {}", container->id().str(), Message(started.status()));
+        }
+      });
+    } else if (!IsAlive(record.state.phase) && record.state.phase != Phase::kCreated) {
+      tasks_.Post([this, container, exits](std::stop_token) { Settle(container, exits); });
+    }
+  }
+  const Status status = networks_.RemoveOthers([this](const ContainerId& id) {
+    const StatusOr<ContainerRef> container = containers_.Find(id.str());
+    return container.ok() && (*container)->phase() != Phase::kExited;
+  });
+  if (!status.ok()) spdlog::warn("network namespaces: {}", Message(status));
+}
+
+}  // namespace stasis::engine

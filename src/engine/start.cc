@@ -1,0 +1,218 @@
+// Run or restore a container.
+#include <csignal>
+
+#include "base/log.h"
+#include "engine/bundle.h"
+#include "engine/engine.h"
+#include "engine/validate.h"
+#include "linux/files.h"
+#include "manifest/checkpoint_directory.h"
+
+namespace stasis::engine {
+namespace {
+
+// What Docker's clients make of a start that failed: 127 where the command is not there, 126 where it cannot
+// be run.
+int FailureCode(const Status& why) {
+  const std::string message = Message(why);
+  const auto says = [&](const char* text) { return message.find(text) != std::string::npos; };
+  if (says("executable file not found") || says("no such file or directory")) return 127;
+  if (says("permission denied") || says("not a directory") || says("is a directory") ||
+      says("exec format error")) {
+    return 126;
+  }
+  return 128;
+}
+
+// Errors of the image's or the user's own are the request's fault, not the engine's.
+Status AsStartError(const Status& why) {
+  if (FailureCode(why) == 128 || why.code() != StatusCode::kInternal) return why;
+  return InvalidArgument(Message(why));
+}
+
+}  // namespace
+
+StatusOr<backend::Change> Engine::Start(const std::string& name, const backend::StartOptions& options,
+                                        std::stop_token cancel) {
+  STASIS_ASSIGN_OR_RETURN(const ContainerRef container, containers_.Find(name));
+  STASIS_ASSIGN_OR_RETURN(const Turn turn, container->TakeTurn(std::move(cancel)));
+  const ContainerRecord record = container->Record();
+  switch (record.state.phase) {
+    case Phase::kRunning:
+      if (options.checkpoint.empty()) return backend::Change::kAlreadySo;
+      return FailedPrecondition("Container " + record.name + " is already running");
+    case Phase::kPaused:
+      return FailedPrecondition(options.checkpoint.empty()
+                                    ? "cannot start a paused container, try unpause instead"
+                                    : "Container " + record.name + " is already running");
+    case Phase::kRemoving:
+    case Phase::kDead:
+      return FailedPrecondition("container is marked for removal and cannot be started");
+    case Phase::kCreated:
+    case Phase::kExited:
+    case Phase::kRestarting:
+      break;
+  }
+  // A client that leaves does not end the start; only a removal by force does.
+  Status status = Launch(*container, options, turn.cancel());
+  if (status.ok()) return backend::Change::kDone;
+  if (record.host_config.auto_remove && options.checkpoint.empty()) {
+    const uint64_t exits = container->exits();
+    tasks_.Post([this, container, exits](std::stop_token) { Settle(container, exits); });
+  }
+  return AsStartError(status);
+}
+
+Status Engine::Launch(Container& container, const backend::StartOptions& options, std::stop_token cancel) {
+  const ContainerRecord record = container.Record();
+  STASIS_ASSIGN_OR_RETURN(const std::optional<RestorePoint> restore, FindRestorePoint(record, options));
+  container.BeginStarting();
+  Status status = Boot(container, record, restore, std::move(cancel));
+  if (status.ok()) status = RecordRunning(container, restore && restore->paused);
+  if (!status.ok()) {
+    // A container that was made but does not run; one that the supervisor never had is not an error here.
+    supervisor_->Signal(record.id.str(), "init", SIGKILL, true).IgnoreError();
+    container.SetAttachSocket("");
+    RecordFailedStart(container, status);
+    container.EndStarting();
+    ReleaseRunResources(record);
+    return status;
+  }
+  if (const std::optional<Exit> exit = container.EndStarting()) {
+    HandleExit(container.shared_from_this(), *exit, {});
+  }
+  return {};
+}
+
+StatusOr<std::optional<Engine::RestorePoint>> Engine::FindRestorePoint(
+    const ContainerRecord& record, const backend::StartOptions& options) const {
+  if (options.checkpoint.empty()) {
+    if (!options.checkpoint_dir.empty()) {
+      return InvalidArgument("checkpoint-dir is given without the name of a checkpoint");
+    }
+    return std::optional<RestorePoint>();
+  }
+  STASIS_ASSIGN_OR_RETURN(const CheckpointName name, CheckpointName::Parse(options.checkpoint));
+  STASIS_ASSIGN_OR_RETURN(const std::string directory, CheckpointDirectory(record, options.checkpoint_dir));
+  STASIS_ASSIGN_OR_RETURN(const bool exists, CheckpointExists(directory, name));
+  if (!exists) {
+    return NotFound("checkpoint " + name.str() + " does not exist for container " + record.name);
+  }
+  STASIS_ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(directory, name));
+  return std::optional<RestorePoint>({name.str(), directory, manifest.paused});
+}
+
+// Everything here is undone by Launch when a step fails.
+Status Engine::Boot(Container& container, const ContainerRecord& record,
+                    const std::optional<RestorePoint>& restore, std::stop_token cancel) {
+  STASIS_ASSIGN_OR_RETURN(const image::Image image, images_->Find(record.image_id));
+  STASIS_ASSIGN_OR_RETURN(const std::string root, images_->MountRoot(record.id, image));
+  STASIS_ASSIGN_OR_RETURN(const std::string network, PrepareNetwork(record));
+  STASIS_RETURN_IF_ERROR(WriteBundle({.record = &record,
+                                      .paths = &options_.paths,
+                                      .host = &host_,
+                                      .root = root,
+                                      .network_namespace = network,
+                                      .restore = restore.has_value()}));
+  STASIS_ASSIGN_OR_RETURN(const types::CreateContainerRequest request, PlanRun(record, restore));
+  STASIS_ASSIGN_OR_RETURN(const types::Container made, supervisor_->Create(request, cancel));
+  container.SetAttachSocket(made.attach_socket());
+  container.ConnectAttachments();  // before it runs: none of its output is missed
+  return supervisor_->Run(record.id.str(), cancel);
+}
+
+StatusOr<types::CreateContainerRequest> Engine::PlanRun(const ContainerRecord& record,
+                                                        const std::optional<RestorePoint>& restore) const {
+  STASIS_ASSIGN_OR_RETURN(const LogRotation rotation, ParseLogOptions(record.host_config));
+  types::CreateContainerRequest request;
+  request.set_id(record.id.str());
+  request.set_bundlepath(options_.paths.Bundle(record.id));
+  if (record.host_config.log_driver != "none") request.set_log_path(options_.paths.Log(record.id));
+  request.set_log_max_size(rotation.max_size);
+  request.set_log_max_files(rotation.max_files);
+  request.set_open_stdin(record.config.open_stdin);
+  request.set_stdin_once(record.config.stdin_once);
+  request.set_create_only(true);
+  if (restore) {
+    request.set_checkpoint(restore->name);
+    request.set_checkpointdir(restore->directory);
+    request.set_restore_paused(restore->paused);
+  }
+  return request;
+}
+
+StatusOr<std::string> Engine::PrepareNetwork(const ContainerRecord& record) {
+  STASIS_ASSIGN_OR_RETURN(const network::Mode mode, network::ParseMode(record.host_config.network_mode));
+  switch (mode.kind) {
+    case network::ModeKind::kHost:
+      return std::string();
+    case network::ModeKind::kOwn:
+      STASIS_RETURN_IF_ERROR(networks_.Ensure(record.id));
+      return networks_.PathOf(record.id);
+    case network::ModeKind::kContainer:
+      break;
+  }
+  STASIS_ASSIGN_OR_RETURN(const ContainerRef other, containers_.Find(mode.container));
+  const ContainerRecord other_record = other->Record();
+  if (other->id() == record.id) return InvalidArgument("cannot join own network");
+  if (!IsAlive(other_record.state.phase)) {
+    return FailedPrecondition("cannot join network of a non running container: " + other->id().str());
+  }
+  if (other_record.host_config.network_mode.rfind("container:", 0) == 0) {
+    return FailedPrecondition("cannot join network of " + mode.container +
+                              ": it has joined another's itself");
+  }
+  return other_record.host_config.network_mode == "host" ? std::string() : networks_.PathOf(other->id());
+}
+
+Status Engine::RecordRunning(Container& container, bool paused) {
+  STASIS_ASSIGN_OR_RETURN(const std::vector<types::Container> found,
+                          supervisor_->State(container.id().str()));
+  int pid = 0;  // it may have ended already
+  for (const types::Container& one : found) {
+    for (const types::Process& process : one.processes()) {
+      if (process.pid() == "init") pid = static_cast<int>(process.systempid());
+    }
+  }
+  return Change(
+      container,
+      [&](ContainerRecord& record) -> Status {
+        const Phase phase = paused ? Phase::kPaused : Phase::kRunning;
+        if (!CanMove(record.state.phase, phase)) {
+          return FailedPrecondition("container " + record.name + " is being removed");
+        }
+        record.state.phase = phase;
+        record.state.pid = pid;
+        record.state.exit_code = 0;
+        record.state.oom_killed = false;
+        record.state.error.clear();
+        record.state.started_at = absl::Now();
+        record.stopped_by_user = false;
+        record.ended_by_checkpoint = false;
+        record.exiting_checkpoint.reset();
+        return {};
+      },
+      "start");
+}
+
+void Engine::RecordFailedStart(Container& container, const Status& why) {
+  const auto failed = [&](ContainerRecord& record) -> Status {
+    record.state.phase = record.state.started_at == absl::InfinitePast() ? Phase::kCreated : Phase::kExited;
+    record.state.pid = 0;
+    record.state.exit_code = FailureCode(why);
+    record.state.error = Message(why);
+    return {};
+  };
+  if (Status status = Change(container, failed); !status.ok()) {
+    spdlog::error("container {}: {}", container.id().str(), Message(status));
+  }
+  container.NoteExit();  // whoever waits for the next exit waits no longer
+}
+
+void Engine::ReleaseRunResources(const ContainerRecord& record) {
+  for (const Status& status : {images_->UnmountRoot(record.id), networks_.Remove(record.id)}) {
+    if (!status.ok()) spdlog::warn("container {}: {}", record.id.str(), Message(status));
+  }
+}
+
+}  // namespace stasis::engine

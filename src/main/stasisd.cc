@@ -1,0 +1,185 @@
+// stasisd: the engine behind the Docker Engine API. Starts the supervisor unless one is named.
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/file.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <filesystem>
+#include <iostream>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "api/routes.h"
+#include "api/server.h"
+#include "base/log.h"
+#include "engine/engine.h"
+#include "engine/supervisor_link.h"
+#include "linux/files.h"
+#include "linux/unix_socket.h"
+#include "supervisor_process.h"
+
+namespace stasis {
+namespace {
+
+constexpr std::chrono::seconds kSupervisorLimit{30};
+
+struct Flags {
+  std::vector<std::string> hosts;
+  std::string root = "/var/lib/stasis";
+  std::string state = "/run/stasis";
+  std::string supervisor;  // socket of one that somebody else starts
+  std::string supervisor_program;
+  std::string shim;
+  std::string checkpointer;
+  std::string criu = STASIS_CRIU;
+  std::string runc = STASIS_RUNC;
+  std::string log_level = "info";
+  bool print_routes = false;
+};
+
+std::string Beside(const char* program) {
+  std::error_code error;
+  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
+  return error ? std::string(program) : (self.parent_path() / program).string();
+}
+
+void AddFlags(CLI::App& app, Flags& flags) {
+  app.set_version_flag("--version", std::string("stasisd ") + STASIS_VERSION);
+  app.add_option("-H,--host", flags.hosts, "where to serve, unix://PATH; may be given more than once")
+      ->default_str("unix://STATE/stasis.sock");
+  app.add_option("--root", flags.root, "directory of records, images and containers")->capture_default_str();
+  app.add_option("--state", flags.state, "directory of sockets and of what a reboot clears")
+      ->capture_default_str();
+  app.add_option("--supervisor", flags.supervisor, "socket of a supervisor that runs already");
+  app.add_option("--supervisor-program", flags.supervisor_program)->capture_default_str();
+  app.add_option("--shim", flags.shim)->capture_default_str();
+  app.add_option("--checkpointer", flags.checkpointer)->capture_default_str();
+  app.add_option("--criu", flags.criu)->capture_default_str();
+  app.add_option("--runc", flags.runc)->capture_default_str();
+  app.add_option("--log-level", flags.log_level, "trace, debug, info, warn or error")->capture_default_str();
+  app.add_flag("--print-routes", flags.print_routes, "list the API and end");
+}
+
+StatusOr<std::vector<UnixListener>> Listen(const Flags& flags) {
+  constexpr std::string_view kScheme = "unix://";
+  std::vector<std::string> hosts = flags.hosts;
+  if (hosts.empty()) hosts.push_back(std::string(kScheme) + flags.state + "/stasis.sock");
+  std::vector<UnixListener> listeners;
+  for (const std::string& host : hosts) {
+    if (host.rfind(kScheme, 0) != 0 || host.size() == kScheme.size()) {
+      return InvalidArgument("--host " + host + ": want unix://PATH");
+    }
+    const std::string path = host.substr(kScheme.size());
+    STASIS_RETURN_IF_ERROR(MakeDirectories(std::filesystem::path(path).parent_path().string(), 0755));
+    STASIS_ASSIGN_OR_RETURN(UnixListener listener, UnixListener::Listen(path, 0660));
+    listeners.push_back(std::move(listener));
+  }
+  return listeners;
+}
+
+// Held while we run: one engine for each root.
+StatusOr<UniqueFd> LockRoot(const std::string& root) {
+  STASIS_RETURN_IF_ERROR(MakeDirectories(root, 0711));
+  STASIS_ASSIGN_OR_RETURN(UniqueFd lock, OpenFile(root + "/stasis.lock", O_RDWR | O_CREAT, 0600));
+  if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+    return AlreadyExists("another stasisd has " + root);
+  }
+  return lock;
+}
+
+StatusOr<std::unique_ptr<SupervisorProcess>> StartSupervisor(const Flags& flags) {
+  if (!flags.supervisor.empty()) return std::unique_ptr<SupervisorProcess>();
+  SupervisorPlan plan;
+  plan.socket = flags.state + "/supervisor.sock";
+  plan.log_path = flags.state + "/supervisor.log";
+  plan.argv = {flags.supervisor_program,
+               "--state",
+               flags.state + "/supervisor",
+               "--socket",
+               plan.socket,
+               "--shim",
+               flags.shim,
+               "--checkpointer",
+               flags.checkpointer,
+               "--runc",
+               flags.runc,
+               "--criu",
+               flags.criu,
+               "--log-level",
+               flags.log_level};
+  return SupervisorProcess::Start(std::move(plan));
+}
+
+Status Serve(const Flags& flags, const sigset_t& signals) {
+  STASIS_ASSIGN_OR_RETURN(const UniqueFd lock, LockRoot(flags.root));
+  STASIS_RETURN_IF_ERROR(MakeDirectories(flags.state, 0711));
+  STASIS_ASSIGN_OR_RETURN(std::vector<UnixListener> listeners, Listen(flags));
+  STASIS_ASSIGN_OR_RETURN(const std::unique_ptr<SupervisorProcess> supervisor, StartSupervisor(flags));
+  const std::string socket = flags.supervisor.empty() ? flags.state + "/supervisor.sock" : flags.supervisor;
+  STASIS_ASSIGN_OR_RETURN(const std::unique_ptr<engine::Engine> engine,
+                          engine::Engine::Open({.paths = {.root = flags.root, .state = flags.state},
+                                                .version = STASIS_VERSION,
+                                                .git_commit = STASIS_COMMIT,
+                                                .build_time = {},
+                                                .runc = flags.runc,
+                                                .criu = flags.criu},
+                                               std::make_unique<engine::SupervisorLink>(socket)));
+  STASIS_RETURN_IF_ERROR(engine->Start(After(kSupervisorLimit)));
+
+  api::ServerOptions options;
+  options.listeners = std::move(listeners);
+  options.routes = api::EngineRoutes({engine.get(), engine.get(), engine.get(), engine.get(), engine.get()});
+  options.version = STASIS_VERSION;
+  STASIS_ASSIGN_OR_RETURN(const std::unique_ptr<api::Server> server, api::Server::Create(std::move(options)));
+  std::stop_source stop;
+  std::jthread waiter([&] {
+    int signal = 0;
+    sigwait(&signals, &signal);
+    spdlog::info("stopping; the containers run on");
+    stop.request_stop();
+  });
+  spdlog::info("serving");
+  Status status = server->Run(stop.get_token());
+  ::kill(::getpid(), SIGTERM);  // wakes the waiter when it was not a signal that ended the server
+  waiter.join();
+  return status;
+}
+
+int Main(int argc, char** argv) {
+  Flags flags;
+  flags.supervisor_program = Beside("stasis-supervisor");
+  flags.shim = Beside("stasis-shim");
+  flags.checkpointer = Beside("stasis-checkpointer");
+  CLI::App app("Stasis: containers behind the Docker Engine API, checkpointed and restored", "stasisd");
+  AddFlags(app, flags);
+  CLI11_PARSE(app, argc, argv);
+  if (Status status = InitLog("stasisd", flags.log_level); !status.ok()) {
+    fprintf(stderr, "stasisd: %s\n", Message(status).c_str());
+    return 2;
+  }
+  if (flags.print_routes) {
+    api::PrintRoutes(api::EngineRoutes({}), std::cout);
+    return 0;
+  }
+  // Blocked before any thread is there, so that all of them leave these signals to the one that waits for
+  // them.
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);
+  if (Status status = Serve(flags, signals); !status.ok()) {
+    spdlog::error("{}", Message(status));
+    return 1;
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace stasis
+
+int main(int argc, char** argv) { return stasis::Main(argc, argv); }
