@@ -82,11 +82,11 @@ TEST_F(DockerCliTest, LogsWaitKillAndCheckpointsWork) {
   EXPECT_THAT(Docker({"stop", "c1"}), HasSubstr("exit 0"));
   engine_.checkpoint_may_end.Open();
   EXPECT_THAT(Docker({"checkpoint", "create", "c1", "cp1"}), HasSubstr("cp1\n"));
-  EXPECT_TRUE(engine_.checkpoint.exit);
+  EXPECT_TRUE(engine_.checkpoint.get().exit);
   EXPECT_THAT(Docker({"checkpoint", "ls", "c1"}), HasSubstr("cp2"));
   EXPECT_THAT(Docker({"checkpoint", "rm", "c1", "cp9"}), HasSubstr("does not exist"));
   EXPECT_THAT(Docker({"start", "--checkpoint", "cp1", "--checkpoint-dir", "/d", "c1"}), HasSubstr("exit 0"));
-  EXPECT_EQ(engine_.started_from, "cp1@/d");
+  EXPECT_EQ(engine_.started_from.get(), "cp1@/d");
 }
 
 TEST_F(DockerCliTest, LoadAndImportAndRemovalPrintWhatHappened) {
@@ -104,9 +104,9 @@ TEST_F(DockerCliTest, RunSendsItsConfiguration) {
       Docker({"run", "-i", "--rm", "-e", "A=b", "--memory", "64m", "--name", "n", "img", "cat"}, "hi\n");
   EXPECT_THAT(out, HasSubstr("hi\n"));
   EXPECT_THAT(out, HasSubstr("exit 7"));
-  EXPECT_EQ(engine_.created.host_config.memory, 64 << 20);
-  EXPECT_TRUE(engine_.created.host_config.auto_remove);
-  EXPECT_EQ(engine_.created.config.cmd, (std::vector<std::string>{"cat"}));
+  EXPECT_EQ(engine_.created.get().host_config.memory, 64 << 20);
+  EXPECT_TRUE(engine_.created.get().host_config.auto_remove);
+  EXPECT_EQ(engine_.created.get().config.cmd, (std::vector<std::string>{"cat"}));
 }
 
 // docker-py, which reads other fields than the CLI does.

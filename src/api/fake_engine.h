@@ -50,6 +50,26 @@ class Gate {
   bool open_ = false;
 };
 
+// A value that one of the test's and the handlers' threads leaves for the other.
+template <typename T>
+class Recorded {
+ public:
+  Recorded() = default;
+  explicit Recorded(T value) : value_(std::move(value)) {}
+  void operator=(T value) {
+    std::lock_guard lock(mutex_);
+    value_ = std::move(value);
+  }
+  T get() const {
+    std::lock_guard lock(mutex_);
+    return value_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  T value_;
+};
+
 class FakeEngine : public backend::SystemBackend,
                    public backend::ContainerBackend,
                    public backend::ExecBackend,
@@ -58,8 +78,8 @@ class FakeEngine : public backend::SystemBackend,
  public:
   // ---- what tests set and look at ----
   bool terminal = false;
-  std::function<void(int socket)> process =
-      Echo;  // the process's side of attach and exec; ends the stream by return
+  Recorded<std::function<void(int socket)>> process{
+      Echo};  // the process's side of attach and exec; ends the stream by return
   Gate checkpoint_begun, checkpoint_cancelled, checkpoint_may_end;
   Gate load_failed, events_begun, exit_now;
   std::atomic<bool> process_saw_half_close = false;
@@ -106,7 +126,7 @@ class FakeEngine : public backend::SystemBackend,
     created = request;
     return backend::CreateResult{Id(), {}};
   }
-  backend::CreateRequest created;
+  Recorded<backend::CreateRequest> created;
   StatusOr<backend::Change> Start(const std::string& container, const backend::StartOptions& options,
                                   std::stop_token) override {
     STASIS_RETURN_IF_ERROR(Check(container));
@@ -114,7 +134,7 @@ class FakeEngine : public backend::SystemBackend,
     started.Open();
     return backend::Change::kDone;
   }
-  std::string started_from;
+  Recorded<std::string> started_from;
   Gate started;
   StatusOr<backend::Change> Stop(const std::string& container, const backend::StopOptions&,
                                  std::stop_token) override {
@@ -200,11 +220,10 @@ class FakeEngine : public backend::SystemBackend,
     exec = config;
     return std::string("e1");
   }
-  backend::ExecConfig exec;
+  Recorded<backend::ExecConfig> exec;
   Status StartExecDetached(const std::string&) override { return absl::OkStatus(); }
   StatusOr<UniqueFd> StartExecAttached(const std::string&, uint32_t, uint32_t, std::stop_token) override {
-    if (!exec.cmd.empty() && exec.cmd[0] == "nosuch")
-      return InvalidArgument("executable file not found in $PATH");
+    if (ExecFails()) return InvalidArgument("executable file not found in $PATH");
     return RunProcess();
   }
   Status ResizeExec(const std::string&, uint32_t, uint32_t) override { return absl::OkStatus(); }
@@ -212,8 +231,8 @@ class FakeEngine : public backend::SystemBackend,
     if (id != "e1") return NotFound("No such exec instance: " + id);
     backend::ExecDetails details;
     details.id = id;
-    details.config = exec;
-    details.exit_code = !exec.cmd.empty() && exec.cmd[0] == "nosuch" ? 127 : 7;
+    details.config = exec.get();
+    details.exit_code = ExecFails() ? 127 : 7;
     return details;
   }
 
@@ -227,7 +246,7 @@ class FakeEngine : public backend::SystemBackend,
     if (!status.ok()) checkpoint_cancelled.Open();
     return status;
   }
-  backend::CheckpointCreate checkpoint;
+  Recorded<backend::CheckpointCreate> checkpoint;
   StatusOr<std::vector<std::string>> ListCheckpoints(const std::string& container,
                                                      const std::string& dir) override {
     STASIS_RETURN_IF_ERROR(Check(container));
@@ -280,11 +299,16 @@ class FakeEngine : public backend::SystemBackend,
   Status TagImage(const std::string&, const std::string&) override { return absl::OkStatus(); }
 
  private:
+  bool ExecFails() const {
+    std::vector<std::string> cmd = exec.get().cmd;
+    return !cmd.empty() && cmd[0] == "nosuch";
+  }
+
   StatusOr<UniqueFd> RunProcess() {
     STASIS_ASSIGN_OR_RETURN(SocketPair pair, MakeSocketPair());
     std::lock_guard lock(mutex_);
     processes_.emplace_back([this, socket = std::move(pair.second)] {
-      process(socket.get());
+      process.get()(socket.get());
       ::shutdown(socket.get(), SHUT_RDWR);
       process_ended.Open();
     });

@@ -125,8 +125,8 @@ TEST_F(ServerTest, JsonBodiesAreChecked) {
   EXPECT_THAT(Post("/containers/create", std::string(1001, ' ')), StartsWith("HTTP/1.1 413 "));
   EXPECT_THAT(Post("/containers/create?name=n", "{\"Image\":\"i\"}", "Application/JSON; charset=utf-8"),
               StartsWith("HTTP/1.1 201 "));
-  EXPECT_EQ(engine_.created.name, "n");
-  EXPECT_EQ(engine_.created.config.image, "i");
+  EXPECT_EQ(engine_.created.get().name, "n");
+  EXPECT_EQ(engine_.created.get().config.image, "i");
 }
 
 TEST_F(ServerTest, ABodyNobodyWantedDoesNotBecomeARequest) {
@@ -135,7 +135,7 @@ TEST_F(ServerTest, ABodyNobodyWantedDoesNotBecomeARequest) {
   client.Send(
       "POST /containers/c1/start?checkpoint=cp&checkpoint-dir=/d HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}");
   EXPECT_THAT(client.ReadAnswer(), AllOf(StartsWith("HTTP/1.1 204 "), Not(HasSubstr("Content-Length"))));
-  EXPECT_EQ(engine_.started_from, "cp@/d");
+  EXPECT_EQ(engine_.started_from.get(), "cp@/d");
   client.Send("POST /containers/c9/start HTTP/1.1\r\nContent-Length: 9\r\n\r\n{}");
   EXPECT_THAT(client.ReadAnswer(), AllOf(StartsWith("HTTP/1.1 404 "), HasSubstr("Connection: close")));
   EXPECT_EQ(client.ReadAll(), "");
@@ -197,7 +197,7 @@ TEST_F(ServerTest, ALongCallIsCancelledWhenItsClientLeavesAndDelaysNobody) {
       "38\r\n\r\n"
       "{\"CheckpointID\":\"cp1\",\"Exit\":true}    ");
   ASSERT_TRUE(engine_.checkpoint_begun.WaitBriefly());
-  EXPECT_TRUE(engine_.checkpoint.exit);
+  EXPECT_TRUE(engine_.checkpoint.get().exit);
   EXPECT_THAT(Get("/containers/c1/json"), StartsWith("HTTP/1.1 200 "));
   client.Close();
   EXPECT_TRUE(engine_.checkpoint_cancelled.WaitBriefly());
