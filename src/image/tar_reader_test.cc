@@ -1,0 +1,105 @@
+#include "image/tar_reader.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "image/archive_builder.h"
+#include "image/sha256.h"
+
+namespace stasis::image {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+StatusOr<std::vector<std::string>> Names(const std::string& bytes, Digest* digest = nullptr) {
+  STASIS_ASSIGN_OR_RETURN(auto reader, TarReader::Open(BytesOf(bytes), {}));
+  std::vector<std::string> names;
+  TarEntry entry;
+  while (true) {
+    STASIS_ASSIGN_OR_RETURN(bool more, reader->Next(&entry));
+    if (!more) break;
+    names.push_back(entry.path);
+  }
+  STASIS_ASSIGN_OR_RETURN(Digest found, reader->Finish());
+  if (digest) *digest = found;
+  return names;
+}
+
+TEST(TarReaderTest, EveryCompressionGivesTheSameDigest) {
+  std::vector<TestEntry> entries = {Dir("a"), File("a/b", std::string(100'000, 'x'))};
+  std::string plain = MakeTar(entries);
+  for (const char* filter : {"none", "gzip", "zstd", "bzip2", "xz"}) {
+    Digest digest = Sha256Of("");
+    std::string bytes = std::string(filter) == "none" ? plain : MakeTar(entries, filter);
+    StatusOr<std::vector<std::string>> names = Names(bytes, &digest);
+    ASSERT_TRUE(names.ok()) << filter << ": " << Message(names.status());
+    EXPECT_THAT(*names, ElementsAre("a/", "a/b")) << filter;
+    EXPECT_EQ(digest, Sha256Of(plain)) << filter;
+  }
+}
+
+TEST(TarReaderTest, BytesBehindTheEndCountForTheDigest) {
+  std::string bytes = MakeTar({File("a")}) + std::string(5000, '\0');
+  Digest digest = Sha256Of("");
+  ASSERT_TRUE(Names(bytes, &digest).ok());
+  EXPECT_EQ(digest, Sha256Of(bytes));
+}
+
+// libarchive composes accents when the locale is UTF-8, and converts or drops bytes in others.
+TEST(TarReaderTest, NamesStayTheBytesTheyAre) {
+  std::string composed = "\xc3\xa9", apart = "e\xcc\x81", not_utf8 = "\xff\xfe";
+  const char* before = ::setlocale(LC_ALL, nullptr);
+  std::string restore = before ? before : "C";
+  for (const char* locale : {"C", "C.UTF-8"}) {
+    ::setlocale(LC_ALL, locale);
+    StatusOr<std::vector<std::string>> names =
+        Names(MakeTar({File(composed), File(apart), File(not_utf8), File(std::string(150, 'x') + apart)}));
+    ASSERT_TRUE(names.ok()) << Message(names.status());
+    EXPECT_THAT(*names, ElementsAre(composed, apart, not_utf8, std::string(150, 'x') + apart)) << locale;
+  }
+  ::setlocale(LC_ALL, restore.c_str());
+}
+
+TEST(TarReaderTest, DamagedArchivesAreAClearError) {
+  std::string good = MakeTar({File("a", std::string(20'000, 'x')), File("b")});
+  EXPECT_FALSE(Names("").ok());
+  EXPECT_FALSE(Names("no archive at all").ok());
+  StatusOr<std::vector<std::string>> cut = Names(good.substr(0, 5000));
+  EXPECT_EQ(cut.status().code(), StatusCode::kInvalidArgument) << Message(cut.status());
+  std::string zipped = MakeTar({File("a", std::string(20'000, 'x'))}, "gzip");
+  EXPECT_FALSE(Names(zipped.substr(0, zipped.size() / 2)).ok());
+}
+
+TEST(TarReaderTest, AHugeExtendedHeaderIsRefused) {
+  StatusOr<std::vector<std::string>> names = Names(MakeTar({File(std::string(3 << 20, 'n'))}));
+  EXPECT_EQ(names.status().code(), StatusCode::kInvalidArgument) << Message(names.status());
+}
+
+TEST(TarReaderTest, AnErrorOfTheInputComesThroughAsItIs) {
+  std::string good = MakeTar({File("a", std::string(200'000, 'x'))});
+  size_t given = 0;
+  auto read = [&](char* out, size_t size) -> StatusOr<size_t> {
+    if (given > 100'000) return Unavailable("the client went away");
+    size_t count = std::min<size_t>(size, 50'000);
+    good.copy(out, count, given);
+    given += count;
+    return count;
+  };
+  auto reader = TarReader::Open(read, {});
+  ASSERT_TRUE(reader.ok());
+  TarEntry entry;
+  ASSERT_TRUE((*reader)->Next(&entry).ok());
+  StatusOr<bool> next = (*reader)->Next(&entry);
+  EXPECT_EQ(next.status().code(), StatusCode::kUnavailable);
+  EXPECT_THAT(Message(next.status()), HasSubstr("the client went away"));
+}
+
+TEST(TarReaderTest, CancellationEndsIt) {
+  std::stop_source stop;
+  stop.request_stop();
+  EXPECT_EQ(TarReader::Open(BytesOf(MakeTar({File("a")})), stop.get_token()).status().code(),
+            StatusCode::kCancelled);
+}
+
+}  // namespace
+}  // namespace stasis::image
