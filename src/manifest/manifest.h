@@ -41,7 +41,7 @@ struct Manifest {
   bool paused = false;  // it was paused by its user, and comes back paused
 
   uint64_t frozen_us =
-      0;  // how long the container stood still for the checkpoint; with exit: until it was published
+      0;  // how long the container stood still for the checkpoint; with exit: until its images were written
   uint64_t prepare_us = 0;  // before the freeze
   uint64_t dump_us = 0;     // CRIU, within the freeze
   uint64_t bytes = 0;       // disk space of the image files
