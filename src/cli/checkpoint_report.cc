@@ -26,7 +26,7 @@ struct Process {
 struct Summary {
   std::string name, container_id, created, criu_version, kernel, architecture, network_namespace;
   uint64_t bytes = 0, frozen_us = 0, dump_us = 0;
-  bool exit = false, paused = false, tcp_established = false;
+  bool exit = false, paused = false;
   std::vector<std::string> exec_processes;
   std::vector<Process> processes;
 };
@@ -65,7 +65,6 @@ StatusOr<Summary> ReadSummary(const Json& manifest) {
   reader.Get("dump_us", &summary.dump_us);
   reader.Get("exit", &summary.exit);
   reader.Get("paused", &summary.paused);
-  reader.Get("tcp_established", &summary.tcp_established);
   reader.Get("exec_processes", &summary.exec_processes);
   STASIS_RETURN_IF_ERROR(reader.status());
   STASIS_ASSIGN_OR_RETURN(summary.processes, ReadProcesses(reader.Find("processes")));
@@ -165,7 +164,6 @@ StatusOr<std::string> CheckpointReport(const Json& manifest) {
   add("CRIU: " + summary.criu_version);
   add("Kernel: " + summary.kernel + " " + summary.architecture);
   add("Network namespace: " + summary.network_namespace);
-  if (summary.tcp_established) add("Holds TCP connections");
   if (!summary.exec_processes.empty()) {
     TreeNode execs{"Not in it: ran beside the container's own processes"};
     for (const std::string& process : summary.exec_processes) execs.children.push_back({process});
