@@ -12,8 +12,8 @@
 namespace stasis::supervisor {
 namespace {
 
-// A restore reads gigabytes before the shim can answer.
-constexpr std::chrono::minutes kStartQuiet{10};
+// A restore reports its progress; an ordinary start has none to report.
+constexpr std::chrono::minutes kStartQuiet{2};
 // The checkpointer reports progress every 5 s at least.
 constexpr std::chrono::seconds kCheckpointQuiet{30};
 // A process that waits for its attach waits 10 s; a pause waits for a freeze.
@@ -181,25 +181,44 @@ Status ContainerActor::Start(std::stop_token cancel) {
 }
 
 void ContainerActor::Discard(std::string_view why) {
-  thread_.request_stop();
-  if (thread_.joinable()) thread_.join();
-  SetPhase(Phase::kGone);
-  spdlog::info("container {}: discarded: {}", id(), Printable(why));
-  Remove(/*force=*/true, {});
   bool was_started;
   {
     std::lock_guard lock(mutex_);
     was_started = start_logged_;
   }
-  if (was_started) {  // whoever saw it start is told that it ended
-    Status logged = LogDeath({protocol::kInit, 255, false, absl::Now(), "start failed"});
-    if (!logged.ok()) spdlog::error("container {}: {}", id(), Message(logged));
+  // Only who saw it start is told that it ended.
+  protocol::ExitRecord exit{was_started ? protocol::kInit : "", 255, false, absl::Now(), "start failed"};
+  DiscardAndTell(why, exit);
+}
+
+void ContainerActor::DiscardAndTell(std::string_view why, const protocol::ExitRecord& exit) {
+  thread_.request_stop();
+  if (thread_.joinable()) thread_.join();
+  SetPhase(Phase::kGone);
+  spdlog::info("container {}: discarded: {}", id(), Printable(why));
+  Remove(/*force=*/true, {});
+  if (!exit.process.empty()) {
+    if (Status logged = LogDeath(exit); !logged.ok())
+      spdlog::error("container {}: {}", id(), Message(logged));
   }
   events_.Forget(shim_name_);
   on_gone_(id());
 }
 
+bool ContainerActor::ClaimUnstarted() {
+  std::lock_guard lock(mutex_);
+  if (phase_ != Phase::kLive || state_.status != "starting") return false;
+  phase_ = Phase::kStarting;  // from now on nobody else decides
+  return true;
+}
+
 Status ContainerActor::Signal(const std::string& process, int signal, bool all, std::stop_token cancel) {
+  bool ends = all || (process == protocol::kInit && (signal == SIGKILL || signal == SIGTERM));
+  if (ends && ClaimUnstarted()) {
+    DiscardAndTell("killed before it was started",
+                   {protocol::kInit, 128 + (all ? SIGKILL : signal), false, absl::Now(), ""});
+    return {};
+  }
   return CallShim("kill", {{"process", process}, {"signal", signal}, {"all", all}},
                   CallLimits(std::move(cancel)))
       .status();
@@ -211,12 +230,11 @@ StatusOr<pid_t> ContainerActor::AddProcess(const types::AddProcessRequest& reque
                              .spec = std::move(spec),
                              .stdio = StdioOf(request),
                              .wait_for_attach = request.wait_for_attach()};
+  bool first;  // else the shim refuses it, or its predecessor's exit is not logged yet
   {
     // Before the call: its exit may be logged before the call has returned.
     std::lock_guard lock(mutex_);
-    if (!execs_.try_emplace(request.pid(), ProcessOf(request)).second) {
-      return AlreadyExists("process " + request.pid() + " exists already");
-    }
+    first = execs_.try_emplace(request.pid(), ProcessOf(request)).second;
   }
   StatusOr<Json> result = CallShim("exec", protocol::ToJson(exec), CallLimits(std::move(cancel)));
   pid_t pid = 0;
@@ -228,7 +246,7 @@ StatusOr<pid_t> ContainerActor::AddProcess(const types::AddProcessRequest& reque
   }
   if (status.ok()) return pid;
   std::lock_guard lock(mutex_);
-  execs_.erase(request.pid());
+  if (first) execs_.erase(request.pid());
   return status;
 }
 

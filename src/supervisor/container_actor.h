@@ -70,7 +70,7 @@ class ContainerActor {
   void MarkCreated();
   // Runs or restores it. When that fails the container is discarded.
   Status Start(std::stop_token cancel);
-  // Ends the shim and all it holds, whatever its state. For one whose creation failed. Not beside Start.
+  // Ends the shim and all it holds. For one whose creation failed. Not beside Start.
   void Discard(std::string_view why);
 
   Status Signal(const std::string& process, int signal, bool all, std::stop_token cancel);
@@ -95,6 +95,9 @@ class ContainerActor {
   static bool Undecided(Phase phase) { return phase == Phase::kCreating || phase == Phase::kStarting; }
 
   // One method of the shim, then what the shim says of the container now.
+  // A container that was never started, so that there is no process to signal.
+  bool ClaimUnstarted();
+  void DiscardAndTell(std::string_view why, const protocol::ExitRecord& exit);
   StatusOr<Json> CallShim(std::string_view method, const Json& params, const ShimLimits& limits);
   void Refresh();
   void SetPhase(Phase phase);

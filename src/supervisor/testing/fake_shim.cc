@@ -82,7 +82,7 @@ class FakeShim {
     if (method == "subscribe" || method == "resize" || method == "close_stdin" || method == "update") {
       return Json::object();
     }
-    if (method == "create") return SetStatus("created");
+    if (method == "create") return SetStatus(config_.restore ? "starting" : "created");
     if (method == "start") {
       state_.pid = ::getpid();
       state_.started_at = absl::Now();
@@ -135,6 +135,10 @@ class FakeShim {
   StatusOr<Json> Exec(const Json& params) {
     STASIS_ASSIGN_OR_RETURN(ExecRequest request, ExecRequestFromJson(params));
     std::vector<std::string> args = request.spec["args"];
+    for (const ShimState::Exec& exec : state_.execs) {
+      if (exec.process == request.process)
+        return AlreadyExists("process " + exec.process + " exists already");
+    }
     state_.execs.push_back({request.process, ::getpid(), request.stdio.terminal, args});
     Emit("start-process", request.process);
     return Json{{"pid", ::getpid()}};
