@@ -19,7 +19,8 @@ using protocol::CheckpointPlan;
 using protocol::CheckpointResult;
 
 constexpr std::chrono::seconds kQuietLimit{30};  // lack of progress
-constexpr std::chrono::seconds kUndoLimit{20};   // the checkpointer's own undoing, once it is told
+constexpr std::chrono::seconds kCriuEndsItself{1};
+constexpr std::chrono::seconds kUndoLimit{20};  // the checkpointer's own undoing, once it is told
 constexpr int kSocketOfChild = 3;
 
 // The checkpointer as a child, and the connection to it.
@@ -78,13 +79,21 @@ Status ThawIfThere(const Cgroup& cgroup) {
   return absl::IsNotFound(status) ? Status() : status;
 }
 
+Status FreezeIfThere(const Cgroup& cgroup) {
+  Status status = cgroup.Freeze(After(kUndoLimit), {});
+  return absl::IsNotFound(status) ? Status() : status;
+}
+
 Status KillCriu(const protocol::Journal& journal) {
   if (journal.criu_pid <= 1) return {};
   StatusOr<ProcessHandle> criu = ProcessHandle::Open(journal.criu_pid);
   if (!criu.ok()) return {};
   StatusOr<uint64_t> started = ProcessStartTime(journal.criu_pid);
   if (!started.ok() || *started != journal.criu_start_time) return {};  // a stranger by now
-  criu->Signal(SIGKILL).IgnoreError();                                  // it may have ended meanwhile
+  // The closed socket makes it end by itself at its next notification, with every process as it was. A kill
+  // may come while it has changed a task's registers (docs/adr/0002).
+  if (criu->WaitEnded(After(kCriuEndsItself), {}).ok()) return {};
+  criu->Signal(SIGKILL).IgnoreError();  // it may have ended meanwhile
   return criu->WaitEnded(After(kUndoLimit), {});
 }
 
@@ -127,6 +136,8 @@ Status UndoJournal(const std::string& directory, const Cgroup& cgroup, bool stay
   // CRIU first: while it lives it may freeze and write again.
   Status status = KillCriu(*journal);
   if (journal->thaw && !stay_frozen) status.Update(ThawIfThere(cgroup));
+  // CRIU thaws the group while it holds every thread: one that its user paused has to be frozen again.
+  if (stay_frozen) status.Update(FreezeIfThere(cgroup));
   if (!journal->staging.empty()) status.Update(RemoveTree(journal->staging));
   if (status.ok() && ::unlink(path.c_str()) != 0) status = ErrnoError(errno, "remove " + path);
   return status;
