@@ -1,6 +1,9 @@
+#include <algorithm>
+
 #include "api/container_json.h"
 #include "api/routes.h"
 #include "backend/containers.h"
+#include "backend/unsupported_fields.h"
 
 namespace stasis::api {
 namespace {
@@ -26,6 +29,7 @@ Status List(ContainerBackend& backend, Request& request, Response& response) {
 Status Create(ContainerBackend& backend, Request& request, Response& response) {
   STASIS_ASSIGN_OR_RETURN(Json body, ReadJson(request, /*required=*/true));
   if (body.is_null()) return InvalidArgument("config cannot be empty in order to create a container");
+  STASIS_ASSIGN_OR_RETURN(std::vector<std::string> warnings, backend::CheckUnsupportedFields(body));
   backend::CreateRequest create;
   create.name = request.query.Text("name");
   STASIS_ASSIGN_OR_RETURN(create.config, backend::ContainerConfigFromJson(body));
@@ -38,7 +42,8 @@ Status Create(ContainerBackend& backend, Request& request, Response& response) {
     create.networking_config = *networking;
   }
   STASIS_ASSIGN_OR_RETURN(backend::CreateResult result, backend.Create(create));
-  return response.Json(201, {{"Id", result.id}, {"Warnings", result.warnings}});
+  warnings.insert(warnings.end(), result.warnings.begin(), result.warnings.end());
+  return response.Json(201, {{"Id", result.id}, {"Warnings", warnings}});
 }
 
 Status Inspect(ContainerBackend& backend, Request& request, Response& response) {

@@ -2,7 +2,6 @@
 #include "api/routes.h"
 #include "api/stream_pump.h"
 #include "backend/execs.h"
-#include "linux/unix_socket.h"
 
 namespace stasis::api {
 namespace {
@@ -44,18 +43,6 @@ Status Create(ExecBackend& backend, Request& request, Response& response) {
   return response.Json(201, {{"Id", id}});
 }
 
-// A command that could not be executed is, for the client, an exec that ran: its message comes in the stream
-// and its exit code (126, 127) from the inspection, as Docker has it. Any other failure is an answer of its
-// own.
-Status AnswerFailedStart(ExecBackend& backend, Request& request, Response& response, const Status& failure) {
-  StatusOr<backend::ExecDetails> details = backend.InspectExec(request.Value("id"));
-  if (!details.ok() || details->exit_code.value_or(0) == 0) return failure;
-  bool terminal = details->config.tty;
-  STASIS_ASSIGN_OR_RETURN(HijackedConnection * client,
-                          response.Hijack(StreamType(terminal, request.minor_version)));
-  return SendExactly(client->fd(), ErrorFrame(terminal, Message(failure)), kNoDeadline, request.cancel);
-}
-
 Status Start(ExecBackend& backend, Request& request, Response& response) {
   STASIS_ASSIGN_OR_RETURN(Json body, ReadJson(request, /*required=*/false));
   bool detach = false;
@@ -71,11 +58,10 @@ Status Start(ExecBackend& backend, Request& request, Response& response) {
     return response.Empty(200);
   }
   STASIS_ASSIGN_OR_RETURN(backend::ExecDetails details, backend.InspectExec(exec));
-  StatusOr<UniqueFd> process = backend.StartExecAttached(exec, width, height, request.cancel);
-  if (!process.ok()) return AnswerFailedStart(backend, request, response, process.status());
+  STASIS_ASSIGN_OR_RETURN(UniqueFd process, backend.StartExecAttached(exec, width, height, request.cancel));
   STASIS_ASSIGN_OR_RETURN(HijackedConnection * client,
                           response.Hijack(StreamType(details.config.tty, request.minor_version)));
-  return PumpStreams(*client, *std::move(process), details.config.attach_stdin);
+  return PumpStreams(*client, std::move(process), details.config.attach_stdin);
 }
 
 Status Resize(ExecBackend& backend, Request& request, Response& response) {

@@ -223,7 +223,12 @@ class FakeEngine : public backend::SystemBackend,
   Recorded<backend::ExecConfig> exec;
   Status StartExecDetached(const std::string&) override { return absl::OkStatus(); }
   StatusOr<UniqueFd> StartExecAttached(const std::string&, uint32_t, uint32_t, std::stop_token) override {
-    if (ExecFails()) return InvalidArgument("executable file not found in $PATH");
+    if (ExecFails()) {
+      STASIS_ASSIGN_OR_RETURN(SocketPair pair, MakeSocketPair());
+      std::string why = Frame(2, "executable file not found in $PATH\n");
+      ::send(pair.second.get(), why.data(), why.size(), MSG_NOSIGNAL);
+      return std::move(pair.first);
+    }
     return RunProcess();
   }
   Status ResizeExec(const std::string&, uint32_t, uint32_t) override { return absl::OkStatus(); }

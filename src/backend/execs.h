@@ -44,7 +44,9 @@ class ExecBackend {
   virtual StatusOr<std::string> CreateExec(const std::string& container, const ExecConfig& config) = 0;
   // Starts it detached; returns once it runs. "No such exec instance: %s".
   virtual Status StartExecDetached(const std::string& exec) = 0;
-  // Starts it with its streams attached: the socket is as AttachSession::Connect's.
+  // Starts it with its streams attached: the socket is as AttachSession::Connect's. A command that cannot be
+  // executed is, as with Docker, one that ran: the socket carries the message, InspectExec has the exit code
+  // (126, 127).
   virtual StatusOr<UniqueFd> StartExecAttached(const std::string& exec, uint32_t width, uint32_t height,
                                                std::stop_token cancel) = 0;
   virtual Status ResizeExec(const std::string& exec, uint32_t width, uint32_t height) = 0;

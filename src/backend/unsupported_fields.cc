@@ -1,0 +1,74 @@
+#include "backend/unsupported_fields.h"
+
+#include <algorithm>
+
+namespace stasis::backend {
+namespace {
+
+struct Field {
+  const char* object;  // "" is the body itself
+  const char* name;
+  bool refused;                            // else only warned of
+  std::vector<std::string> harmless = {};  // values, as JSON, that ask for what happens anyway
+};
+
+const std::vector<Field>& Fields() {
+  static const std::vector<Field> kFields = {
+      {"HostConfig", "VolumesFrom", true},
+      {"HostConfig", "Links", true},
+      {"HostConfig", "DeviceRequests", true},
+      {"HostConfig", "DeviceCgroupRules", true},
+      {"HostConfig", "StorageOpt", true},
+      {"HostConfig", "VolumeDriver", true, {"\"local\""}},
+      {"HostConfig", "UsernsMode", true, {"\"host\""}},
+      {"HostConfig", "CgroupnsMode", true, {"\"private\""}},
+      {"HostConfig", "Cgroup", true},
+      {"HostConfig", "Isolation", true, {"\"default\""}},
+      {"HostConfig", "CpuRealtimePeriod", true},
+      {"HostConfig", "CpuRealtimeRuntime", true},
+      {"HostConfig", "BlkioWeight", false},
+      {"HostConfig", "BlkioWeightDevice", false},
+      {"HostConfig", "BlkioDeviceReadBps", true},
+      {"HostConfig", "BlkioDeviceWriteBps", true},
+      {"HostConfig", "BlkioDeviceReadIOps", true},
+      {"HostConfig", "BlkioDeviceWriteIOps", true},
+      {"HostConfig", "MemorySwappiness", false, {"-1"}},
+      {"HostConfig", "OomKillDisable", false},
+      {"HostConfig", "DnsOptions", false},
+      {"HostConfig", "DnsSearch", false},
+      {"", "Healthcheck", false},
+      {"", "MacAddress", false},
+      {"", "OnBuild", false},
+  };
+  return kFields;
+}
+
+// Whether a value asks for anything: Go's zero values do not.
+bool AsksForSomething(const Json& value) {
+  if (value.is_boolean()) return value.get<bool>();
+  if (value.is_number()) return value != 0;
+  if (value.is_string()) return !value.get_ref<const std::string&>().empty();
+  return !value.empty();  // null, lists and objects
+}
+
+}  // namespace
+
+StatusOr<std::vector<std::string>> CheckUnsupportedFields(const Json& body) {
+  std::vector<std::string> warnings;
+  JsonReader top(body);
+  for (const Field& field : Fields()) {
+    const std::string object = field.object;
+    const Json* holder = object.empty() ? &body : top.Find(object);
+    if (!holder || !holder->is_object()) continue;
+    const Json* value = JsonReader(*holder).Find(field.name);
+    if (!value || !AsksForSomething(*value)) continue;
+    if (std::find(field.harmless.begin(), field.harmless.end(), DumpJson(*value)) != field.harmless.end())
+      continue;
+    const std::string path = (object.empty() ? "" : object + ".") + field.name;
+    if (field.refused) return Unimplemented(path + " is not implemented by Stasis yet");
+    warnings.push_back(path + " is not implemented by Stasis yet and is ignored");
+  }
+  return warnings;
+}
+
+}  // namespace stasis::backend

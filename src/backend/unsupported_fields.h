@@ -1,0 +1,18 @@
+// What a client may ask of a new container that the Engine API has and Stasis has not: said, never dropped in
+// silence.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "base/status.h"
+
+namespace stasis::backend {
+
+// Looks through the body of POST /containers/create. kUnimplemented, naming the field, where the container
+// would not be what was asked for ("HostConfig.VolumesFrom is not implemented by Stasis yet"). Else a warning
+// for each field that is ignored and does no harm by that.
+StatusOr<std::vector<std::string>> CheckUnsupportedFields(const Json& body);
+
+}  // namespace stasis::backend

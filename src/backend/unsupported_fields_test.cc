@@ -1,0 +1,40 @@
+#include "backend/unsupported_fields.h"
+
+#include "gtest/gtest.h"
+
+namespace stasis::backend {
+namespace {
+
+StatusOr<std::vector<std::string>> Check(const char* text) {
+  return CheckUnsupportedFields(*ParseJson(text));
+}
+
+TEST(UnsupportedFieldsTest, WhatTheCliSendsByDefaultIsNeitherRefusedNorWarnedOf) {
+  auto warnings = Check(R"({"OnBuild":null,"Healthcheck":null,"HostConfig":{"VolumesFrom":null,"Links":null,
+    "VolumeDriver":"","CgroupnsMode":"","Isolation":"","UsernsMode":"","MemorySwappiness":-1,"OomKillDisable":false,
+    "BlkioWeight":0,"BlkioDeviceReadBps":[],"DnsOptions":[],"CpuRealtimePeriod":0}})");
+  ASSERT_TRUE(warnings.ok()) << warnings.status();
+  EXPECT_TRUE(warnings->empty());
+  EXPECT_TRUE(Check("{}")->empty());
+  EXPECT_TRUE(Check("null")->empty());
+  EXPECT_TRUE(Check(R"({"HostConfig":{"CgroupnsMode":"private"}})")->empty());
+}
+
+TEST(UnsupportedFieldsTest, WhatWouldMakeAnotherContainerIsRefusedByName) {
+  for (const char* text :
+       {R"({"HostConfig":{"VolumesFrom":["c1"]}})", R"({"HostConfig":{"DeviceRequests":[{"Count":-1}]}})",
+        R"({"HostConfig":{"UsernsMode":"x"}})", R"({"HostConfig":{"BlkioDeviceReadBps":[{"Rate":1}]}})"}) {
+    EXPECT_EQ(Check(text).status().code(), StatusCode::kUnimplemented) << text;
+  }
+  EXPECT_EQ(Message(Check(R"({"HostConfig":{"Links":["a:b"]}})").status()),
+            "HostConfig.Links is not implemented by Stasis yet");
+}
+
+TEST(UnsupportedFieldsTest, WhatDoesNoHarmIsWarnedOf) {
+  auto warnings = Check(R"({"Healthcheck":{"Test":["CMD","true"]},"HostConfig":{"OomKillDisable":true}})");
+  ASSERT_TRUE(warnings.ok());
+  EXPECT_EQ(warnings->size(), 2u);
+}
+
+}  // namespace
+}  // namespace stasis::backend
