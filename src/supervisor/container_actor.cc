@@ -27,6 +27,7 @@ protocol::Stdio StdioOf(const types::AddProcessRequest& request) {
           .stderr_fifo = request.stderr(),
           .terminal = request.terminal(),
           .open_stdin = request.open_stdin(),
+          .stdin_once = request.open_stdin(),  // the client that feeds an exec is its only one
           .width = request.width(),
           .height = request.height()};
 }
