@@ -6,14 +6,14 @@ from harness import wait_until
 
 
 def test_a_life_by_docker_py(client):
-    container = client.containers.run("busybox", ["sh", "-c", "echo hello; exec sleep 1000"], detach=True, name="c",
+    container = client.containers.run("busybox", ["sh", "-c", "echo hello; exec sleep 1000"], detach=True, name="c1",
                                       labels={"k": "v"}, environment={"A": "b"})
     wait_until(lambda: container.logs() == b"hello\n", "the log is there")
     container.reload()
     assert container.status == "running" and container.labels == {"k": "v"}
     code, output = container.exec_run(["sh", "-c", "echo $A; exit 4"])
     assert (code, output) == (4, b"b\n")
-    assert [c.name for c in client.containers.list(filters={"label": "k=v"})] == ["c"]
+    assert [c.name for c in client.containers.list(filters={"label": "k=v"})] == ["c1"]
     container.pause()
     container.reload()
     assert container.status == "paused"
@@ -39,7 +39,7 @@ def test_run_returns_output_and_raises_on_failure(client):
 def test_checkpoints_by_the_plain_api(client):
     """docker-py has no checkpoint calls of its own: its users make them so."""
     container = client.containers.run("busybox", ["sh", "-c", "i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done"],
-                                      detach=True, name="c")
+                                      detach=True, name="c1")
     wait_until(lambda: container.logs(), "it counts")
     api = client.api
     url = api._url("/containers/{0}/checkpoints", container.id)
@@ -65,7 +65,7 @@ def test_attach_stream(client):
 
 def test_events_stream(client):
     stream = client.events(decode=True, filters={"type": "container"})
-    client.containers.run("busybox", "true", name="c", remove=True)
+    client.containers.run("busybox", "true", name="c1", remove=True)
     seen = []
     for event in stream:
         seen.append(event["Action"])

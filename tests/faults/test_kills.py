@@ -139,11 +139,11 @@ def settle(engine):
 @pytest.fixture
 def workload(engine):
     """A counter with 64 MiB in tmpfs and some in memory, so that each stage takes a while."""
-    engine.docker("run", "-d", "--name", "c", "busybox", "sh", "-c",
+    engine.docker("run", "-d", "--name", "c1", "busybox", "sh", "-c",
                   "dd if=/dev/urandom of=/dev/shm/x bs=1M count=64 2>/dev/null; sum=$(md5sum < /dev/shm/x); i=0; "
                   "while :; do i=$((i+1)); [ \"$(md5sum < /dev/shm/x)\" = \"$sum\" ] || echo BAD; echo $i; sleep 0.1; done")
-    wait_until(lambda: engine.numbers("c"), "it counts", 60)
-    return "c"
+    wait_until(lambda: engine.numbers("c1"), "it counts", 60)
+    return "c1"
 
 
 def assert_sound(engine, container, record_property):
@@ -178,41 +178,41 @@ def pytest_generate_tests(metafunc):
 @pytest.mark.parametrize("leave_running", [True, False], ids=["leave-running", "exit"])
 def test_kill_during_a_checkpoint(engine, workload, checkpoint_kill, leave_running, record_property):
     program, stage = checkpoint_kill
-    engine.docker("checkpoint", "create", "--leave-running", "c", "before")
-    command = ["checkpoint", "create", *(["--leave-running"] if leave_running else []), "c", "cp"]
+    engine.docker("checkpoint", "create", "--leave-running", "c1", "before")
+    command = ["checkpoint", "create", *(["--leave-running"] if leave_running else []), "c1", "cp"]
     killed, result = kill_at(engine, CHECKPOINT_STAGES[stage], program, command)
     settle(engine)
     if not killed:
         pytest.skip(f"{program} was not there at stage {stage} (exit {result.returncode})")
-    if engine.inspect("c", "{{.State.Status}}") == "exited":
+    if engine.inspect("c1", "{{.State.Status}}") == "exited":
         # Only a finished checkpoint with exit, or CRIU's own window, may end it.
         if program != "criu" and stage not in ("dumping", "frozen"):
             assert not leave_running and published(engine), result.stderr
         print(f"{program} killed at {stage}: the container ended; checkpoint kept: {bool(published(engine))}")
-    assert_sound(engine, "c", record_property)
+    assert_sound(engine, "c1", record_property)
 
 
 def test_kill_during_a_restore(engine, workload, restore_kill, record_property):
     program, stage = restore_kill
-    engine.docker("checkpoint", "create", "c", "before")
-    engine.out("wait", "c")
+    engine.docker("checkpoint", "create", "c1", "before")
+    engine.out("wait", "c1")
     wait_until(lambda: not engine.program_pids("stasis-shim"), "the shim has ended")
-    killed, result = kill_at(engine, RESTORE_STAGES[stage], program, ["start", "--checkpoint", "before", "c"])
+    killed, result = kill_at(engine, RESTORE_STAGES[stage], program, ["start", "--checkpoint", "before", "c1"])
     settle(engine)
     if not killed:
         pytest.skip(f"{program} was not there at stage {stage} (exit {result.returncode})")
-    wait_until(lambda: engine.inspect("c", "{{.State.Status}}") in ("running", "exited"), "the state is clear")
-    assert_sound(engine, "c", record_property)
+    wait_until(lambda: engine.inspect("c1", "{{.State.Status}}") in ("running", "exited"), "the state is clear")
+    assert_sound(engine, "c1", record_property)
 
 
 def test_a_killed_shim_takes_its_container_with_it(engine, workload):
     [shim] = engine.program_pids("stasis-shim")
     os.kill(shim, signal.SIGKILL)
-    wait_until(lambda: engine.inspect("c", "{{.State.Status}}") == "exited", "it is reported")
-    assert engine.inspect("c", "{{.State.ExitCode}}") == "255"
-    assert "shim died" in engine.inspect("c", "{{.State.Error}}")
-    engine.docker("start", "c")
-    assert engine.inspect("c", "{{.State.Status}}") == "running"
+    wait_until(lambda: engine.inspect("c1", "{{.State.Status}}") == "exited", "it is reported")
+    assert engine.inspect("c1", "{{.State.ExitCode}}") == "255"
+    assert "shim died" in engine.inspect("c1", "{{.State.Error}}")
+    engine.docker("start", "c1")
+    assert engine.inspect("c1", "{{.State.Status}}") == "running"
 
 
 def test_a_full_disk_leaves_nothing_and_the_container_runs_on(engine, workload, tmp_path):
@@ -220,22 +220,22 @@ def test_a_full_disk_leaves_nothing_and_the_container_runs_on(engine, workload, 
     small.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", small], check=True)
     try:
-        result = engine.docker("checkpoint", "create", "--checkpoint-dir", small, "c", "cp", check=False)
-        assert result.returncode == 1 and "Cannot checkpoint container c" in result.stderr
+        result = engine.docker("checkpoint", "create", "--checkpoint-dir", small, "c1", "cp", check=False)
+        assert result.returncode == 1 and "Cannot checkpoint container c1" in result.stderr
         assert list(small.iterdir()) == []
-        assert engine.inspect("c", "{{.State.Status}}") == "running"
-        before = len(engine.numbers("c"))
-        wait_until(lambda: len(engine.numbers("c")) > before, "it counts on")
+        assert engine.inspect("c1", "{{.State.Status}}") == "running"
+        before = len(engine.numbers("c1"))
+        wait_until(lambda: len(engine.numbers("c1")) > before, "it counts on")
     finally:
         subprocess.run(["umount", small], check=True)
 
 
 def test_rm_force_cancels_a_checkpoint(engine, workload):
-    thread = threading.Thread(target=lambda: engine.docker("checkpoint", "create", "--leave-running", "c", "cp",
+    thread = threading.Thread(target=lambda: engine.docker("checkpoint", "create", "--leave-running", "c1", "cp",
                                                            check=False))
     thread.start()
     wait_until(lambda: criu_pids(engine) or not thread.is_alive(), "CRIU runs")
-    engine.docker("rm", "-f", "c")
+    engine.docker("rm", "-f", "c1")
     thread.join(timeout=30)
     assert not thread.is_alive()
     assert engine.out("ps", "-aq") == ""

@@ -19,27 +19,27 @@ def assert_counts_on(engine, name):
 
 
 def test_a_counter_goes_on_from_the_very_number(engine):
-    engine.counter("c")
-    assert engine.out("checkpoint", "create", "c", "cp1") == "cp1"
-    assert engine.inspect("c", "{{.State.Status}} {{.State.ExitCode}}") == "exited 137"
-    assert engine.out("checkpoint", "ls", "c").split() == ["CHECKPOINT", "NAME", "cp1"]
-    before = len(engine.numbers("c"))
-    engine.docker("start", "--checkpoint", "cp1", "c")
-    wait_for_more(engine, "c", before + 2)
-    assert_counts_on(engine, "c")
+    engine.counter("c1")
+    assert engine.out("checkpoint", "create", "c1", "cp1") == "cp1"
+    assert engine.inspect("c1", "{{.State.Status}} {{.State.ExitCode}}") == "exited 137"
+    assert engine.out("checkpoint", "ls", "c1").split() == ["CHECKPOINT", "NAME", "cp1"]
+    before = len(engine.numbers("c1"))
+    engine.docker("start", "--checkpoint", "cp1", "c1")
+    wait_for_more(engine, "c1", before + 2)
+    assert_counts_on(engine, "c1")
 
 
 def test_leave_running_and_back_in_time(engine):
-    engine.counter("c")
-    engine.docker("checkpoint", "create", "--leave-running", "c", "cp1")
-    at_checkpoint = len(engine.numbers("c"))
-    wait_for_more(engine, "c", at_checkpoint + 3)
-    assert engine.inspect("c", "{{.State.Status}}") == "running"
-    engine.docker("stop", "-t", "0", "c")
-    ended = len(engine.numbers("c"))
-    engine.docker("start", "--checkpoint", "cp1", "c")
-    wait_for_more(engine, "c", ended)
-    assert engine.numbers("c")[ended] <= at_checkpoint + 1, "it is back where it was"
+    engine.counter("c1")
+    engine.docker("checkpoint", "create", "--leave-running", "c1", "cp1")
+    at_checkpoint = len(engine.numbers("c1"))
+    wait_for_more(engine, "c1", at_checkpoint + 3)
+    assert engine.inspect("c1", "{{.State.Status}}") == "running"
+    engine.docker("stop", "-t", "0", "c1")
+    ended = len(engine.numbers("c1"))
+    engine.docker("start", "--checkpoint", "cp1", "c1")
+    wait_for_more(engine, "c1", ended)
+    assert engine.numbers("c1")[ended] <= at_checkpoint + 1, "it is back where it was"
 
 
 def test_docker_page_example_word_for_word(engine):
@@ -56,43 +56,43 @@ docker start --checkpoint checkpoint1 cr
 
 
 def test_ten_checkpoints_each_restored(engine):
-    engine.counter("c")
+    engine.counter("c1")
     marks = []
     for n in range(10):
-        engine.docker("checkpoint", "create", "--leave-running", "c", f"cp{n}")
-        marks.append(engine.numbers("c")[-1])
-        wait_for_more(engine, "c", marks[-1])
-    assert sorted(engine.out("checkpoint", "ls", "c").split()[2:]) == sorted(f"cp{n}" for n in range(10))
+        engine.docker("checkpoint", "create", "--leave-running", "c1", f"cp{n}")
+        marks.append(engine.numbers("c1")[-1])
+        wait_for_more(engine, "c1", marks[-1])
+    assert sorted(engine.out("checkpoint", "ls", "c1").split()[2:]) == sorted(f"cp{n}" for n in range(10))
     for n in range(10):
-        engine.docker("kill", "c")
-        engine.out("wait", "c")
-        ended = len(engine.numbers("c"))
-        engine.docker("start", "--checkpoint", f"cp{n}", "c")
-        wait_for_more(engine, "c", ended)
-        assert engine.numbers("c")[ended] <= marks[n] + 1
+        engine.docker("kill", "c1")
+        engine.out("wait", "c1")
+        ended = len(engine.numbers("c1"))
+        engine.docker("start", "--checkpoint", f"cp{n}", "c1")
+        wait_for_more(engine, "c1", ended)
+        assert engine.numbers("c1")[ended] <= marks[n] + 1
 
 
 def test_a_chain_of_twenty(engine):
-    engine.counter("c")
+    engine.counter("c1")
     for n in range(20):
-        engine.docker("checkpoint", "create", "c", f"cp{n}")
-        before = len(engine.numbers("c"))
-        engine.docker("start", "--checkpoint", f"cp{n}", "c")
-        wait_for_more(engine, "c", before)
-    assert_counts_on(engine, "c")
+        engine.docker("checkpoint", "create", "c1", f"cp{n}")
+        before = len(engine.numbers("c1"))
+        engine.docker("start", "--checkpoint", f"cp{n}", "c1")
+        wait_for_more(engine, "c1", before)
+    assert_counts_on(engine, "c1")
 
 
 def test_exec_attach_and_logs_work_after_a_restore(engine):
-    engine.docker("run", "-d", "-i", "--name", "c", "busybox", "cat")
-    engine.docker("checkpoint", "create", "c", "cp1")
-    engine.docker("start", "--checkpoint", "cp1", "c")
-    assert engine.out("exec", "c", "echo", "hello") == "hello"
-    with subprocess.Popen(["docker", "-H", engine.host, "attach", "c"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    engine.docker("run", "-d", "-i", "--name", "c1", "busybox", "cat")
+    engine.docker("checkpoint", "create", "c1", "cp1")
+    engine.docker("start", "--checkpoint", "cp1", "c1")
+    assert engine.out("exec", "c1", "echo", "hello") == "hello"
+    with subprocess.Popen(["docker", "-H", engine.host, "attach", "c1"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                           text=True) as attached:
         attached.stdin.write("ping\n")
         attached.stdin.flush()
         assert attached.stdout.readline() == "ping\n"
-        engine.docker("kill", "c")
+        engine.docker("kill", "c1")
         attached.communicate(timeout=20)
 
 
@@ -117,10 +117,10 @@ def test_checkpoint_dir_at_create_ls_rm_and_start_also_into_another_container(en
 
 
 def test_rm_deletes_the_own_checkpoints(engine):
-    engine.counter("c")
-    container = engine.inspect("c", "{{.Id}}")
-    engine.docker("checkpoint", "create", "c", "cp1")
-    engine.docker("rm", "c")
+    engine.counter("c1")
+    container = engine.inspect("c1", "{{.Id}}")
+    engine.docker("checkpoint", "create", "c1", "cp1")
+    engine.docker("rm", "c1")
     assert not list(engine.root.rglob(f"*{container}*"))
 
 
@@ -131,61 +131,61 @@ def test_errors_are_dockers(engine):
         return result.stderr
 
     engine.docker("create", "--name", "stopped", "busybox", "true")
-    engine.counter("c")
+    engine.counter("c1")
     assert "No such container: nosuch" in message("checkpoint", "create", "nosuch", "cp1")
     assert "not running" in message("checkpoint", "create", "stopped", "cp1")
     assert ("Invalid checkpoint ID (../evil), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
-            in message("checkpoint", "create", "c", "../evil"))
-    assert "Invalid checkpoint ID" in message("checkpoint", "rm", "c", "..")
+            in message("checkpoint", "create", "c1", "../evil"))
+    assert "Invalid checkpoint ID" in message("checkpoint", "rm", "c1", "..")
     assert "Invalid checkpoint ID" in message("start", "--checkpoint", "../../x", "stopped")
-    engine.docker("checkpoint", "create", "--leave-running", "c", "cp1")
-    assert "checkpoint with name cp1 already exists for container c" in message("checkpoint", "create", "c", "cp1")
-    assert "checkpoint cp2 does not exist for container" in message("checkpoint", "rm", "c", "cp2")
+    engine.docker("checkpoint", "create", "--leave-running", "c1", "cp1")
+    assert "checkpoint with name cp1 already exists for container c1" in message("checkpoint", "create", "c1", "cp1")
+    assert "checkpoint cp2 does not exist for container" in message("checkpoint", "rm", "c1", "cp2")
     assert "does not exist" in message("start", "--checkpoint", "nosuch", "stopped")
-    engine.docker("checkpoint", "rm", "c", "cp1")
-    assert engine.out("checkpoint", "ls", "c").split() == ["CHECKPOINT", "NAME"]
+    engine.docker("checkpoint", "rm", "c1", "cp1")
+    assert engine.out("checkpoint", "ls", "c1").split() == ["CHECKPOINT", "NAME"]
 
 
 def test_codes_of_the_checkpoint_routes(engine):
-    engine.counter("c")
-    assert engine.api("GET", "/containers/c/checkpoints") == (200, [])
-    assert engine.api("POST", "/containers/c/checkpoints", {"CheckpointID": "cp1", "Exit": False})[0] == 201
-    assert engine.api("GET", "/containers/c/checkpoints") == (200, [{"Name": "cp1"}])
-    assert engine.api("POST", "/containers/c/checkpoints", {"CheckpointID": "cp1"})[0] == 409
-    assert engine.api("POST", "/containers/c/checkpoints", {"CheckpointID": "a/b"})[0] == 400
+    engine.counter("c1")
+    assert engine.api("GET", "/containers/c1/checkpoints") == (200, [])
+    assert engine.api("POST", "/containers/c1/checkpoints", {"CheckpointID": "cp1", "Exit": False})[0] == 201
+    assert engine.api("GET", "/containers/c1/checkpoints") == (200, [{"Name": "cp1"}])
+    assert engine.api("POST", "/containers/c1/checkpoints", {"CheckpointID": "cp1"})[0] == 409
+    assert engine.api("POST", "/containers/c1/checkpoints", {"CheckpointID": "a/b"})[0] == 400
     assert engine.api("POST", "/containers/nosuch/checkpoints", {"CheckpointID": "cp1"})[0] == 404
-    assert engine.api("POST", "/containers/c/start?checkpoint=cp1")[0] == 409
-    assert engine.api("DELETE", "/containers/c/checkpoints/cp1") == (204, None)
-    assert engine.api("DELETE", "/containers/c/checkpoints/cp1")[0] == 404
-    engine.docker("kill", "c")
-    engine.out("wait", "c")
-    assert engine.api("POST", "/containers/c/checkpoints", {"CheckpointID": "cp1"})[0] == 409
-    assert engine.api("POST", "/containers/c/start?checkpoint=cp1")[0] == 404
+    assert engine.api("POST", "/containers/c1/start?checkpoint=cp1")[0] == 409
+    assert engine.api("DELETE", "/containers/c1/checkpoints/cp1") == (204, None)
+    assert engine.api("DELETE", "/containers/c1/checkpoints/cp1")[0] == 404
+    engine.docker("kill", "c1")
+    engine.out("wait", "c1")
+    assert engine.api("POST", "/containers/c1/checkpoints", {"CheckpointID": "cp1"})[0] == 409
+    assert engine.api("POST", "/containers/c1/start?checkpoint=cp1")[0] == 404
 
 
 def test_checkpoint_event(engine):
     since = time.time()
-    engine.counter("c")
-    engine.docker("checkpoint", "create", "--leave-running", "c", "cp1")
+    engine.counter("c1")
+    engine.docker("checkpoint", "create", "--leave-running", "c1", "cp1")
     events = engine.out("events", "--since", f"{since:.9f}", "--until", f"{time.time() + 0.5:.9f}", "--filter",
                         "event=checkpoint", "--format", "{{.Action}} {{.Actor.Attributes.name}}")
-    assert events == "checkpoint c"
+    assert events == "checkpoint c1"
 
 
 def test_a_paused_container_stays_and_comes_back_paused(engine):
-    engine.counter("c")
-    engine.docker("pause", "c")
-    before = engine.numbers("c")
-    engine.docker("checkpoint", "create", "--leave-running", "c", "cp1")
-    assert engine.inspect("c", "{{.State.Status}}") == "paused"
-    assert engine.numbers("c") == before
-    engine.docker("kill", "c")
-    engine.out("wait", "c")
-    engine.docker("start", "--checkpoint", "cp1", "c")
-    assert engine.inspect("c", "{{.State.Status}}") == "paused"
-    engine.docker("unpause", "c")
-    wait_for_more(engine, "c", len(before))
-    assert_counts_on(engine, "c")
+    engine.counter("c1")
+    engine.docker("pause", "c1")
+    before = engine.numbers("c1")
+    engine.docker("checkpoint", "create", "--leave-running", "c1", "cp1")
+    assert engine.inspect("c1", "{{.State.Status}}") == "paused"
+    assert engine.numbers("c1") == before
+    engine.docker("kill", "c1")
+    engine.out("wait", "c1")
+    engine.docker("start", "--checkpoint", "cp1", "c1")
+    assert engine.inspect("c1", "{{.State.Status}}") == "paused"
+    engine.docker("unpause", "c1")
+    wait_for_more(engine, "c1", len(before))
+    assert_counts_on(engine, "c1")
 
 
 def test_checkpoint_with_exit_counts_as_the_users_stop(engine):
@@ -225,24 +225,24 @@ def test_a_second_checkpoint_at_once_is_refused_and_others_go_on(engine):
 
 
 def test_restore_after_both_daemons_were_killed(engine):
-    engine.counter("c")
-    engine.docker("checkpoint", "create", "--leave-running", "c", "cp0")
+    engine.counter("c1")
+    engine.docker("checkpoint", "create", "--leave-running", "c1", "cp0")
     engine.kill_daemons()
     engine.start()
-    engine.docker("checkpoint", "create", "c", "cp1")
+    engine.docker("checkpoint", "create", "c1", "cp1")
     engine.kill_daemons()
     engine.start()
-    before = len(engine.numbers("c"))
-    assert sorted(engine.out("checkpoint", "ls", "c").split()[2:]) == ["cp0", "cp1"]
-    engine.docker("start", "--checkpoint", "cp1", "c")
-    wait_for_more(engine, "c", before)
-    assert_counts_on(engine, "c")
+    before = len(engine.numbers("c1"))
+    assert sorted(engine.out("checkpoint", "ls", "c1").split()[2:]) == ["cp0", "cp1"]
+    engine.docker("start", "--checkpoint", "cp1", "c1")
+    wait_for_more(engine, "c1", before)
+    assert_counts_on(engine, "c1")
 
 
 def test_inspect_shows_the_manifest(engine):
-    engine.counter("c")
-    engine.docker("checkpoint", "create", "--leave-running", "c", "cp1")
-    code, manifest = engine.api("GET", "/containers/c/checkpoints/cp1/json")
+    engine.counter("c1")
+    engine.docker("checkpoint", "create", "--leave-running", "c1", "cp1")
+    code, manifest = engine.api("GET", "/containers/c1/checkpoints/cp1/json")
     assert code == 200
     assert manifest["name"] == "cp1"
     assert manifest["frozen_us"] > 0
@@ -306,52 +306,52 @@ while True:
 
 
 def test_a_workload_with_everything(engine, image):
-    engine.docker("run", "-d", "--name", "c", image("python"), "python3", "-c", WORKLOAD)
-    wait_until(lambda: len(engine.numbers("c")) > 2, "the workload runs")
+    engine.docker("run", "-d", "--name", "c1", image("python"), "python3", "-c", WORKLOAD)
+    wait_until(lambda: len(engine.numbers("c1")) > 2, "the workload runs")
     for n in range(3):
-        engine.docker("checkpoint", "create", "c", f"cp{n}")
+        engine.docker("checkpoint", "create", "c1", f"cp{n}")
         time.sleep(1)  # the restored program must not see this time
-        before = len(engine.numbers("c"))
-        engine.docker("start", "--checkpoint", f"cp{n}", "c")
-        wait_until(lambda: len(engine.numbers("c")) > before + 2, "the workload goes on")
-    assert_counts_on(engine, "c")
-    engine.docker("checkpoint", "create", "--leave-running", "c", "alive")
-    before = len(engine.numbers("c"))
-    wait_until(lambda: len(engine.numbers("c")) > before + 2, "the workload goes on")
-    assert engine.docker("logs", "c").stderr == ""
+        before = len(engine.numbers("c1"))
+        engine.docker("start", "--checkpoint", f"cp{n}", "c1")
+        wait_until(lambda: len(engine.numbers("c1")) > before + 2, "the workload goes on")
+    assert_counts_on(engine, "c1")
+    engine.docker("checkpoint", "create", "--leave-running", "c1", "alive")
+    before = len(engine.numbers("c1"))
+    wait_until(lambda: len(engine.numbers("c1")) > before + 2, "the workload goes on")
+    assert engine.docker("logs", "c1").stderr == ""
 
 
 def test_a_terminal_comes_back(engine):
-    engine.docker("run", "-dit", "--name", "c", "busybox", "sh", "-c",
+    engine.docker("run", "-dit", "--name", "c1", "busybox", "sh", "-c",
                   "i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done")
-    wait_until(lambda: engine.numbers("c"), "it counts")
-    engine.docker("checkpoint", "create", "c", "cp1")
-    before = len(engine.numbers("c"))
-    engine.docker("start", "--checkpoint", "cp1", "c")
-    wait_for_more(engine, "c", before)
-    assert_counts_on(engine, "c")
-    assert engine.out("exec", "c", "sh", "-c", "readlink /proc/1/fd/0") == "/dev/pts/0"
+    wait_until(lambda: engine.numbers("c1"), "it counts")
+    engine.docker("checkpoint", "create", "c1", "cp1")
+    before = len(engine.numbers("c1"))
+    engine.docker("start", "--checkpoint", "cp1", "c1")
+    wait_for_more(engine, "c1", before)
+    assert_counts_on(engine, "c1")
+    assert engine.out("exec", "c1", "sh", "-c", "readlink /proc/1/fd/0") == "/dev/pts/0"
 
 
 def test_many_restores_of_one_checkpoint(engine):
-    engine.counter("c")
-    engine.docker("checkpoint", "create", "c", "cp1")
-    first = engine.numbers("c")[-1] + 1
+    engine.counter("c1")
+    engine.docker("checkpoint", "create", "c1", "cp1")
+    first = engine.numbers("c1")[-1] + 1
     for _ in range(5):
-        before = len(engine.numbers("c"))
-        engine.docker("start", "--checkpoint", "cp1", "c")
-        wait_for_more(engine, "c", before)
-        engine.docker("kill", "c")
-        engine.out("wait", "c")
-        assert engine.numbers("c")[before] == first
+        before = len(engine.numbers("c1"))
+        engine.docker("start", "--checkpoint", "cp1", "c1")
+        wait_for_more(engine, "c1", before)
+        engine.docker("kill", "c1")
+        engine.out("wait", "c1")
+        assert engine.numbers("c1")[before] == first
 
 
 def test_a_copied_checkpoint_dir_still_works(engine, tmp_path):
-    engine.counter("c")
-    engine.docker("checkpoint", "create", "--checkpoint-dir", tmp_path / "a", "c", "cp")
+    engine.counter("c1")
+    engine.docker("checkpoint", "create", "--checkpoint-dir", tmp_path / "a", "c1", "cp")
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     shutil.rmtree(tmp_path / "a")
-    before = len(engine.numbers("c"))
-    engine.docker("start", "--checkpoint-dir", tmp_path / "b", "--checkpoint", "cp", "c")
-    wait_for_more(engine, "c", before)
-    assert_counts_on(engine, "c")
+    before = len(engine.numbers("c1"))
+    engine.docker("start", "--checkpoint-dir", tmp_path / "b", "--checkpoint", "cp", "c1")
+    wait_for_more(engine, "c1", before)
+    assert_counts_on(engine, "c1")

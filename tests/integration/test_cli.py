@@ -112,32 +112,32 @@ def test_flags_of_run_reach_the_container(stasis, tmp_path):
 
 
 def test_ps_logs_exec_stop_and_rm(stasis):
-    full = stasis("run", "-d", "--name", "c", "--label", "k=v", "busybox", "sh", "-c", COUNT).stdout.strip()
+    full = stasis("run", "-d", "--name", "c1", "--label", "k=v", "busybox", "sh", "-c", COUNT).stdout.strip()
     assert re.fullmatch("[0-9a-f]{64}", full)
     header, line = stasis("ps").stdout.splitlines()
-    assert header.split()[:2] == ["CONTAINER", "ID"] and line.split()[0] == full[:12] and line.endswith(" c")
+    assert header.split()[:2] == ["CONTAINER", "ID"] and line.split()[0] == full[:12] and line.endswith(" c1")
     assert stasis("ps", "-q", "--no-trunc").stdout.strip() == full
-    assert json.loads(stasis("ps", "--format", "json", "--filter", "label=k=v").stdout)["Names"] == "c"
+    assert json.loads(stasis("ps", "--format", "json", "--filter", "label=k=v").stdout)["Names"] == "c1"
     assert stasis("ps", "-q", "--filter", "label=other").stdout == ""
-    assert stasis("exec", "c", "sh", "-c", "exit 9", check=False).returncode == 9
-    assert stasis("exec", "-i", "-e", "B=2", "-w", "/tmp", "c", "sh", "-c", "echo $B $(pwd); cat", input="in").stdout \
+    assert stasis("exec", "c1", "sh", "-c", "exit 9", check=False).returncode == 9
+    assert stasis("exec", "-i", "-e", "B=2", "-w", "/tmp", "c1", "sh", "-c", "echo $B $(pwd); cat", input="in").stdout \
         == "2 /tmp\nin"
-    stasis("exec", "-d", "c", "touch", "/made")
-    wait_until(lambda: stasis("exec", "c", "ls", "/made", check=False).returncode == 0, "the exec left to run has run")
-    wait_until(lambda: len(stasis("logs", "c").stdout.split()) >= 3, "it counts")
-    assert re.match(r"\d{4}-\d\d-\d\dT\S+Z 1\n", stasis("logs", "-t", "c").stdout)
-    assert len(stasis("logs", "--tail", "2", "c").stdout.split()) == 2
-    assert stasis("logs", "--since", "1h", "c").stdout.startswith("1\n")
-    assert stasis("logs", "--until", "1h", "c").stdout == ""
-    assert stasis("stop", "-t", "0", "c").stdout == "c\n"
+    stasis("exec", "-d", "c1", "touch", "/made")
+    wait_until(lambda: stasis("exec", "c1", "ls", "/made", check=False).returncode == 0, "the exec left to run has run")
+    wait_until(lambda: len(stasis("logs", "c1").stdout.split()) >= 3, "it counts")
+    assert re.match(r"\d{4}-\d\d-\d\dT\S+Z 1\n", stasis("logs", "-t", "c1").stdout)
+    assert len(stasis("logs", "--tail", "2", "c1").stdout.split()) == 2
+    assert stasis("logs", "--since", "1h", "c1").stdout.startswith("1\n")
+    assert stasis("logs", "--until", "1h", "c1").stdout == ""
+    assert stasis("stop", "-t", "0", "c1").stdout == "c1\n"
     assert stasis("ps", "-q").stdout == "" and stasis("ps", "-n", "1", "-q").stdout.strip() == full[:12]
-    assert stasis("rm", "c").stdout == "c\n"
+    assert stasis("rm", "c1").stdout == "c1\n"
 
 
 def test_logs_follow_to_the_end(stasis):
-    stasis("run", "-d", "--name", "c", "busybox", "sh", "-c", "for i in 1 2 3; do echo $i; sleep 0.2; done")
-    assert stasis("logs", "-f", "c").stdout.split() == ["1", "2", "3"]
-    assert stasis("wait", "c").stdout == "0\n"
+    stasis("run", "-d", "--name", "c1", "busybox", "sh", "-c", "for i in 1 2 3; do echo $i; sleep 0.2; done")
+    assert stasis("logs", "-f", "c1").stdout.split() == ["1", "2", "3"]
+    assert stasis("wait", "c1").stdout == "0\n"
 
 
 def test_signals_reach_the_container(stasis, engine):
@@ -164,8 +164,8 @@ def test_a_terminal_is_one_inside_and_as_before_outside(engine):
 
 
 def test_a_window_that_changes_is_seen_inside(engine, stasis):
-    stasis("run", "-d", "--name", "c", "busybox", "sleep", "1000")
-    terminal = Terminal(engine, "exec", "-it", "c", "sh", "-c",
+    stasis("run", "-d", "--name", "c1", "busybox", "sleep", "1000")
+    terminal = Terminal(engine, "exec", "-it", "c1", "sh", "-c",
                         "trap 'stty size; exit 4' WINCH; echo ready; while :; do sleep 0.1; done")
     terminal.wait_for("ready")
     termios.tcsetwinsize(terminal.fd, (44, 111))
@@ -174,7 +174,7 @@ def test_a_window_that_changes_is_seen_inside(engine, stasis):
 
 
 def test_ctrl_p_ctrl_q_leaves_the_container_running(engine, stasis):
-    terminal = Terminal(engine, "run", "-it", "--name", "c", "busybox", "sh", "-c", "echo ready; sleep 1000")
+    terminal = Terminal(engine, "run", "-it", "--name", "c1", "busybox", "sh", "-c", "echo ready; sleep 1000")
     terminal.wait_for("ready")
     terminal.type("\x10\x11")
     assert terminal.exit_code() == 0
@@ -201,35 +201,36 @@ def test_images_import_and_load(stasis, tmp_path):
 
 
 def test_checkpoints(stasis):
-    stasis("run", "-d", "--name", "c", "busybox", "sh", "-c", COUNT)
-    numbers = lambda: [int(n) for n in stasis("logs", "c").stdout.split()]
+    stasis("run", "-d", "--name", "c1", "busybox", "sh", "-c", COUNT)
+    numbers = lambda: [int(n) for n in stasis("logs", "c1").stdout.split()]
     wait_until(lambda: len(numbers()) > 2, "it counts")
-    assert stasis("checkpoint", "create", "--leave-running", "c", "alive").stdout == "alive\n"
-    assert stasis("checkpoint", "create", "c", "cp1").stdout == "cp1\n"
+    assert stasis("checkpoint", "create", "--leave-running", "c1", "alive").stdout == "alive\n"
+    assert stasis("checkpoint", "create", "c1", "cp1").stdout == "cp1\n"
     last = numbers()[-1]
-    assert sorted(stasis("checkpoint", "ls", "c").stdout.split()) == ["CHECKPOINT", "NAME", "alive", "cp1"]
+    assert sorted(stasis("checkpoint", "ls", "c1").stdout.split()) == ["CHECKPOINT", "NAME", "alive", "cp1"]
     header, *lines = stasis("checkpoint", "ls", "-a").stdout.splitlines()
     assert header.split() == ["CONTAINER", "CHECKPOINT", "CREATED", "SIZE", "FROZEN"]
-    assert sorted(line.split()[:2] for line in lines) == [["c", "alive"], ["c", "cp1"]]
+    assert sorted(line.split()[:2] for line in lines) == [["c1", "alive"], ["c1", "cp1"]]
     rows = [json.loads(line) for line in stasis("checkpoint", "ls", "-a", "--format", "json").stdout.splitlines()]
     assert all(row["Bytes"] > 0 and row["FrozenMicroseconds"] > 0 for row in rows)
-    report = stasis("checkpoint", "inspect", "c", "cp1").stdout
+    report = stasis("checkpoint", "inspect", "c1", "cp1").stdout
     for part in ("CRIU: 4.", "Kernel: " + os.uname().release, "Process tree", "[1]  sh", "Frozen: ", "pages"):
         assert part in report, report
-    assert json.loads(stasis("checkpoint", "inspect", "--format", "json", "c", "cp1").stdout)["name"] == "cp1"
-    assert stasis("start", "--checkpoint", "cp1", "c").stdout == "c\n"
+    assert json.loads(stasis("checkpoint", "inspect", "--format", "json", "c1", "cp1").stdout)["name"] == "cp1"
+    assert stasis("start", "--checkpoint", "cp1", "c1").stdout == "c1\n"
     wait_until(lambda: len(numbers()) > last + 2, "it counts on")
-    assert numbers() == list(range(1, len(numbers()) + 1))
-    stasis("checkpoint", "rm", "c", "cp1")
-    assert stasis("checkpoint", "ls", "c").stdout.split() == ["CHECKPOINT", "NAME", "alive"]
-    result = stasis("checkpoint", "rm", "c", "cp1", check=False)
+    seen = numbers()
+    assert seen == list(range(1, len(seen) + 1))
+    stasis("checkpoint", "rm", "c1", "cp1")
+    assert stasis("checkpoint", "ls", "c1").stdout.split() == ["CHECKPOINT", "NAME", "alive"]
+    result = stasis("checkpoint", "rm", "c1", "cp1", check=False)
     assert result.returncode == 1 and "checkpoint cp1 does not exist for container" in result.stderr
 
 
 def test_start_attached_from_a_checkpoint(stasis, tmp_path):
-    stasis("run", "-d", "--name", "c", "busybox", "sh", "-c", "sleep 2; echo woke; exit 6")
-    stasis("checkpoint", "create", "--checkpoint-dir", tmp_path, "c", "cp")
-    result = stasis("start", "-a", "--checkpoint", "cp", "--checkpoint-dir", tmp_path, "c", check=False)
+    stasis("run", "-d", "--name", "c1", "busybox", "sh", "-c", "sleep 2; echo woke; exit 6")
+    stasis("checkpoint", "create", "--checkpoint-dir", tmp_path, "c1", "cp")
+    result = stasis("start", "-a", "--checkpoint", "cp", "--checkpoint-dir", tmp_path, "c1", check=False)
     assert (result.stdout, result.returncode) == ("woke\n", 6)
 
 

@@ -48,74 +48,74 @@ def test_names_are_unique_and_checked(engine):
 
 
 def test_stop_kill_restart_and_wait(engine):
-    engine.docker("run", "-d", "--name", "c", "busybox", "sh", "-c", "trap 'exit 3' TERM; while :; do sleep 0.1; done")
-    engine.docker("stop", "c")
-    assert engine.inspect("c", "{{.State.Status}} {{.State.ExitCode}}") == "exited 3"
-    engine.docker("start", "c")
-    engine.docker("kill", "c")
-    assert engine.out("wait", "c") == "137"
-    assert engine.inspect("c", "{{.State.Status}} {{.State.ExitCode}}") == "exited 137"
-    engine.docker("restart", "c")
-    assert engine.inspect("c", "{{.State.Running}}") == "true"
-    result = engine.docker("rm", "c", check=False)
+    engine.docker("run", "-d", "--name", "c1", "busybox", "sh", "-c", "trap 'exit 3' TERM; while :; do sleep 0.1; done")
+    engine.docker("stop", "c1")
+    assert engine.inspect("c1", "{{.State.Status}} {{.State.ExitCode}}") == "exited 3"
+    engine.docker("start", "c1")
+    engine.docker("kill", "c1")
+    assert engine.out("wait", "c1") == "137"
+    assert engine.inspect("c1", "{{.State.Status}} {{.State.ExitCode}}") == "exited 137"
+    engine.docker("restart", "c1")
+    assert engine.inspect("c1", "{{.State.Running}}") == "true"
+    result = engine.docker("rm", "c1", check=False)
     assert "container is running" in result.stderr
-    engine.docker("rm", "-f", "c")
-    result = engine.docker("kill", "c", check=False)
+    engine.docker("rm", "-f", "c1")
+    result = engine.docker("kill", "c1", check=False)
     assert "No such container" in result.stderr
 
 
 def test_kill_of_a_stopped_container_is_refused(engine):
-    engine.docker("create", "--name", "c", "busybox", "true")
-    result = engine.docker("kill", "c", check=False)
+    engine.docker("create", "--name", "c1", "busybox", "true")
+    result = engine.docker("kill", "c1", check=False)
     assert "is not running" in result.stderr
 
 
 def test_pause_stands_still(engine):
-    engine.counter("c")
-    engine.docker("pause", "c")
-    assert engine.inspect("c", "{{.State.Status}} {{.State.Paused}}") == "paused true"
-    before = engine.numbers("c")
+    engine.counter("c1")
+    engine.docker("pause", "c1")
+    assert engine.inspect("c1", "{{.State.Status}} {{.State.Paused}}") == "paused true"
+    before = engine.numbers("c1")
     time.sleep(0.5)
-    assert engine.numbers("c") == before
-    engine.docker("unpause", "c")
-    wait_until(lambda: len(engine.numbers("c")) > len(before), "it counts on")
+    assert engine.numbers("c1") == before
+    engine.docker("unpause", "c1")
+    wait_until(lambda: len(engine.numbers("c1")) > len(before), "it counts on")
 
 
 def test_logs_select_and_follow(engine):
-    engine.docker("run", "--name", "c", "busybox", "sh", "-c", "for i in 1 2 3 4 5; do echo $i; done; echo e >&2")
-    assert engine.out("logs", "--tail", "2", "c") in ("4\n5", "5")
-    result = engine.docker("logs", "c")
+    engine.docker("run", "--name", "c1", "busybox", "sh", "-c", "for i in 1 2 3 4 5; do echo $i; done; echo e >&2")
+    assert engine.out("logs", "--tail", "2", "c1") in ("4\n5", "5")
+    result = engine.docker("logs", "c1")
     assert result.stdout.split() == ["1", "2", "3", "4", "5"] and result.stderr == "e\n"
-    line = engine.out("logs", "-t", "--tail", "6", "c").splitlines()[0]
+    line = engine.out("logs", "-t", "--tail", "6", "c1").splitlines()[0]
     assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z 1$", line)
-    assert engine.out("logs", "--since", "1h", "c").split() == ["1", "2", "3", "4", "5"]
-    assert engine.out("logs", "--until", "2020-01-01T00:00:00Z", "c") == ""
+    assert engine.out("logs", "--since", "1h", "c1").split() == ["1", "2", "3", "4", "5"]
+    assert engine.out("logs", "--until", "2020-01-01T00:00:00Z", "c1") == ""
     engine.docker("run", "-d", "--name", "d", "busybox", "sh", "-c", "for i in 1 2 3; do echo $i; sleep 0.2; done")
     assert engine.out("logs", "-f", "d").split() == ["1", "2", "3"]
 
 
 def test_logs_are_rotated(engine):
-    engine.docker("run", "--name", "c", "--log-opt", "max-size=10k", "--log-opt", "max-file=2", "busybox", "seq", "1",
+    engine.docker("run", "--name", "c1", "--log-opt", "max-size=10k", "--log-opt", "max-file=2", "busybox", "seq", "1",
                   "2000")
-    numbers = engine.numbers("c")
+    numbers = engine.numbers("c1")
     assert numbers[-1] == 2000 and numbers[0] > 1
     assert numbers == list(range(numbers[0], 2001))
 
 
 def test_exec(engine):
-    engine.docker("run", "-d", "--name", "c", "-e", "A=1", "busybox", "sleep", "1000")
-    assert engine.out("exec", "-e", "B=2", "-w", "/tmp", "c", "sh", "-c", "echo $A $B $(pwd)") == "1 2 /tmp"
-    assert engine.docker("exec", "c", "sh", "-c", "exit 9", check=False).returncode == 9
-    assert engine.docker("exec", "-i", "c", "cat", input="hello").stdout == "hello"
-    assert engine.out("exec", "-u", "1000:1000", "c", "id", "-u") == "1000"
-    result = engine.docker("exec", "c", "nosuchprogram", check=False)
+    engine.docker("run", "-d", "--name", "c1", "-e", "A=1", "busybox", "sleep", "1000")
+    assert engine.out("exec", "-e", "B=2", "-w", "/tmp", "c1", "sh", "-c", "echo $A $B $(pwd)") == "1 2 /tmp"
+    assert engine.docker("exec", "c1", "sh", "-c", "exit 9", check=False).returncode == 9
+    assert engine.docker("exec", "-i", "c1", "cat", input="hello").stdout == "hello"
+    assert engine.out("exec", "-u", "1000:1000", "c1", "id", "-u") == "1000"
+    result = engine.docker("exec", "c1", "nosuchprogram", check=False)
     assert result.returncode == 127, result
-    assert engine.inspect("c", "{{.State.Running}}") == "true"
+    assert engine.inspect("c1", "{{.State.Running}}") == "true"
 
 
 def test_exec_carries_twenty_megabytes(engine):
-    engine.docker("run", "-d", "--name", "c", "busybox", "sleep", "1000")
-    result = engine.docker("exec", "c", "sh", "-c", "head -c 20000000 /dev/zero | tr '\\0' x")
+    engine.docker("run", "-d", "--name", "c1", "busybox", "sleep", "1000")
+    result = engine.docker("exec", "c1", "sh", "-c", "head -c 20000000 /dev/zero | tr '\\0' x")
     assert len(result.stdout) == 20_000_000
 
 
@@ -127,13 +127,13 @@ def test_terminal(engine):
 
 
 def test_attach_sees_output_and_gives_input(engine):
-    engine.docker("run", "-d", "-i", "--name", "c", "busybox", "cat")
-    with subprocess.Popen(["docker", "-H", engine.host, "attach", "c"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    engine.docker("run", "-d", "-i", "--name", "c1", "busybox", "cat")
+    with subprocess.Popen(["docker", "-H", engine.host, "attach", "c1"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                           text=True) as attached:
         attached.stdin.write("ping\n")
         attached.stdin.flush()
         assert attached.stdout.readline() == "ping\n"
-        engine.docker("kill", "c")
+        engine.docker("kill", "c1")
         attached.communicate(timeout=20)
 
 
@@ -164,10 +164,10 @@ def test_capabilities_and_seccomp(engine):
 
 
 def test_oom_kill_is_told_apart(engine):
-    result = engine.docker("run", "--name", "c", "--memory", "16m", "busybox", "sh", "-c",
+    result = engine.docker("run", "--name", "c1", "--memory", "16m", "busybox", "sh", "-c",
                            "x=x; while :; do x=$x$x$x$x; done", check=False)
     assert result.returncode == 137
-    assert engine.inspect("c", "{{.State.OOMKilled}}") == "true"
+    assert engine.inspect("c1", "{{.State.OOMKilled}}") == "true"
 
 
 def test_publishing_a_port_is_refused_until_there_are_bridges(engine):
@@ -194,7 +194,7 @@ def test_list_filters(engine):
 
 def test_events_tell_a_life(engine):
     since = time.time()
-    engine.docker("run", "--rm", "--name", "c", "busybox", "true")
+    engine.docker("run", "--rm", "--name", "c1", "busybox", "true")
     events = [json.loads(line) for line in
               engine.out("events", "--since", f"{since:.9f}", "--until", f"{time.time() + 0.5:.9f}", "--filter",
                          "type=container", "--format", "{{json .}}").splitlines()]
@@ -204,8 +204,8 @@ def test_events_tell_a_life(engine):
 
 
 def test_ids_work_by_prefix_and_name(engine):
-    full = engine.out("create", "--name", "c", "busybox", "true")
-    for reference in (full, full[:12], full[:4], "c"):
+    full = engine.out("create", "--name", "c1", "busybox", "true")
+    for reference in (full, full[:12], full[:4], "c1"):
         assert engine.inspect(reference, "{{.Id}}") == full
 
 

@@ -21,16 +21,16 @@ def checkpoint_and_restore(engine, container, name):
 
 
 def test_redis_keeps_its_data_and_its_clients(engine, image, rounds):
-    engine.docker("run", "-d", "--name", "c", image("redis"), "redis-server", "--save", "", "--port", "6379")
-    wait_until(lambda: "PONG" in engine.out("exec", "c", "redis-cli", "ping", check=False), "redis answers")
-    engine.out("exec", "c", "redis-cli", "eval", "for i=1,10000 do redis.call('set','k'..i,string.rep('v',1000)..i) end", "0")
+    engine.docker("run", "-d", "--name", "c1", image("redis"), "redis-server", "--save", "", "--port", "6379")
+    wait_until(lambda: "PONG" in engine.out("exec", "c1", "redis-cli", "ping", check=False), "redis answers")
+    engine.out("exec", "c1", "redis-cli", "eval", "for i=1,10000 do redis.call('set','k'..i,string.rep('v',1000)..i) end", "0")
     # A client whose connection is established at the checkpoint, and goes on afterwards.
-    engine.docker("exec", "-d", "c", "sh", "-c", "true")
+    engine.docker("exec", "-d", "c1", "sh", "-c", "true")
     for n in range(rounds):
-        checkpoint_and_restore(engine, "c", f"cp{n}")
-        assert engine.out("exec", "c", "redis-cli", "dbsize") == "10000"
-        assert engine.out("exec", "c", "redis-cli", "get", "k777") == "v" * 1000 + "777"
-        assert engine.out("exec", "c", "redis-cli", "incr", "rounds") == str(n + 1)
+        checkpoint_and_restore(engine, "c1", f"cp{n}")
+        assert engine.out("exec", "c1", "redis-cli", "dbsize") == "10000"
+        assert engine.out("exec", "c1", "redis-cli", "get", "k777") == "v" * 1000 + "777"
+        assert engine.out("exec", "c1", "redis-cli", "incr", "rounds") == str(n + 1)
 
 
 def test_python_threads_go_on(engine, image, rounds):
@@ -51,60 +51,60 @@ while True:
     i += 1
     print(i, flush=True)
 """
-    engine.docker("run", "-d", "--name", "c", image("python"), "python3", "-c", program)
-    wait_until(lambda: engine.numbers("c"), "python counts")
+    engine.docker("run", "-d", "--name", "c1", image("python"), "python3", "-c", program)
+    wait_until(lambda: engine.numbers("c1"), "python counts")
     for n in range(rounds):
-        before = len(engine.numbers("c"))
-        checkpoint_and_restore(engine, "c", f"cp{n}")
-        wait_until(lambda: len(engine.numbers("c")) > before + 1, "python counts on")
-    numbers = engine.numbers("c")
+        before = len(engine.numbers("c1"))
+        checkpoint_and_restore(engine, "c1", f"cp{n}")
+        wait_until(lambda: len(engine.numbers("c1")) > before + 1, "python counts on")
+    numbers = engine.numbers("c1")
     assert numbers == list(range(1, len(numbers) + 1))
-    assert engine.docker("logs", "c").stderr == ""
+    assert engine.docker("logs", "c1").stderr == ""
 
 
 def test_node_serves_on(engine, image, rounds):
     program = ("let n = 0; require('http').createServer((q, r) => r.end(String(++n))).listen(8080, "
                "() => console.log('listening'))")
-    engine.docker("run", "-d", "--name", "c", image("node"), "node", "-e", program)
-    wait_until(lambda: "listening" in engine.out("logs", "c"), "node listens")
+    engine.docker("run", "-d", "--name", "c1", image("node"), "node", "-e", program)
+    wait_until(lambda: "listening" in engine.out("logs", "c1"), "node listens")
     get = "require('http').get('http://127.0.0.1:8080', r => r.on('data', d => console.log(String(d))))"
-    assert engine.out("exec", "c", "node", "-e", get) == "1"
+    assert engine.out("exec", "c1", "node", "-e", get) == "1"
     for n in range(rounds):
-        checkpoint_and_restore(engine, "c", f"cp{n}")
-        assert engine.out("exec", "c", "node", "-e", get) == str(n + 2)
+        checkpoint_and_restore(engine, "c1", f"cp{n}")
+        assert engine.out("exec", "c1", "node", "-e", get) == str(n + 2)
 
 
 def test_nginx_with_workers_of_another_user(engine, image, rounds):
-    engine.docker("run", "-d", "--name", "c", image("nginx"))
-    page = lambda: engine.docker("exec", "c", "wget", "-qO-", "http://127.0.0.1:80/", check=False).stdout
+    engine.docker("run", "-d", "--name", "c1", image("nginx"))
+    page = lambda: engine.docker("exec", "c1", "wget", "-qO-", "http://127.0.0.1:80/", check=False).stdout
     wait_until(lambda: "hello" in page(), "nginx answers")
-    workers = engine.out("exec", "c", "sh", "-c", "cat /proc/[0-9]*/status | grep -A8 'Name:.nginx' | grep Uid")
+    workers = engine.out("exec", "c1", "sh", "-c", "cat /proc/[0-9]*/status | grep -A8 'Name:.nginx' | grep Uid")
     assert len(set(re.findall(r"Uid:\s+(\d+)", workers))) == 2, workers
     for n in range(rounds):
-        checkpoint_and_restore(engine, "c", f"cp{n}")
+        checkpoint_and_restore(engine, "c1", f"cp{n}")
         assert "hello" in page()
     assert "hello" in page()
 
 
 def test_tail_follows_on(engine, image, rounds):
     """tail -F holds an inotify watch on a file of the overlay."""
-    engine.docker("run", "-d", "--name", "c", image("tools"), "sh", "-c", "echo 1 > /tmp/log; exec tail -n +1 -F /tmp/log")
-    wait_until(lambda: engine.numbers("c"), "tail reads")
+    engine.docker("run", "-d", "--name", "c1", image("tools"), "sh", "-c", "echo 1 > /tmp/log; exec tail -n +1 -F /tmp/log")
+    wait_until(lambda: engine.numbers("c1"), "tail reads")
     for n in range(rounds):
-        checkpoint_and_restore(engine, "c", f"cp{n}")
-        engine.docker("exec", "c", "sh", "-c", f"echo {n + 2} >> /tmp/log")
-        wait_until(lambda: engine.numbers("c")[-1] == n + 2, "tail reads on")
-    assert engine.numbers("c") == list(range(1, rounds + 2))
+        checkpoint_and_restore(engine, "c1", f"cp{n}")
+        engine.docker("exec", "c1", "sh", "-c", f"echo {n + 2} >> /tmp/log")
+        wait_until(lambda: engine.numbers("c1")[-1] == n + 2, "tail reads on")
+    assert engine.numbers("c1") == list(range(1, rounds + 2))
 
 
 def test_inotifywait_waits_on(engine, image, rounds):
-    engine.docker("run", "-d", "--name", "c", image("tools"), "sh", "-c",
+    engine.docker("run", "-d", "--name", "c1", image("tools"), "sh", "-c",
                   "mkdir /watched; exec inotifywait -m -e create --format %f /watched")
-    wait_until(lambda: "established" in engine.docker("logs", "c").stderr, "inotifywait watches")
+    wait_until(lambda: "established" in engine.docker("logs", "c1").stderr, "inotifywait watches")
     for n in range(rounds):
-        checkpoint_and_restore(engine, "c", f"cp{n}")
-        engine.docker("exec", "c", "touch", f"/watched/{n + 1}")
-        wait_until(lambda: n + 1 in engine.numbers("c"), "inotifywait sees the file")
+        checkpoint_and_restore(engine, "c1", f"cp{n}")
+        engine.docker("exec", "c1", "touch", f"/watched/{n + 1}")
+        wait_until(lambda: n + 1 in engine.numbers("c1"), "inotifywait sees the file")
 
 
 def test_an_established_connection_inside_goes_on(engine, image, rounds):
@@ -120,13 +120,13 @@ while True:
     print(n, flush=True)
     time.sleep(0.05)
 """
-    engine.docker("run", "-d", "--name", "c", image("python"), "python3", "-c", program)
-    wait_until(lambda: engine.numbers("c"), "bytes flow")
+    engine.docker("run", "-d", "--name", "c1", image("python"), "python3", "-c", program)
+    wait_until(lambda: engine.numbers("c1"), "bytes flow")
     for n in range(rounds):
-        before = len(engine.numbers("c"))
-        checkpoint_and_restore(engine, "c", f"cp{n}")
-        wait_until(lambda: len(engine.numbers("c")) > before + 2, "bytes flow on")
-    assert engine.docker("logs", "c").stderr == ""
+        before = len(engine.numbers("c1"))
+        checkpoint_and_restore(engine, "c1", f"cp{n}")
+        wait_until(lambda: len(engine.numbers("c1")) > before + 2, "bytes flow on")
+    assert engine.docker("logs", "c1").stderr == ""
 
 
 @pytest.mark.parametrize("name,program", [
@@ -148,26 +148,26 @@ while True:
 ])
 def test_state_of_the_kernel_comes_back(engine, image, name, program):
     body = f"import time\n{program}\ni=0\nwhile True:\n  assert check()\n  i+=1; print(i, flush=True); time.sleep(0.1)\n"
-    engine.docker("run", "-d", "--name", "c", image("python"), "python3", "-c", body)
-    wait_until(lambda: engine.numbers("c"), "it runs")
+    engine.docker("run", "-d", "--name", "c1", image("python"), "python3", "-c", body)
+    wait_until(lambda: engine.numbers("c1"), "it runs")
     for n in range(2):
-        before = len(engine.numbers("c"))
-        checkpoint_and_restore(engine, "c", f"cp{n}")
-        wait_until(lambda: len(engine.numbers("c")) > before + 1, f"{name} goes on")
-    numbers = engine.numbers("c")
+        before = len(engine.numbers("c1"))
+        checkpoint_and_restore(engine, "c1", f"cp{n}")
+        wait_until(lambda: len(engine.numbers("c1")) > before + 1, f"{name} goes on")
+    numbers = engine.numbers("c1")
     assert numbers == list(range(1, len(numbers) + 1))
 
 
 def test_time_inside_goes_on(engine, image):
     program = ("import time\nlast=time.monotonic()\nwhile True:\n  time.sleep(0.05); now=time.monotonic()\n"
                "  assert 0 < now-last < 1.5, now-last\n  last=now; print(int(now*1000), flush=True)\n")
-    engine.docker("run", "-d", "--name", "c", image("python"), "python3", "-c", program)
-    wait_until(lambda: engine.numbers("c"), "it runs")
-    engine.docker("checkpoint", "create", "c", "cp")
+    engine.docker("run", "-d", "--name", "c1", image("python"), "python3", "-c", program)
+    wait_until(lambda: engine.numbers("c1"), "it runs")
+    engine.docker("checkpoint", "create", "c1", "cp")
     time.sleep(3)  # time that the program must not see
-    before = len(engine.numbers("c"))
-    engine.docker("start", "--checkpoint", "cp", "c")
-    wait_until(lambda: len(engine.numbers("c")) > before + 5, "it goes on")
-    inside = engine.numbers("c")[-1]
-    seen_by_exec = int(float(engine.out("exec", "c", "python3", "-c", "import time; print(time.monotonic()*1000)")))
+    before = len(engine.numbers("c1"))
+    engine.docker("start", "--checkpoint", "cp", "c1")
+    wait_until(lambda: len(engine.numbers("c1")) > before + 5, "it goes on")
+    inside = engine.numbers("c1")[-1]
+    seen_by_exec = int(float(engine.out("exec", "c1", "python3", "-c", "import time; print(time.monotonic()*1000)")))
     assert 0 <= seen_by_exec - inside < 3000, "an exec has the container's clock"

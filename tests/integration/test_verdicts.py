@@ -15,23 +15,23 @@ CASES = {
 def test_what_cannot_be_saved_is_named(engine, image, case):
     program, word = CASES[case]
     engine.docker("run", "-d", "--privileged" if case == "userfaultfd" else "--init=false", "--security-opt",
-                  "seccomp=unconfined", "--name", "c", image("python"), "python3", "-c",
+                  "seccomp=unconfined", "--name", "c1", image("python"), "python3", "-c",
                   program + "\nimport time\ni=0\nwhile True:\n  i+=1; print(i, flush=True); time.sleep(0.1)")
     try:
-        wait_until(lambda: engine.numbers("c"), "it runs", 10)
+        wait_until(lambda: engine.numbers("c1"), "it runs", 10)
     except AssertionError:
-        logs = engine.docker("logs", "c").stderr
+        logs = engine.docker("logs", "c1").stderr
         if "AssertionError" in logs:
             pytest.skip(f"this kernel refuses {case} here: {logs.strip().splitlines()[-1]}")
         raise
-    result = engine.docker("checkpoint", "create", "c", "cp1", check=False)
+    result = engine.docker("checkpoint", "create", "c1", "cp1", check=False)
     assert result.returncode == 1
-    assert "Cannot checkpoint container c: process " in result.stderr and word in result.stderr, result.stderr
+    assert "Cannot checkpoint container c1: process " in result.stderr and word in result.stderr, result.stderr
     assert "python" in result.stderr
     assert "type NOTIFY" not in result.stderr
-    assert engine.out("checkpoint", "ls", "c").split() == ["CHECKPOINT", "NAME"]
-    before = len(engine.numbers("c"))
-    wait_until(lambda: len(engine.numbers("c")) > before, "it runs on")
+    assert engine.out("checkpoint", "ls", "c1").split() == ["CHECKPOINT", "NAME"]
+    before = len(engine.numbers("c1"))
+    wait_until(lambda: len(engine.numbers("c1")) > before, "it runs on")
 
 
 def test_io_uring_is_refused_by_the_default_profile_so_that_programs_fall_back(engine, image):
@@ -42,23 +42,23 @@ def test_io_uring_is_refused_by_the_default_profile_so_that_programs_fall_back(e
 
 
 def test_a_nested_pid_namespace_is_named(engine, image):
-    engine.docker("run", "-d", "--privileged", "--security-opt", "seccomp=unconfined", "--name", "c", image("tools"),
+    engine.docker("run", "-d", "--privileged", "--security-opt", "seccomp=unconfined", "--name", "c1", image("tools"),
                   "sh", "-c", "unshare -p -f --mount-proc sleep 1000; sleep 1000")
-    if engine.inspect("c", "{{.State.Status}}") != "running":
+    if engine.inspect("c1", "{{.State.Status}}") != "running":
         pytest.skip("privileged containers do not run here")
-    wait_until(lambda: "sleep" in engine.out("exec", "c", "sh", "-c", "cat /proc/[0-9]*/comm"), "it runs")
-    result = engine.docker("checkpoint", "create", "c", "cp1", check=False)
+    wait_until(lambda: "sleep" in engine.out("exec", "c1", "sh", "-c", "cat /proc/[0-9]*/comm"), "it runs")
+    result = engine.docker("checkpoint", "create", "c1", "cp1", check=False)
     assert result.returncode == 1 and "pid namespace" in result.stderr, result.stderr
 
 
 def test_a_file_changed_since_the_checkpoint_is_named(engine, image):
-    engine.docker("run", "-d", "--name", "c", image("tools"), "sh", "-c", "echo 1 > /data; exec tail -f /data")
-    wait_until(lambda: engine.numbers("c"), "it runs")
-    engine.docker("checkpoint", "create", "--leave-running", "c", "cp1")
-    engine.docker("exec", "c", "sh", "-c", "echo more >> /data")
-    engine.docker("kill", "c")
-    engine.out("wait", "c")
-    result = engine.docker("start", "--checkpoint", "cp1", "c", check=False)
+    engine.docker("run", "-d", "--name", "c1", image("tools"), "sh", "-c", "echo 1 > /data; exec tail -f /data")
+    wait_until(lambda: engine.numbers("c1"), "it runs")
+    engine.docker("checkpoint", "create", "--leave-running", "c1", "cp1")
+    engine.docker("exec", "c1", "sh", "-c", "echo more >> /data")
+    engine.docker("kill", "c1")
+    engine.out("wait", "c1")
+    result = engine.docker("start", "--checkpoint", "cp1", "c1", check=False)
     assert result.returncode == 1
     assert "/data" in result.stderr and "changed since the checkpoint" in result.stderr, result.stderr
-    assert engine.inspect("c", "{{.State.Status}}") == "exited"
+    assert engine.inspect("c1", "{{.State.Status}}") == "exited"
