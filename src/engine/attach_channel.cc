@@ -11,15 +11,17 @@ constexpr std::chrono::seconds kHandshake{10};
 
 }  // namespace
 
-StatusOr<UniqueFd> ConnectToShim(const std::string& attach_socket, const protocol::AttachRequest& request,
-                                 std::stop_token cancel) {
+StatusOr<UniqueFd> AskToAttach(const std::string& attach_socket, const protocol::AttachRequest& request) {
   STASIS_ASSIGN_OR_RETURN(UniqueFd socket, ConnectUnix(attach_socket));
   STASIS_RETURN_IF_ERROR(protocol::WriteFrame(
       socket.get(), {{"id", 1}, {"method", "attach"}, {"params", protocol::ToJson(request)}}));
-  STASIS_ASSIGN_OR_RETURN(const Json answer,
-                          protocol::ReadFrame(socket.get(), After(kHandshake), std::move(cancel)));
-  if (answer.contains("error")) return protocol::ErrorFromJson(answer["error"]);
   return socket;
+}
+
+Status AwaitAttached(int socket, std::stop_token cancel) {
+  STASIS_ASSIGN_OR_RETURN(const Json answer,
+                          protocol::ReadFrame(socket, After(kHandshake), std::move(cancel)));
+  return answer.contains("error") ? protocol::ErrorFromJson(answer["error"]) : Status();
 }
 
 void AttachChannel::Connect(const std::string& attach_socket) {
@@ -27,7 +29,11 @@ void AttachChannel::Connect(const std::string& attach_socket) {
   request.use_stdin = options_.use_stdin;
   request.use_stdout = options_.use_stdout;
   request.use_stderr = options_.use_stderr;
-  Settle(ConnectToShim(attach_socket, request, {}));
+  StatusOr<UniqueFd> socket = AskToAttach(attach_socket, request);
+  if (socket.ok()) {
+    if (Status status = AwaitAttached(socket->get(), {}); !status.ok()) socket = status;
+  }
+  Settle(std::move(socket));
 }
 
 void AttachChannel::Fail(Status status) { Settle(std::move(status)); }

@@ -15,10 +15,10 @@
 
 namespace stasis::engine {
 
-// Connects to a shim's attach socket and does its handshake (protocol/shim.h). The socket then carries the
-// process's bytes.
-StatusOr<UniqueFd> ConnectToShim(const std::string& attach_socket, const protocol::AttachRequest& request,
-                                 std::stop_token cancel);
+// The two halves of attaching to a process at a shim's attach socket (protocol/shim.h): asking for it, and
+// the answer, which comes once there is such a process. Then the socket carries the process's bytes.
+StatusOr<UniqueFd> AskToAttach(const std::string& attach_socket, const protocol::AttachRequest& request);
+Status AwaitAttached(int socket, std::stop_token cancel);
 
 // Shared by the two ends. Thread-safe.
 class AttachChannel {

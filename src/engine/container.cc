@@ -87,16 +87,26 @@ bool Container::starting() const {
   return starting_;
 }
 
-void Container::NoteExit() {
+absl::Time Container::starting_since() const {
+  const std::lock_guard lock(mutex_);
+  return starting_since_;
+}
+
+void Container::EndRun() {
   std::stop_source ended(std::nostopstate);
   {
     const std::lock_guard lock(mutex_);
-    ++exits_;
     ended = run_ended_;
     attach_socket_.clear();
-    changed_.notify_all();
   }
   ended.request_stop();
+}
+
+void Container::NoteExit() {
+  EndRun();
+  const std::lock_guard lock(mutex_);
+  ++exits_;
+  changed_.notify_all();
 }
 
 uint64_t Container::exits() const {

@@ -81,7 +81,10 @@ class Container : public std::enable_shared_from_this<Container> {
   // False: it is being started and the exit was kept for that.
   bool MayHandleExit(const Exit& exit);
   bool starting() const;
-  // The record shows the exit: wakes who waits.
+  absl::Time starting_since() const;
+  // What follows the run's log and streams ends with it.
+  void EndRun();
+  // The record shows the exit: ends the run, wakes who waits.
   void NoteExit();
   // Counts the ends of runs.
   uint64_t exits() const;

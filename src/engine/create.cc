@@ -92,7 +92,9 @@ StatusOr<std::string> Engine::ReserveAName(const std::string& wanted, const Cont
 Status Engine::CheckNetworks(const backend::CreateRequest& request) const {
   STASIS_ASSIGN_OR_RETURN(const network::Mode mode, network::ParseMode(request.host_config.network_mode));
   if (mode.kind == network::ModeKind::kContainer) {
-    STASIS_RETURN_IF_ERROR(containers_.Find(mode.container).status());
+    // Not a 404: clients take that for a missing image.
+    const Status found = containers_.Find(mode.container).status();
+    if (!found.ok()) return InvalidArgument(Message(found));
   }
   const Json& networking = request.networking_config;
   if (!networking.is_object() || !networking.contains("EndpointsConfig")) return {};

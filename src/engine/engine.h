@@ -180,11 +180,12 @@ class Engine final : public backend::ContainerBackend,
 
   // ---- exits.cc ----
   void HandleExit(const ContainerRef& container, const Exit& exit, std::optional<absl::Time> seen);
-  // After an exit, in a task: frees what the run held, then --rm or the restart policy.
-  void Settle(const ContainerRef& container, uint64_t exits);
+  // After an exit, in a task: frees what the run held, then --rm, or the restart policy.
+  void Settle(const ContainerRef& container, uint64_t exits, std::stop_token stop);
+  void ScheduleRestart(const ContainerRef& container, uint64_t exits, absl::Duration delay);
   void RestartByPolicy(const ContainerRef& container, uint64_t exits, std::stop_token stop);
-  std::optional<absl::Duration> NextRestart(Container& container, const ContainerRecord& record,
-                                            const Exit& exit);
+  static std::optional<absl::Duration> NextRestart(const Container& container, const ContainerRecord& record,
+                                                   int exit_code, absl::Time at);
   // Decides whether an exit was that of a checkpoint with exit whose answer never came.
   void ResolveExitingCheckpoint(ContainerRecord& record) const;
 

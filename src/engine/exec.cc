@@ -110,15 +110,15 @@ StatusOr<UniqueFd> Engine::StartExecAttached(const std::string& id, uint32_t wid
   request.use_stdin = exec->config().attach_stdin;
   request.use_stdout = exec->config().attach_stdout;
   request.use_stderr = exec->config().attach_stderr;
-  StatusOr<UniqueFd> stream = ConnectToShim(socket, request, cancel);
+  StatusOr<UniqueFd> stream = AskToAttach(socket, request);
   if (!stream.ok()) {
     exec->Finish(FailureCode(stream.status()));
     return stream;
   }
   exec->WatchStream(UniqueFd(::fcntl(stream->get(), F_DUPFD_CLOEXEC, 0)));
-  if (const Status status = RunExec(exec, true, {}); !status.ok()) {
-    return StreamOf(status, exec->config().tty);
-  }
+  Status status = RunExec(exec, true, {});
+  if (status.ok()) status = AwaitAttached(stream->get(), cancel);
+  if (!status.ok()) return StreamOf(status, exec->config().tty);
   if (exec->config().tty && width > 0 && height > 0) {
     supervisor_->Resize(exec->container(), exec->id(), width, height).IgnoreError();  // it may have ended
   }

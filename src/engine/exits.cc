@@ -20,7 +20,8 @@ void Engine::HandleExit(const ContainerRef& container, const Exit& exit, std::op
   if (!IsAlive(before.state.phase) || exit.at < before.state.started_at) return;  // of a run before this one
   // While a checkpoint with exit is being made, what the end means is decided when its answer is there
   // (Settle waits).
-  const std::optional<absl::Duration> restart = NextRestart(*container, before, exit);
+  std::optional<absl::Duration> restart;
+  if (!before.exiting_checkpoint) restart = NextRestart(*container, before, exit.code, exit.at);
   const auto ended = [&](ContainerRecord& record) -> Status {
     record.state.phase = restart ? Phase::kRestarting : Phase::kExited;
     record.state.pid = 0;
@@ -37,42 +38,53 @@ void Engine::HandleExit(const ContainerRef& container, const Exit& exit, std::op
   if (Status status = Change(*container, ended, "die", attributes, seen); !status.ok()) {
     spdlog::error("container {}: its exit could not be recorded: {}", before.id.str(), Message(status));
   }
-  container->SetRestartDelay(restart.value_or(absl::ZeroDuration()));
   execs_.EndAll(before.id.str());
   container->NoteExit();
   const uint64_t exits = container->exits();
-  tasks_.Post([this, container, exits](std::stop_token) { Settle(container, exits); });
-  if (restart) {
-    tasks_.PostAfter(absl::ToChronoMilliseconds(*restart), [this, container, exits](std::stop_token stop) {
-      RestartByPolicy(container, exits, stop);
-    });
-  }
+  tasks_.Post([this, container, exits](std::stop_token stop) { Settle(container, exits, stop); });
+  if (restart) ScheduleRestart(container, exits, *restart);
 }
 
-std::optional<absl::Duration> Engine::NextRestart(Container& container, const ContainerRecord& record,
-                                                  const Exit& exit) {
-  if (record.exiting_checkpoint) return std::nullopt;
+void Engine::ScheduleRestart(const ContainerRef& container, uint64_t exits, absl::Duration delay) {
+  container->SetRestartDelay(delay);
+  tasks_.PostAfter(absl::ToChronoMilliseconds(delay), [this, container, exits](std::stop_token stop) {
+    RestartByPolicy(container, exits, stop);
+  });
+}
+
+std::optional<absl::Duration> Engine::NextRestart(const Container& container, const ContainerRecord& record,
+                                                  int exit_code, absl::Time at) {
   return RestartDelay({.policy = record.host_config.restart_policy,
                        .maximum = record.host_config.restart_maximum,
                        .restart_count = record.restart_count,
-                       .exit_code = exit.code,
+                       .exit_code = exit_code,
                        .stopped_by_user = record.stopped_by_user,
-                       .ran_for = exit.at - record.state.started_at,
+                       .ran_for = at - record.state.started_at,
                        .last_delay = container.restart_delay()});
 }
 
-void Engine::Settle(const ContainerRef& container, uint64_t exits) {
+void Engine::Settle(const ContainerRef& container, uint64_t exits, std::stop_token stop) {
   // The answer of a checkpoint with exit comes after the exit itself.
-  if (!container->WaitForCheckpoint(After(std::chrono::minutes(5)), {}).ok()) return;
-  const StatusOr<Turn> turn = container->TakeTurn({});
+  if (!container->WaitForCheckpoint(kNoDeadline, stop).ok()) return;
+  const StatusOr<Turn> turn = container->TakeTurn(stop);
   if (!turn.ok() || container->exits() != exits) return;  // removed, or running again
   const ContainerRecord record = container->Record();
   if (IsAlive(record.state.phase)) return;
   ReleaseRunResources(record);
-  const bool remove = record.host_config.auto_remove && !record.ended_by_checkpoint &&
-                      !container->removal_held() && record.state.phase != Phase::kRestarting;
-  if (!remove) return;
-  if (Status status = RemoveWithTurn(container); !status.ok()) spdlog::error("--rm: {}", Message(status));
+  if (record.state.phase == Phase::kRestarting || record.ended_by_checkpoint) return;
+  if (record.host_config.auto_remove) {
+    if (container->removal_held()) return;
+    if (Status status = RemoveWithTurn(container); !status.ok()) spdlog::error("--rm: {}", Message(status));
+    return;
+  }
+  // One that ended by itself while a checkpoint with exit was being made was not restarted then.
+  const auto restart = NextRestart(*container, record, record.state.exit_code, record.state.finished_at);
+  if (record.state.phase != Phase::kExited || !restart) return;
+  const Status status = Change(*container, [](ContainerRecord& changed) -> Status {
+    changed.state.phase = Phase::kRestarting;
+    return {};
+  });
+  if (status.ok()) ScheduleRestart(container, exits, *restart);
 }
 
 void Engine::RestartByPolicy(const ContainerRef& container, uint64_t exits, std::stop_token stop) {

@@ -58,21 +58,13 @@ void Engine::HandleEvent(const types::Event& event) {
     follow_changed_.notify_all();
     return;
   }
-  const absl::Time at = FromProto(event.timestamp());
+  if (event.type() != "exit") return;  // of all else the engine knows, having asked for it
   const StatusOr<ContainerRef> container = containers_.Find(event.id());
-  if (event.type() == "exit" && container.ok()) {
-    const int code = static_cast<int>(event.status());
-    if (event.pid() == "init") {
-      HandleExit(*container, {code, event.oom_killed(), at, event.reason()}, at);
-    } else {
-      HandleExecExit(event.pid(), code);
-    }
-  }
-  // An exit that was kept for a start under way is not dealt with yet: when the engine ends before that, it
-  // is to come again.
-  if (container.ok() && (*container)->starting()) return;
-  const ContainerStore::Change seen{.events = {}, .supervisor_seen = at};
-  if (Status status = store_->Commit(seen); !status.ok()) spdlog::error("database: {}", Message(status));
+  if (!container.ok()) return;
+  const int code = static_cast<int>(event.status());
+  if (event.pid() != "init") return HandleExecExit(event.pid(), code);
+  const absl::Time at = FromProto(event.timestamp());
+  HandleExit(*container, {code, event.oom_killed(), at, event.reason()}, at);
 }
 
 // What the replayed events did not tell: a reboot, a supervisor whose state was lost, an engine that died in
@@ -162,7 +154,7 @@ void Engine::FinishInterrupted() {
         }
       });
     } else if (!IsAlive(record.state.phase) && record.state.phase != Phase::kCreated) {
-      tasks_.Post([this, container, exits](std::stop_token) { Settle(container, exits); });
+      tasks_.Post([this, container, exits](std::stop_token stop) { Settle(container, exits, stop); });
     }
   }
   const Status status = networks_.RemoveOthers([this](const ContainerId& id) {

@@ -169,8 +169,8 @@ StatusOr<backend::WaitResult> Engine::Wait(const std::string& name, backend::Wai
   };
   STASIS_RETURN_IF_ERROR(container->WaitUntil(reached, kNoDeadline, std::move(cancel)));
   const ContainerRecord record = container->Record();
-  // A removal by force, or one that failed, leaves its own text in `error`; it is not the program's.
-  return backend::WaitResult{record.state.exit_code, record.state.error};
+  // Of one that is gone, the text may be of a start that failed: its client was told.
+  return backend::WaitResult{record.state.exit_code, container->removed() ? "" : record.state.error};
 }
 
 Status Engine::Resize(const std::string& name, uint32_t width, uint32_t height) {

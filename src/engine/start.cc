@@ -1,9 +1,11 @@
 // Run or restore a container.
+#include <algorithm>
 #include <csignal>
 
 #include "base/log.h"
 #include "engine/bundle.h"
 #include "engine/engine.h"
+#include "engine/supervisor_link.h"
 #include "engine/validate.h"
 #include "linux/files.h"
 #include "manifest/checkpoint_directory.h"
@@ -58,7 +60,7 @@ StatusOr<backend::Change> Engine::Start(const std::string& name, const backend::
   if (status.ok()) return backend::Change::kDone;
   if (record.host_config.auto_remove && options.checkpoint.empty()) {
     const uint64_t exits = container->exits();
-    tasks_.Post([this, container, exits](std::stop_token) { Settle(container, exits); });
+    tasks_.Post([this, container, exits](std::stop_token stop) { Settle(container, exits, stop); });
   }
   return AsStartError(status);
 }
@@ -72,9 +74,9 @@ Status Engine::Launch(Container& container, const backend::StartOptions& options
   if (!status.ok()) {
     // A container that was made but does not run; one that the supervisor never had is not an error here.
     supervisor_->Signal(record.id.str(), "init", SIGKILL, true).IgnoreError();
-    container.SetAttachSocket("");
     RecordFailedStart(container, status);
     container.EndStarting();
+    container.EndRun();
     ReleaseRunResources(record);
     return status;
   }
@@ -169,7 +171,9 @@ Status Engine::RecordRunning(Container& container, bool paused) {
   STASIS_ASSIGN_OR_RETURN(const std::vector<types::Container> found,
                           supervisor_->State(container.id().str()));
   int pid = 0;  // it may have ended already
+  absl::Time started_at = container.starting_since();
   for (const types::Container& one : found) {
+    if (one.has_started_at()) started_at = std::max(started_at, FromProto(one.started_at()));
     for (const types::Process& process : one.processes()) {
       if (process.pid() == "init") pid = static_cast<int>(process.systempid());
     }
@@ -186,7 +190,7 @@ Status Engine::RecordRunning(Container& container, bool paused) {
         record.state.exit_code = 0;
         record.state.oom_killed = false;
         record.state.error.clear();
-        record.state.started_at = absl::Now();
+        record.state.started_at = started_at;
         record.stopped_by_user = false;
         record.ended_by_checkpoint = false;
         record.exiting_checkpoint.reset();
@@ -206,7 +210,6 @@ void Engine::RecordFailedStart(Container& container, const Status& why) {
   if (Status status = Change(container, failed); !status.ok()) {
     spdlog::error("container {}: {}", container.id().str(), Message(status));
   }
-  container.NoteExit();  // whoever waits for the next exit waits no longer
 }
 
 void Engine::ReleaseRunResources(const ContainerRecord& record) {

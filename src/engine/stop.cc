@@ -10,6 +10,7 @@ namespace {
 
 constexpr int kDefaultStopTimeout = 10;  // seconds
 constexpr std::chrono::seconds kKillLimit{30};
+constexpr std::chrono::seconds kWordLimit{5};
 
 int StopSignal(const ContainerRecord& record) {
   return ParseSignal(record.config.stop_signal).value_or(SIGTERM);
@@ -78,11 +79,14 @@ Status Engine::KillAndWait(Container& container) {
   const uint64_t exits = container.exits();
   if (!IsAlive(container.phase())) return {};
   container.CancelCheckpoint();
-  // When the supervisor does not know it any more, its exit is on the way.
-  if (Status status = supervisor_->Signal(id, "init", SIGKILL, true); !status.ok()) {
-    if (!absl::IsNotFound(status) && !absl::IsFailedPrecondition(status)) return status;
+  Status status = supervisor_->Signal(id, "init", SIGKILL, true);
+  if (!status.ok() && !absl::IsNotFound(status) && !absl::IsFailedPrecondition(status)) return status;
+  if (absl::IsNotFound(status)) {
+    // It has ended, and word of that is on the way, or was lost.
+    if (WaitForExit(container, exits, After(kWordLimit), {}).ok()) return {};
+    RecoverLost(container.shared_from_this());
   }
-  const Status status = WaitForExit(container, exits, After(kKillLimit), {});
+  status = WaitForExit(container, exits, After(kKillLimit), {});
   if (absl::IsDeadlineExceeded(status) && IsAlive(container.phase())) {
     return Internal(absl::StrCat("Could not kill container ", id, ": it has not ended ", kKillLimit.count(),
                                  " s after SIGKILL"));
@@ -113,8 +117,11 @@ Status Engine::Kill(const std::string& name, const std::string& signal_text) {
     STASIS_RETURN_IF_ERROR(MarkStoppedByUser(*container));
     container->CancelCheckpoint();
   }
-  STASIS_RETURN_IF_ERROR(Annotate(supervisor_->Signal(record.id.str(), "init", signal, false),
-                                  "Cannot kill container: " + name));
+  Status status = supervisor_->Signal(record.id.str(), "init", signal, false);
+  if (absl::IsNotFound(status)) {
+    status = FailedPrecondition("Container " + record.id.str() + " is not running");
+  }
+  STASIS_RETURN_IF_ERROR(Annotate(status, "Cannot kill container: " + name));
   Emit(ContainerEvent(record, "kill", {{"signal", std::to_string(signal)}}));
   if (ends && record.state.phase == Phase::kPaused) {
     // Frozen, it would take the signal only once somebody thaws it. That it has ended meanwhile is no error.

@@ -23,8 +23,8 @@ struct Mode {
   std::string container;  // kContainer: as the user wrote it
 };
 
-// HostConfig.NetworkMode. kNotFound "network %s not found" for a network of any other name: networks are
-// a later issue's.
+// HostConfig.NetworkMode. kInvalidArgument "network %s not found: ..." for a network of any other name: those
+// are a later issue's. (The docker CLI takes a 404 of create for a missing image.)
 StatusOr<Mode> ParseMode(std::string_view network_mode);
 
 // Thread-safe for different containers; one call at a time for each.

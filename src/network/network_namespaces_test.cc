@@ -15,8 +15,8 @@ TEST(ParseModeTest, KnowsTheModesOfThisRelease) {
   EXPECT_EQ(ParseMode("container:web")->container, "web");
 }
 
-TEST(ParseModeTest, OtherNetworksAreNotFound) {
-  EXPECT_EQ(ParseMode("backend").status().code(), StatusCode::kNotFound);
+TEST(ParseModeTest, OtherNetworksAreRefused) {
+  EXPECT_EQ(ParseMode("backend").status().code(), StatusCode::kInvalidArgument);
   EXPECT_EQ(ParseMode("container:").status().code(), StatusCode::kInvalidArgument);
 }
 

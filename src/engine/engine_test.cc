@@ -1,0 +1,313 @@
+#include "engine/engine.h"
+
+#include <unistd.h>
+
+#include <condition_variable>
+#include <cstdio>
+#include <cstring>
+
+#include "engine/fake_supervisor.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "linux/files.h"
+
+namespace stasis::engine {
+namespace {
+
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+using Words = std::vector<std::string>;
+
+// A tar with one directory, "bin".
+std::string SmallTar() {
+  std::string header(512, '\0');
+  const auto put = [&](size_t at, const char* text) { header.replace(at, std::strlen(text), text); };
+  put(0, "bin/");
+  put(100, "0000755");
+  put(108, "0000000");
+  put(116, "0000000");
+  put(124, "00000000000");
+  put(136, "00000000000");
+  put(148, "        ");
+  put(156, "5");
+  put(257, "ustar");
+  put(263, "00");
+  unsigned sum = 0;
+  for (const char c : header) sum += static_cast<unsigned char>(c);
+  char text[8];
+  std::snprintf(text, sizeof(text), "%06o", sum & 0777777);
+  header.replace(148, 7, text, 7);
+  return header + std::string(1024, '\0');
+}
+
+backend::HostConfig RemovedAtTheEnd() {
+  backend::HostConfig host_config;
+  host_config.auto_remove = true;
+  return host_config;
+}
+
+backend::HostConfig AlwaysRestarted() {
+  backend::HostConfig host_config;
+  host_config.restart_policy = "always";
+  return host_config;
+}
+
+class EngineTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (::geteuid() != 0) GTEST_SKIP() << "mounting needs root";
+    auto directory = TemporaryDirectory::Create("/var/tmp", "stasis-engine-test-");
+    ASSERT_TRUE(directory.ok()) << directory.status();
+    directory_.emplace(*std::move(directory));
+    Up();
+    ASSERT_TRUE(engine_);
+    std::string tar = SmallTar();
+    const backend::ByteSource source = [&](char* out, size_t size) -> StatusOr<size_t> {
+      size = std::min(size, tar.size());
+      std::memcpy(out, tar.data(), size);
+      tar.erase(0, size);
+      return size;
+    };
+    const auto image = engine_->ImportImage(source, "small", "", {}, {});
+    ASSERT_TRUE(image.ok()) << image.status();
+  }
+  void TearDown() override {
+    if (!engine_) return;
+    const auto left = engine_->List({.all = true, .filters = {}});
+    ASSERT_TRUE(left.ok());
+    for (const auto& one : *left) {
+      EXPECT_TRUE(engine_->Remove(one.id, {.force = true}).ok());
+    }
+  }
+  void Up() {
+    auto engine =
+        Engine::Open({.paths = {.root = directory_->path() + "/root", .state = directory_->path() + "/state"},
+                      .version = "1",
+                      .git_commit = {},
+                      .build_time = {},
+                      .runc = {},
+                      .criu = {}},
+                     std::make_unique<FakeSupervisor>(world_));
+    ASSERT_TRUE(engine.ok()) << engine.status();
+    engine_ = *std::move(engine);
+    const Status started = engine_->Start(After(std::chrono::seconds(10)));
+    ASSERT_TRUE(started.ok()) << started;
+  }
+  void Down() { engine_.reset(); }
+
+  std::string Create(const std::string& name, const backend::HostConfig& host_config = {}) {
+    backend::CreateRequest request;
+    request.name = name;
+    request.config.image = "small";
+    request.config.cmd = Words{"/bin/serve"};
+    request.host_config = host_config;
+    const auto result = engine_->Create(request);
+    EXPECT_TRUE(result.ok()) << result.status();
+    return result.ok() ? result->id : "";
+  }
+  std::string Run(const std::string& name, const backend::HostConfig& host_config = {}) {
+    std::string id = Create(name, host_config);
+    const auto started = engine_->Start(id, {}, {});
+    EXPECT_TRUE(started.ok()) << started.status();
+    return id;
+  }
+  backend::ContainerState State(const std::string& id) { return engine_->Inspect(id, false)->state; }
+  int Wait(const std::string& id, backend::WaitCondition condition = backend::WaitCondition::kNotRunning) {
+    const auto result = engine_->Wait(id, condition, [] {}, {});
+    EXPECT_TRUE(result.ok()) << result.status();
+    return result.ok() ? result->status_code : -1;
+  }
+  // Until so many of them have been.
+  void WaitForEvents(const std::string& action, int count) {
+    backend::EventQuery query;
+    query.since = absl::UnixEpoch();
+    query.filters = {{"event", {action}}};
+    const Status enough =
+        engine_->Events(query, [&](const auto&) { return --count > 0 ? Status() : Cancelled("enough"); }, {});
+    EXPECT_EQ(enough.code(), StatusCode::kCancelled);
+  }
+  // A checkpoint that makes its directory, and ends the container where it was asked to.
+  void CheckpointsSucceed() {
+    world_->on_checkpoint = [this](const types::CreateCheckpointRequest& request, std::stop_token) {
+      const std::string path = request.checkpointdir() + "/" + request.checkpoint().name();
+      EXPECT_TRUE(MakeDirectories(path).ok());
+      if (request.checkpoint().exit()) world_->End(request.id(), 137);
+      return Status();
+    };
+  }
+
+  std::optional<TemporaryDirectory> directory_;
+  std::shared_ptr<FakeWorld> world_ = std::make_shared<FakeWorld>();
+  std::unique_ptr<Engine> engine_;
+};
+
+TEST_F(EngineTest, ARunsExitIsRecordedAndToldToWhoWaits) {
+  const std::string id = Run("web");
+  EXPECT_EQ(State("web").status, "running");
+  world_->End(id, 3);
+  EXPECT_EQ(Wait("web"), 3);
+  EXPECT_EQ(State("web").status, "exited");
+  EXPECT_EQ(State("web").exit_code, 3);
+  EXPECT_EQ(*engine_->Start("web", {}, {}), backend::Change::kDone);
+  EXPECT_EQ(*engine_->Start("web", {}, {}), backend::Change::kAlreadySo);
+}
+
+TEST_F(EngineTest, AnExitBeforeTheStartIsRecordedIsNotLost) {
+  world_->ends_at_once = true;
+  const std::string id = Run("web");
+  EXPECT_EQ(Wait(id), 0);
+  EXPECT_EQ(State(id).status, "exited");
+}
+
+TEST_F(EngineTest, AFailedStartLeavesTheContainerAsItWasAndSaysWhy) {
+  const std::string id = Create("web");
+  world_->run_status = Internal("exec: \"serve\": executable file not found in $PATH");
+  const auto started = engine_->Start(id, {}, {});
+  EXPECT_EQ(started.status().code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(State(id).status, "created");
+  EXPECT_EQ(State(id).exit_code, 127);
+  EXPECT_THAT(State(id).error, HasSubstr("executable file not found"));
+  EXPECT_FALSE(world_->Has(id));
+}
+
+TEST_F(EngineTest, RmTakesItAwayWhenItEnds) {
+  const std::string id = Run("web", RemovedAtTheEnd());
+  world_->End(id, 0);
+  Wait(id, backend::WaitCondition::kRemoved);
+  EXPECT_EQ(engine_->Inspect(id, false).status().code(), StatusCode::kNotFound);
+}
+
+TEST_F(EngineTest, TheRestartPolicyRunsItAgainUntilTheUserStopsIt) {
+  const std::string id = Run("web", AlwaysRestarted());
+  world_->End(id, 1);
+  WaitForEvents("start", 2);
+  EXPECT_EQ(engine_->Inspect(id, false)->restart_count, 1);
+  EXPECT_TRUE(engine_->Stop(id, {}, {}).ok());
+  EXPECT_EQ(State(id).status, "exited");
+  EXPECT_EQ(State(id).exit_code, 143);
+  EXPECT_EQ(*engine_->Stop(id, {}, {}), backend::Change::kAlreadySo);
+}
+
+TEST_F(EngineTest, StopKillsWhatDoesNotHeedTheSignal) {
+  const std::string id = Run("web");
+  world_->obeys_sigterm = false;
+  EXPECT_TRUE(engine_->Stop(id, {"", 0}, {}).ok());
+  EXPECT_EQ(State(id).exit_code, 137);
+}
+
+TEST_F(EngineTest, ACheckpointWithExitCountsAsTheUsersStop) {
+  CheckpointsSucceed();
+  const std::string id = Run("web", RemovedAtTheEnd());
+  const std::string other = Run("other", AlwaysRestarted());
+  for (const std::string& one : {id, other}) {
+    const Status made = engine_->CreateCheckpoint(one, {.name = "cp1", .directory = {}, .exit = true}, {});
+    ASSERT_TRUE(made.ok()) << made;
+    EXPECT_EQ(State(one).status, "exited");
+    EXPECT_EQ(State(one).exit_code, 137);
+  }
+  EXPECT_EQ(world_->runs(), 2);
+  EXPECT_EQ(engine_->CreateCheckpoint(id, {.name = "cp2", .directory = {}}, {}).message(),
+            "Container " + id + " not running");
+}
+
+TEST_F(EngineTest, WhileACheckpointIsMadeTheRestAnswersAndAKillCancelsIt) {
+  const std::string id = Run("web");
+  std::mutex mutex;
+  std::condition_variable_any reached;
+  bool inside = false;
+  world_->on_checkpoint = [&](const types::CreateCheckpointRequest&, std::stop_token cancel) {
+    std::unique_lock lock(mutex);
+    inside = true;
+    reached.notify_all();
+    reached.wait(lock, cancel, [] { return false; });
+    return Cancelled("cancelled");
+  };
+  Status made;
+  std::jthread maker([&] { made = engine_->CreateCheckpoint("web", {.name = "cp1", .directory = {}}, {}); });
+  {
+    std::unique_lock lock(mutex);
+    reached.wait(lock, [&] { return inside; });
+  }
+  EXPECT_EQ(State(id).status, "running");
+  EXPECT_EQ(engine_->CreateCheckpoint("web", {.name = "cp2", .directory = {}}, {}).code(),
+            StatusCode::kFailedPrecondition);
+  EXPECT_TRUE(engine_->Kill("web", "KILL").ok());
+  maker.join();
+  EXPECT_THAT(Message(made), HasSubstr("Cannot checkpoint container web: "));
+  EXPECT_EQ(Wait(id), 137);
+}
+
+TEST_F(EngineTest, NamesAndDirectoriesOfCheckpointsAreChecked) {
+  CheckpointsSucceed();
+  Run("web");
+  const auto create = [&](const std::string& name, const std::string& directory) {
+    return Message(engine_->CreateCheckpoint("web", {.name = name, .directory = directory}, {}));
+  };
+  EXPECT_THAT(create("../x", ""), HasSubstr("Invalid checkpoint ID (../x), only "));
+  EXPECT_THAT(create("cp1", "relative"), HasSubstr("must be an absolute path"));
+  EXPECT_THAT(create("cp1", directory_->path() + "/x/../root/y"), HasSubstr("it is the engine's own"));
+  EXPECT_EQ(create("cp1", ""), "");
+  EXPECT_EQ(create("cp1", ""), "checkpoint with name cp1 already exists for container web");
+  EXPECT_EQ(create("cp1", directory_->path() + "/elsewhere"), "");
+  EXPECT_TRUE(Exists(directory_->path() + "/elsewhere/cp1"));
+  EXPECT_EQ(Message(engine_->DeleteCheckpoint("web", "cp9", "")),
+            "checkpoint cp9 does not exist for container web");
+  EXPECT_EQ(engine_->CreateCheckpoint("nobody", {.name = "cp1", .directory = {}}, {}).message(),
+            "No such container: nobody");
+  EXPECT_EQ(Message(engine_->Start("web", {"cp1", ""}, {}).status()), "Container web is already running");
+}
+
+TEST_F(EngineTest, WhatEndedWhileTheEngineWasAwayIsFoundWithItsExitCode) {
+  const std::string runs = Run("runs");
+  const std::string ended = Run("ended");
+  const std::string lost = Run("lost");
+  Down();
+  world_->End(ended, 5);
+  world_->Lose(lost);
+  Up();
+  EXPECT_EQ(State(runs).status, "running");
+  EXPECT_EQ(State(ended).status, "exited");
+  EXPECT_EQ(State(ended).exit_code, 5);
+  EXPECT_EQ(State(lost).exit_code, 255);
+  EXPECT_EQ(State(lost).error, "its shim is gone");
+}
+
+TEST_F(EngineTest, RemovalIsRefusedInDockersWordsAndForceKills) {
+  const std::string id = Run("web");
+  EXPECT_EQ(Message(engine_->Remove("web", {})),
+            "cannot remove container \"/web\": container is running: stop the container before removing or "
+            "force remove");
+  EXPECT_TRUE(engine_->Remove("web", {.force = true}).ok());
+  EXPECT_FALSE(world_->Has(id));
+  EXPECT_THAT(*engine_->List({.all = true, .filters = {}}), IsEmpty());
+  EXPECT_FALSE(Exists(directory_->path() + "/root/containers/" + id));
+  EXPECT_FALSE(Exists(directory_->path() + "/state/netns/" + id));
+}
+
+TEST_F(EngineTest, APausedContainerIsPausedUntilItIsNot) {
+  Run("web");
+  EXPECT_TRUE(engine_->Pause("web").ok());
+  EXPECT_TRUE(State("web").paused);
+  EXPECT_EQ(engine_->Pause("web").code(), StatusCode::kFailedPrecondition);
+  EXPECT_EQ(
+      engine_->CreateExec("web", {.cmd = {"true"}, .env = {}, .user = {}, .working_dir = {}}).status().code(),
+      StatusCode::kFailedPrecondition);
+  EXPECT_TRUE(engine_->Unpause("web").ok());
+  EXPECT_FALSE(State("web").paused);
+}
+
+TEST_F(EngineTest, ANameBelongsToOneAndMayBeChanged) {
+  Create("web");
+  backend::CreateRequest request;
+  request.name = "web";
+  request.config.image = "small";
+  request.config.cmd = Words{"true"};
+  EXPECT_EQ(engine_->Create(request).status().code(), StatusCode::kAlreadyExists);
+  EXPECT_TRUE(engine_->Rename("web", "front").ok());
+  EXPECT_TRUE(engine_->Create(request).ok());
+  EXPECT_THAT(*engine_->List({.all = true, .filters = {}}), SizeIs(2));
+}
+
+}  // namespace
+}  // namespace stasis::engine
