@@ -29,7 +29,7 @@ StatusOr<Mode> ParseMode(std::string_view network_mode) {
     }
     return mode;
   }
-  return NotFound(
+  return InvalidArgument(
       "network " + std::string(network_mode) +
       " not found: networks of one's own are not supported yet; use none, host or container:NAME");
 }
