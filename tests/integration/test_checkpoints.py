@@ -136,7 +136,6 @@ def test_errors_are_dockers(engine):
     assert "not running" in message("checkpoint", "create", "stopped", "cp1")
     assert ("Invalid checkpoint ID (../evil), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
             in message("checkpoint", "create", "c1", "../evil"))
-    assert "Invalid checkpoint ID" in message("checkpoint", "rm", "c1", "..")
     assert "Invalid checkpoint ID" in message("start", "--checkpoint", "../../x", "stopped")
     engine.docker("checkpoint", "create", "--leave-running", "c1", "cp1")
     assert "checkpoint with name cp1 already exists for container c1" in message("checkpoint", "create", "c1", "cp1")
