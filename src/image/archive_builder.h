@@ -6,7 +6,6 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <cstring>
 #include <memory>
 #include <string>
 #include <utility>
@@ -28,6 +27,7 @@ struct TestEntry {
   unsigned major = 0;
   unsigned minor = 0;
   std::vector<std::pair<std::string, std::string>> xattrs = {};
+  std::vector<std::pair<int64_t, int64_t>> data = {};  // offset and length; what is between them is a hole
 };
 
 inline TestEntry Dir(const std::string& path, mode_t mode = 0755) {
@@ -72,6 +72,7 @@ inline std::string MakeTar(const std::vector<TestEntry>& entries, const char* fi
     for (const auto& [name, value] : item.xattrs) {
       archive_entry_xattr_add_entry(entry, name.c_str(), value.data(), value.size());
     }
+    for (auto [offset, length] : item.data) archive_entry_sparse_add_entry(entry, offset, length);
     archive_write_header(writer, entry);
     archive_write_data(writer, item.content.data(), item.content.size());
     archive_entry_free(entry);
@@ -86,7 +87,7 @@ inline ReadBytes BytesOf(std::string bytes, size_t piece = 10'000) {
   auto at = std::make_shared<size_t>(0);
   return [rest, at, piece](char* out, size_t size) -> StatusOr<size_t> {
     size_t count = std::min({size, piece, rest->size() - *at});
-    std::memcpy(out, rest->data() + *at, count);
+    rest->copy(out, count, *at);
     *at += count;
     return count;
   };

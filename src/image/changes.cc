@@ -86,9 +86,10 @@ StatusOr<std::vector<std::pair<std::string, std::string>>> ParsePairs(const std:
 Status SetEnvironment(const std::string& text, Json* config) {
   STASIS_ASSIGN_OR_RETURN(auto pairs, ParsePairs(text));
   Words env = config->value("Env", Words());
-  for (const auto& [name, value] : pairs) {
-    std::erase_if(env, [&](const std::string& entry) { return entry.starts_with(name + "="); });
-    env.push_back(name + "=" + value);
+  for (const auto& pair : pairs) {
+    std::string prefix = pair.first + "=";
+    std::erase_if(env, [&](const std::string& entry) { return entry.starts_with(prefix); });
+    env.push_back(prefix + pair.second);
   }
   (*config)["Env"] = env;
   return absl::OkStatus();
@@ -102,7 +103,7 @@ Status SetLabels(const std::string& text, Json* config) {
 
 Status AddPorts(const std::string& text, Json* config) {
   STASIS_ASSIGN_OR_RETURN(Words ports, SplitWords(text));
-  for (std::string port : ports) {
+  for (const std::string& port : ports) {
     std::string number = port.substr(0, port.find('/'));
     std::string protocol = number.size() < port.size() ? port.substr(number.size() + 1) : "tcp";
     bool digits =

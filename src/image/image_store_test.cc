@@ -23,7 +23,6 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
-using ::testing::UnorderedElementsAre;
 
 using Layers = std::vector<std::vector<TestEntry>>;
 
@@ -292,6 +291,7 @@ TEST_F(ImageStoreTest, TheSameImageIsLoadedTwiceAtATime) {
   std::vector<Status> results(4);
   {
     std::vector<std::jthread> threads;
+    threads.reserve(results.size());
     for (Status& result : results) {
       threads.emplace_back(
           [&] { result = store_->Load(BytesOf(archive), [](const std::string&) {}, {}).status(); });

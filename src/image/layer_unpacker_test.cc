@@ -78,6 +78,19 @@ TEST_F(LayerUnpackerTest, OwnersModesTimesAndContentAreKept) {
   EXPECT_TRUE(S_ISLNK(Stat("d/s").st_mode));
 }
 
+TEST_F(LayerUnpackerTest, HolesStayHoles) {
+  constexpr size_t kSize = 8 << 20;
+  TestEntry file = File("sparse", std::string(kSize, '\0'));
+  file.content.replace(1 << 20, 5, "hello");
+  file.data = {{1 << 20, 4096}};
+  StatusOr<uint64_t> size = Unpack({file, File("after", "x")});
+  ASSERT_TRUE(size.ok()) << Message(size.status());
+  EXPECT_EQ(*size, kSize + 1);
+  EXPECT_TRUE(*ReadFile(In("sparse")) == file.content);
+  EXPECT_LT(Stat("sparse").st_blocks * 512, 1 << 20);
+  EXPECT_EQ(*ReadFile(In("after")), "x");
+}
+
 TEST_F(LayerUnpackerTest, DevicesAndPipesAreMade) {
   TestEntry null = File("null");
   null.mode = S_IFCHR | 0666;

@@ -106,17 +106,10 @@ StatusOr<std::vector<std::string>> ContainerCapabilities(const std::vector<std::
   std::vector<std::string> out;
   for (const std::string& name : AllCapabilities()) {
     if (std::find(available.begin(), available.end(), name) == available.end()) continue;
-    bool given;
-    if (privileged) {
-      given = true;
-    } else if (added.contains(kAll)) {
-      given = !dropped.contains(name);
-    } else if (added.contains(name)) {
-      given = true;
-    } else {
-      given = !dropped.contains(kAll) && !dropped.contains(name) &&
-              std::find(defaults.begin(), defaults.end(), name) != defaults.end();
-    }
+    bool is_default = std::find(defaults.begin(), defaults.end(), name) != defaults.end();
+    bool kept = added.contains(kAll) || (is_default && !dropped.contains(kAll));
+    bool given =
+        privileged || (kept && !dropped.contains(name)) || (added.contains(name) && !added.contains(kAll));
     if (given) out.push_back(name);
   }
   return out;

@@ -9,7 +9,6 @@
 namespace stasis::oci {
 namespace {
 
-using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
