@@ -98,6 +98,7 @@ def test_failures_have_dockers_exit_codes(stasis):
 
 def test_flags_of_run_reach_the_container(stasis, tmp_path):
     (tmp_path / "in").write_text("from the host")
+    tmp_path.chmod(0o755)  # the user inside is another
     result = stasis("run", "--rm", "--hostname", "h1", "-w", "/tmp", "-e", "X=y", "--memory", "64m", "--cpus", "0.5",
                     "--pids-limit", "50", "--read-only", "--tmpfs", "/scratch:size=1m", "-u", "1234:5678", "-v",
                     f"{tmp_path}:/data:ro", "--cap-drop", "ALL", "--network", "none", "--label", "a=b", "--ulimit",
@@ -171,6 +172,17 @@ def test_a_window_that_changes_is_seen_inside(engine, stasis):
     termios.tcsetwinsize(terminal.fd, (44, 111))
     terminal.wait_for("44 111")
     assert terminal.exit_code() == 4
+
+
+def test_a_terminal_is_as_before_when_the_command_is_ended(engine, stasis):
+    stasis("run", "-d", "--name", "c1", "busybox", "sleep", "1000")
+    terminal = Terminal(engine, "exec", "-it", "c1", "sh", "-c", "echo ready; cat")
+    before = terminal.mode()
+    terminal.wait_for("ready")
+    assert terminal.mode() != before
+    os.kill(terminal.pid, signal.SIGTERM)
+    wait_until(lambda: terminal.mode() == before, "the terminal is as before")
+    assert terminal.exit_code() == 128 + signal.SIGTERM
 
 
 def test_ctrl_p_ctrl_q_leaves_the_container_running(engine, stasis):
