@@ -10,6 +10,7 @@
 
 #include "backend/streams.h"
 #include "base/status.h"
+#include "linux/clock.h"
 #include "linux/unique_fd.h"
 #include "protocol/shim.h"
 
@@ -18,7 +19,7 @@ namespace stasis::engine {
 // The two halves of attaching to a process at a shim's attach socket (protocol/shim.h): asking for it, and
 // the answer, which comes once there is such a process. Then the socket carries the process's bytes.
 StatusOr<UniqueFd> AskToAttach(const std::string& attach_socket, const protocol::AttachRequest& request);
-Status AwaitAttached(int socket, std::stop_token cancel);
+Status AwaitAttached(int socket, Deadline deadline, std::stop_token cancel);
 
 // Shared by the two ends. Thread-safe.
 class AttachChannel {
@@ -31,7 +32,9 @@ class AttachChannel {
 
   // The engine's end: the container is about to run. The result, connection or error, goes to the waiting
   // client.
-  void Connect(const std::string& attach_socket);
+  // When it is there already (`created`), the shim has taken the attachment up once this returns; one that is
+  // restored is there only afterwards, and the client awaits the answer.
+  void Connect(const std::string& attach_socket, bool created);
   // The container will never run.
   void Fail(Status status);
   // The client's end. kCancelled. Once.
@@ -41,7 +44,7 @@ class AttachChannel {
   bool abandoned() const;
 
  private:
-  void Settle(StatusOr<UniqueFd> result);
+  void Settle(StatusOr<UniqueFd> result, bool answered);
 
   const backend::AttachOptions options_;
   const bool terminal_;
@@ -49,6 +52,7 @@ class AttachChannel {
   std::condition_variable_any settled_;
   bool done_ = false;
   bool abandoned_ = false;
+  bool answered_ = false;  // the shim's answer was read
   StatusOr<UniqueFd> result_ = Cancelled("not connected");
 };
 

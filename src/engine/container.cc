@@ -137,12 +137,12 @@ void Container::AddAttachment(std::shared_ptr<AttachChannel> channel) {
     const std::lock_guard lock(mutex_);
     std::erase_if(attachments_, [](const auto& other) { return other->abandoned(); });
     attachments_.push_back(std::move(channel));
-    if (attach_socket_.empty()) return;
+    if (attach_socket_.empty() || !IsAlive(record_.state.phase)) return;
   }
-  ConnectAttachments();
+  ConnectAttachments(true);
 }
 
-void Container::ConnectAttachments() {
+void Container::ConnectAttachments(bool created) {
   std::vector<std::shared_ptr<AttachChannel>> waiting;
   std::string socket;
   {
@@ -151,7 +151,7 @@ void Container::ConnectAttachments() {
     socket = attach_socket_;
   }
   for (const std::shared_ptr<AttachChannel>& channel : waiting) {
-    if (!channel->abandoned()) channel->Connect(socket);
+    if (!channel->abandoned()) channel->Connect(socket, created);
   }
 }
 

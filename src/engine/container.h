@@ -95,8 +95,8 @@ class Container : public std::enable_shared_from_this<Container> {
   void SetAttachSocket(std::string path);
   // Connected at the next run; at once when it runs.
   void AddAttachment(std::shared_ptr<AttachChannel> channel);
-  // Connects what waits.
-  void ConnectAttachments();
+  // Connects what waits, to one that is there (`created`) or one that is about to be restored.
+  void ConnectAttachments(bool created);
 
   // ---- waiting ----
   // Until `condition` of the record and the number of exits holds, or the container is removed.

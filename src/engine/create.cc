@@ -68,6 +68,7 @@ StatusOr<ContainerRecord> Engine::PlanContainer(const backend::CreateRequest& re
   STASIS_ASSIGN_OR_RETURN(record.argv, CommandOf(record.config));
   STASIS_RETURN_IF_ERROR(ValidateContainer(record.config, record.host_config, host_.cpus));
   STASIS_ASSIGN_OR_RETURN(record.mounts, SettleMounts(record.host_config));
+  if (record.host_config.log_driver.empty()) record.host_config.log_driver = "json-file";
   if (record.config.hostname.empty()) {
     const bool host = record.host_config.network_mode == "host" || record.host_config.uts_mode == "host";
     record.config.hostname = host ? host_.name : record.id.str().substr(0, kShortId);

@@ -14,6 +14,8 @@
 namespace stasis::engine {
 namespace {
 
+constexpr std::chrono::seconds kAttachLimit{10};
+
 // Docker's codes for a command that is not there, and for one that cannot be run.
 int FailureCode(const Status& why) {
   const std::string message = Message(why);
@@ -117,7 +119,7 @@ StatusOr<UniqueFd> Engine::StartExecAttached(const std::string& id, uint32_t wid
   }
   exec->WatchStream(UniqueFd(::fcntl(stream->get(), F_DUPFD_CLOEXEC, 0)));
   Status status = RunExec(exec, true, {});
-  if (status.ok()) status = AwaitAttached(stream->get(), cancel);
+  if (status.ok()) status = AwaitAttached(stream->get(), After(kAttachLimit), cancel);
   if (!status.ok()) return StreamOf(status, exec->config().tty);
   if (exec->config().tty && width > 0 && height > 0) {
     supervisor_->Resize(exec->container(), exec->id(), width, height).IgnoreError();  // it may have ended

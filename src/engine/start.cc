@@ -80,6 +80,7 @@ Status Engine::Launch(Container& container, const backend::StartOptions& options
     ReleaseRunResources(record);
     return status;
   }
+  container.ConnectAttachments(true);  // those that came since
   if (const std::optional<Exit> exit = container.EndStarting()) {
     HandleExit(container.shared_from_this(), *exit, {});
   }
@@ -119,7 +120,7 @@ Status Engine::Boot(Container& container, const ContainerRecord& record,
   STASIS_ASSIGN_OR_RETURN(const types::CreateContainerRequest request, PlanRun(record, restore));
   STASIS_ASSIGN_OR_RETURN(const types::Container made, supervisor_->Create(request, cancel));
   container.SetAttachSocket(made.attach_socket());
-  container.ConnectAttachments();  // before it runs: none of its output is missed
+  container.ConnectAttachments(!restore);  // before it runs: none of its output is missed
   return supervisor_->Run(record.id.str(), cancel);
 }
 
