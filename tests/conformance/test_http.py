@@ -5,9 +5,9 @@ import socket
 import subprocess
 
 
-def curl(engine, *arguments):
-    result = subprocess.run(["curl", "-si", "--max-time", "20", "--unix-socket", engine.socket, *arguments],
-                            capture_output=True, text=True, check=True)
+def curl(engine, *arguments, input=None):
+    result = subprocess.run(["curl", "-si", "--max-time", "20", "-H", "Expect:", "--unix-socket", engine.socket, *arguments],
+                            capture_output=True, text=True, check=True, input=input)
     head, _, body = result.stdout.replace("\r", "").partition("\n\n")
     lines = head.splitlines()
     headers = {k.lower(): v for k, v in (line.split(": ", 1) for line in lines[1:] if ": " in line)}
@@ -34,7 +34,7 @@ def test_versions(engine):
 
 def test_bad_requests(engine):
     def post(body, kind="application/json", path="/v1.47/containers/create"):
-        return curl(engine, "-X", "POST", "-H", f"Content-Type: {kind}", "-d", body, f"http://d{path}")
+        return curl(engine, "-X", "POST", "-H", f"Content-Type: {kind}", "--data-binary", "@-", f"http://d{path}", input=body)
 
     code, headers, body = post("{not json")
     assert code == 400 and json.loads(body)["message"] and headers["content-type"] == "application/json"
