@@ -78,9 +78,7 @@ Checkpoint::Checkpoint(protocol::CheckpointPlan plan, std::string preload, OnPro
       journal_(plan_.shim_directory),
       began_(steady_clock::now()) {}
 
-Checkpoint::~Checkpoint() {
-  if (!done_) Cancel();
-}
+Checkpoint::~Checkpoint() { Cancel(); }
 
 // ---- the three verbs, each one list
 // --------------------------------------------------------------------------
@@ -121,6 +119,8 @@ Status Checkpoint::DoFinish(const std::stop_token& cancel) {
     frozen_deadline_ = kNoDeadline;
     manifest_.frozen_us = MicrosecondsSince(frozen_since_);
     if (cancel.stop_requested()) return Cancelled("the checkpoint was cancelled");
+    // Without its tracer the container would have run on, past what the images hold.
+    if (session_->process().Ended()) return Internal("criu died after the dump");
     STASIS_RETURN_IF_ERROR(Publish());
     KillContainer();
     return absl::OkStatus();
@@ -349,34 +349,48 @@ Status Checkpoint::Undo(Status why) {
   Status thawed = changed_ ? EndFreeze() : absl::OkStatus();
   frozen_deadline_ = kNoDeadline;
   staging_.reset();
-  done_ = true;
+  phase_ = Phase::kDone;
+  // A log is worth reading where CRIU wrote one: the message names it.
+  if (!Exists(work_ + "/" + kDumpLogFile)) static_cast<void>(RemoveTree(work_));
   // What could not be undone stays in the journal, for the shim.
   if (thawed.ok()) thawed = journal_.Clear();
   if (thawed.ok()) return why;
   return MakeError(why.code(), Message(why) + "; and then: " + Message(thawed));
 }
 
+Status Checkpoint::Enter(Phase from) const {
+  if (phase_ == from) return absl::OkStatus();
+  return FailedPrecondition("checkpointer: prepare, freeze and finish come in this order");
+}
+
 Status Checkpoint::Prepare(std::stop_token cancel) {
-  Status status = DoPrepare(cancel);
-  return status.ok() ? status : Undo(std::move(status));
+  Status status = Enter(Phase::kNew);
+  if (status.ok()) status = DoPrepare(cancel);
+  if (!status.ok()) return Undo(std::move(status));
+  phase_ = Phase::kPrepared;
+  return status;
 }
 
 Status Checkpoint::Freeze(std::stop_token cancel) {
-  Status status = DoFreeze(cancel);
-  return status.ok() ? status : Undo(std::move(status));
+  Status status = Enter(Phase::kPrepared);
+  if (status.ok()) status = DoFreeze(cancel);
+  if (!status.ok()) return Undo(std::move(status));
+  phase_ = Phase::kFrozen;
+  return status;
 }
 
 StatusOr<protocol::CheckpointResult> Checkpoint::Finish(std::stop_token cancel) {
-  Status status = DoFinish(cancel);
+  Status status = Enter(Phase::kFrozen);
+  if (status.ok()) status = DoFinish(cancel);
   if (!status.ok()) return Undo(std::move(status));
-  done_ = true;
+  phase_ = Phase::kDone;
   STASIS_RETURN_IF_ERROR(journal_.Clear());
   static_cast<void>(RemoveTree(work_));  // a copy of the log is in the checkpoint
   return protocol::CheckpointResult{manifest_.frozen_us, manifest_.bytes};
 }
 
 void Checkpoint::Cancel() {
-  if (!done_) static_cast<void>(Undo(Cancelled("the checkpoint was cancelled")));
+  if (phase_ != Phase::kDone) static_cast<void>(Undo(Cancelled("the checkpoint was cancelled")));
 }
 
 }  // namespace stasis::checkpoint

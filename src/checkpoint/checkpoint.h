@@ -52,6 +52,8 @@ class Checkpoint {
   Deadline FrozenDeadline() const { return frozen_deadline_; }
 
  private:
+  enum class Phase { kNew, kPrepared, kFrozen, kDone };
+
   Status DoPrepare(const std::stop_token& cancel);
   Status DoFreeze(const std::stop_token& cancel);
   Status DoFinish(const std::stop_token& cancel);
@@ -73,7 +75,8 @@ class Checkpoint {
   Status Answer(bool success);
   Status Failed(std::string_view criu_error) const;
 
-  Status Note(bool thaw);  // writes the journal as things are
+  Status Enter(Phase from) const;  // kFailedPrecondition: a verb out of order
+  Status Note(bool thaw);          // writes the journal as things are
   Status EndFreeze();
   void StopCriu();
   Status Undo(Status why);
@@ -94,7 +97,7 @@ class Checkpoint {
   bool has_watches_ = false;
   bool criu_waits_ = false;  // for our answer to a notification
   bool changed_ = false;     // the freezer, by us or by CRIU on our behalf
-  bool done_ = false;
+  Phase phase_ = Phase::kNew;
 
   Manifest manifest_;
   std::chrono::steady_clock::time_point began_;

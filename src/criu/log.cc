@@ -18,6 +18,7 @@ constexpr size_t kMaxErrorText = 1024;
 // Errors after which CRIU goes on.
 constexpr std::string_view kHarmless[] = {
     "Can't setup RLIMIT_NOFILE for self",  // without CAP_SYS_RESOURCE
+    "cgroupd: recv req error",             // its helper at the end of every failed restore
 };
 
 // Errors that only say that an earlier one was one.
@@ -29,7 +30,8 @@ constexpr Consequence kConsequences[] = {
     {"Dump ", "failed"},          {"Dumping ", "failed"},
     {"Collect ", "failed with"},  {"Can't infect ", "with parasite"},
     {"Parasite exited with", ""}, {"RPC client reported", ""},
-    {"", "exited, status="},      {"", "killed by signal 9"},
+    {"Unable to open fd=", ""},   {"", "exited, status="},
+    {"", "killed by signal 9"},
 };
 
 bool IsHarmless(std::string_view text) {
@@ -74,10 +76,12 @@ std::optional<pid_t> MentionedPid(std::string_view text) {
 // The error of one line, or nothing where the line is another one.
 std::optional<LogError> ParseLine(std::string_view line) {
   constexpr std::string_view kError = "Error (";
-  if (line.empty() || line[0] != '(') return std::nullopt;
-  size_t stamp = line.find(')');
-  if (stamp == line.npos) return std::nullopt;
-  std::string_view rest = TrimLeft(line.substr(stamp + 1));
+  std::string_view rest = TrimLeft(line);
+  if (rest.starts_with('(')) {  // what helpers of CRIU's write has no time
+    size_t stamp = rest.find(')');
+    if (stamp == rest.npos) return std::nullopt;
+    rest = TrimLeft(rest.substr(stamp + 1));
+  }
 
   LogError error;
   size_t colon = rest.find(": ");

@@ -78,7 +78,8 @@ std::optional<std::string> JudgeTracer(const std::vector<Process>& processes, co
   for (const Process& other : processes) {
     if (other.pid == process.tracer) by = " by " + Label(other);
   }
-  return Says(process, "is traced" + by + " (a debugger, strace), and only one can trace it; end that first");
+  return Says(process, "is traced" + by +
+                           ", and a process can have one tracer only; end the debugger or strace first");
 }
 
 bool IsTerminal(unsigned number) { return number == 4 || number == 5 || (number >= 128 && number <= 143); }

@@ -21,6 +21,7 @@ struct Cause {
   std::string_view open;
   std::string_view close;
   std::string_view says;
+  bool whole = false;  // of the whole container: no process is named
 };
 
 // Begins with the process, "process 7 (node) ", where CRIU's log tells which one it worked on.
@@ -63,7 +64,7 @@ constexpr Cause kDumpCauses[] = {
     {"outside of its pid namespace", "", "",
      "belongs to a session outside the container; ask for the checkpoint with shell jobs"},
     {"Can't lookup mount=", "path=", "",
-     "has a file open that lies outside of the container's mounts (/%s); close it first"},
+     "has a file open that lies outside of the container's mounts (%s); close it first"},
     {"Open files on overmounted mounts", "path=", "",
      "has a file open (%s) that another mount covers; close it first"},
     {"Can't dump that handle", "", "",
@@ -76,11 +77,12 @@ constexpr Cause kDumpCauses[] = {
     {"Zombies with threads", "", "", "is ending just now; checkpoint again"},
     {"uprobes", "", "", "is traced by a uprobe (perf, bpftrace); end that first"},
     {"Unable to freeze cgroup", "", "",
-     "could not be frozen in time: a process waits in the kernel without interruption (a hanging disk or "
+     "the container could not be frozen in time: a process waits in the kernel without interruption (a "
+     "hanging disk or "
      "network file "
-     "system); checkpoint again when it goes on"},
-    {"No space left on device", "", "",
-     "could not be saved: the disk is full; make room where the checkpoint is to lie"},
+     "system); checkpoint again when it goes on",
+     true},
+    {"No space left on device", "", "", "the disk is full; make room where the checkpoint is to lie", true},
 };
 
 constexpr Cause kRestoreCauses[] = {
@@ -102,9 +104,10 @@ constexpr Cause kRestoreCauses[] = {
     {"Address already in use", "", "", "an address that the container listened on is in use by another"},
     {"Can't fork for", "for ", ":", "a process number (%s) that the container used is taken"},
     {"doesn't exist", "Network device ", "", "the network device %s is missing"},
-    {"CPU", "", "", "this machine's processor lacks what the checkpoint's had"},
-    {"No mapping for", "No mapping for ", " mountpoint",
-     "the mount %s of the checkpoint is missing: start it in a container with the same mounts"},
+    {"capabilities do not match", "", "", "this machine's processor lacks what the checkpoint's had"},
+    {"xsave", "", "", "this machine's processor lacks what the checkpoint's had"},
+    {"No mapping for", "", "",
+     "a mount of the checkpoint is missing: start it in a container with the same mounts"},
     {"Can't find external mount", "", "",
      "a mount of the checkpoint is missing: start it in a container with the same mounts"},
     {"No space left on device", "", "", "the disk is full"},
@@ -119,17 +122,22 @@ std::string Fill(std::string_view says, std::string_view detail) {
   return out;
 }
 
+struct Found {
+  std::string says;
+  bool whole = false;
+};
+
 // The table's words for an error, or nothing.
 template <size_t kRows>
-std::string Look(const Cause (&table)[kRows], std::string_view text) {
+std::optional<Found> Look(const Cause (&table)[kRows], std::string_view text) {
   for (const Cause& cause : table) {
     if (text.find(cause.contains) == text.npos) continue;
     std::string_view detail =
         cause.open.empty() ? std::string_view() : Between(text, cause.open, cause.close);
     if (!cause.open.empty() && detail.empty()) continue;
-    return Fill(cause.says, detail);
+    return Found{Fill(cause.says, detail), cause.whole};
   }
-  return "";
+  return std::nullopt;
 }
 
 std::string Whom(pid_t pid, const std::vector<Process>& processes) {
@@ -150,16 +158,15 @@ std::string Unknown(std::string_view error, const std::string& log_path) {
 std::string ExplainDump(const Log& log, const std::vector<Process>& processes, const std::string& log_path,
                         std::string_view criu_error) {
   for (const LogError& error : log.errors) {
-    std::string says = Look(kDumpCauses, error.text);
-    if (!says.empty()) return Whom(error.process, processes) + says;
+    auto found = Look(kDumpCauses, error.text);
+    if (found) return found->whole ? found->says : Whom(error.process, processes) + found->says;
   }
   return Unknown(log.cause.empty() ? criu_error : log.cause, log_path);
 }
 
 std::string ExplainRestore(const Log& log, const std::string& log_path) {
   for (const LogError& error : log.errors) {
-    std::string says = Look(kRestoreCauses, error.text);
-    if (!says.empty()) return says;
+    if (auto found = Look(kRestoreCauses, error.text)) return found->says;
   }
   return Unknown(log.cause, log_path);
 }
