@@ -58,9 +58,11 @@ Status Start(ExecBackend& backend, Request& request, Response& response) {
     return response.Empty(200);
   }
   STASIS_ASSIGN_OR_RETURN(backend::ExecDetails details, backend.InspectExec(exec));
-  STASIS_ASSIGN_OR_RETURN(UniqueFd process, backend.StartExecAttached(exec, width, height, request.cancel));
+  STASIS_ASSIGN_OR_RETURN(std::unique_ptr<backend::AttachSession> session,
+                          backend.AttachExec(exec, width, height));
   STASIS_ASSIGN_OR_RETURN(HijackedConnection * client,
-                          response.Hijack(StreamType(details.config.tty, request.minor_version)));
+                          response.Hijack(StreamType(session->terminal(), request.minor_version)));
+  STASIS_ASSIGN_OR_RETURN(UniqueFd process, session->Connect(request.cancel));
   return PumpStreams(*client, std::move(process), details.config.attach_stdin);
 }
 

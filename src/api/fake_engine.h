@@ -222,14 +222,25 @@ class FakeEngine : public backend::SystemBackend,
   }
   Recorded<backend::ExecConfig> exec;
   Status StartExecDetached(const std::string&) override { return absl::OkStatus(); }
-  StatusOr<UniqueFd> StartExecAttached(const std::string&, uint32_t, uint32_t, std::stop_token) override {
-    if (ExecFails()) {
+  class ExecSession : public backend::AttachSession {
+   public:
+    explicit ExecSession(FakeEngine& engine) : engine_(engine) {}
+    bool terminal() const override { return engine_.exec.get().tty; }
+    StatusOr<UniqueFd> Connect(std::stop_token) override {
+      if (!engine_.ExecFails()) return engine_.RunProcess();
       STASIS_ASSIGN_OR_RETURN(SocketPair pair, MakeSocketPair());
       std::string why = Frame(2, "executable file not found in $PATH\n");
       ::send(pair.second.get(), why.data(), why.size(), MSG_NOSIGNAL);
       return std::move(pair.first);
     }
-    return RunProcess();
+
+   private:
+    FakeEngine& engine_;
+  };
+  StatusOr<std::unique_ptr<backend::AttachSession>> AttachExec(const std::string& id, uint32_t,
+                                                               uint32_t) override {
+    STASIS_RETURN_IF_ERROR(InspectExec(id).status());
+    return std::make_unique<ExecSession>(*this);
   }
   Status ResizeExec(const std::string&, uint32_t, uint32_t) override { return absl::OkStatus(); }
   StatusOr<backend::ExecDetails> InspectExec(const std::string& id) override {

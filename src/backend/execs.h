@@ -44,11 +44,12 @@ class ExecBackend {
   virtual StatusOr<std::string> CreateExec(const std::string& container, const ExecConfig& config) = 0;
   // Starts it detached; returns once it runs. "No such exec instance: %s".
   virtual Status StartExecDetached(const std::string& exec) = 0;
-  // Starts it with its streams attached: the socket is as AttachSession::Connect's. A command that cannot be
-  // executed is, as with Docker, one that ran: the socket carries the message, InspectExec has the exit code
-  // (126, 127).
-  virtual StatusOr<UniqueFd> StartExecAttached(const std::string& exec, uint32_t width, uint32_t height,
-                                               std::stop_token cancel) = 0;
+  // Takes it for one that is started with its streams attached; it starts at the session's Connect. The
+  // answer's header goes out in between, so that no output comes together with it: clients that read header
+  // and stream by different means would lose that. When it cannot be started, Connect gives a stream that
+  // says why. Errors as StartExecDetached's, but those of the start itself.
+  virtual StatusOr<std::unique_ptr<AttachSession>> AttachExec(const std::string& exec, uint32_t width,
+                                                              uint32_t height) = 0;
   virtual Status ResizeExec(const std::string& exec, uint32_t width, uint32_t height) = 0;
   virtual StatusOr<ExecDetails> InspectExec(const std::string& exec) = 0;
 };

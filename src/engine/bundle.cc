@@ -1,13 +1,10 @@
 #include "engine/bundle.h"
 
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
-
 #include <algorithm>
 #include <array>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
+#include "engine/devices.h"
 #include "engine/security_options.h"
 #include "image/root_user.h"
 #include "linux/files.h"
@@ -90,28 +87,6 @@ Status AddMounts(const BundlePlan& plan, oci::SpecOptions* spec) {
     spec->mounts.push_back({mount.source, mount.destination, mount.type, mount.options});
   }
   return {};
-}
-
-StatusOr<oci::DeviceOptions> HostDevice(const backend::DeviceRequest& request) {
-  struct stat info {};
-  if (::stat(request.path_on_host.c_str(), &info) != 0) {
-    return ErrnoError(errno, "error gathering device information while adding custom device \"" +
-                                 request.path_on_host + "\"");
-  }
-  if (!S_ISCHR(info.st_mode) && !S_ISBLK(info.st_mode)) {
-    return InvalidArgument("error gathering device information while adding custom device \"" +
-                           request.path_on_host + "\": not a device node");
-  }
-  oci::DeviceOptions device;
-  device.path = request.path_in_container.empty() ? request.path_on_host : request.path_in_container;
-  device.type = S_ISCHR(info.st_mode) ? 'c' : 'b';
-  device.major = major(info.st_rdev);
-  device.minor = minor(info.st_rdev);
-  device.file_mode = info.st_mode & 0777;
-  device.uid = info.st_uid;
-  device.gid = info.st_gid;
-  if (!request.permissions.empty()) device.access = request.permissions;
-  return device;
 }
 
 oci::ResourceOptions Resources(const backend::HostConfig& host) {
@@ -198,6 +173,7 @@ StatusOr<oci::SpecOptions> PlanSpec(const BundlePlan& plan) {
   if (record.host_config.shm_size > 0) spec.shm_size = record.host_config.shm_size;
   SetNamespaces(plan, &spec);
   spec.resources = Resources(record.host_config);
+  if (record.host_config.privileged) spec.devices = AllHostDevices();
   for (const backend::DeviceRequest& request : record.host_config.devices) {
     STASIS_ASSIGN_OR_RETURN(oci::DeviceOptions device, HostDevice(request));
     spec.devices.push_back(std::move(device));

@@ -24,6 +24,17 @@ int FailureCode(const Status& why) {
   return missing ? 127 : 126;
 }
 
+Status CheckExecAllowed(const ContainerRecord& record) {
+  const std::string who = "Container " + record.id.str();
+  if (record.state.phase == Phase::kPaused) {
+    return FailedPrecondition(who + " is paused, unpause the container before exec");
+  }
+  if (record.state.phase == Phase::kRestarting) {
+    return FailedPrecondition(who + " is restarting, wait until the container is running");
+  }
+  return IsAlive(record.state.phase) ? Status() : FailedPrecondition(who + " is not running");
+}
+
 // A stream that says why there is none, as Docker writes it to the client that attached.
 StatusOr<UniqueFd> StreamOf(const Status& why, bool terminal) {
   STASIS_ASSIGN_OR_RETURN(SocketPair pair, MakeSocketPair());
@@ -70,17 +81,7 @@ StatusOr<std::string> Engine::CreateExec(const std::string& name, const backend:
   STASIS_ASSIGN_OR_RETURN(const ContainerRef container, containers_.Find(name));
   if (config.cmd.empty() || config.cmd.front().empty()) return InvalidArgument("No exec command specified");
   const ContainerRecord record = container->Record();
-  if (record.state.phase == Phase::kPaused) {
-    return FailedPrecondition("Container " + record.id.str() +
-                              " is paused, unpause the container before exec");
-  }
-  if (record.state.phase == Phase::kRestarting) {
-    return FailedPrecondition("Container " + record.id.str() +
-                              " is restarting, wait until the container is running");
-  }
-  if (record.state.phase != Phase::kRunning) {
-    return FailedPrecondition("Container " + record.id.str() + " is not running");
-  }
+  STASIS_RETURN_IF_ERROR(CheckExecAllowed(record));
   if (!config.working_dir.empty() && config.working_dir[0] != '/') {
     return InvalidArgument("the working directory '" + config.working_dir +
                            "' is invalid, it needs to be an absolute path");
@@ -97,30 +98,49 @@ Status Engine::StartExecDetached(const std::string& id) {
   return RunExec(exec, false, {});
 }
 
-StatusOr<UniqueFd> Engine::StartExecAttached(const std::string& id, uint32_t width, uint32_t height,
-                                             std::stop_token cancel) {
+// An exec whose client has been answered, and that runs once it is connected.
+class Engine::ExecSession final : public backend::AttachSession {
+ public:
+  ExecSession(Engine& engine, std::shared_ptr<Exec> exec, uint32_t width, uint32_t height)
+      : engine_(engine), exec_(std::move(exec)), width_(width), height_(height) {}
+  bool terminal() const override { return exec_->config().tty; }
+  StatusOr<UniqueFd> Connect(std::stop_token cancel) override {
+    StatusOr<UniqueFd> stream = engine_.StartAttached(exec_, width_, height_, std::move(cancel));
+    if (stream.ok()) return stream;
+    exec_->Finish(FailureCode(stream.status()));
+    return StreamOf(stream.status(), terminal());
+  }
+
+ private:
+  Engine& engine_;
+  const std::shared_ptr<Exec> exec_;
+  const uint32_t width_;
+  const uint32_t height_;
+};
+
+StatusOr<std::unique_ptr<backend::AttachSession>> Engine::AttachExec(const std::string& id, uint32_t width,
+                                                                     uint32_t height) {
   STASIS_ASSIGN_OR_RETURN(const std::shared_ptr<Exec> exec, execs_.Find(id));
+  STASIS_ASSIGN_OR_RETURN(const ContainerRef container, containers_.Find(exec->container()));
+  STASIS_RETURN_IF_ERROR(CheckExecAllowed(container->Record()));
   STASIS_RETURN_IF_ERROR(exec->BeginRunning());
+  return std::unique_ptr<backend::AttachSession>(std::make_unique<ExecSession>(*this, exec, width, height));
+}
+
+StatusOr<UniqueFd> Engine::StartAttached(const std::shared_ptr<Exec>& exec, uint32_t width, uint32_t height,
+                                         std::stop_token cancel) {
   STASIS_ASSIGN_OR_RETURN(const ContainerRef container, containers_.Find(exec->container()));
   const std::string socket = container->attach_socket();
-  if (!IsAlive(container->phase()) || socket.empty()) {
-    exec->Finish(FailureCode({}));
-    return FailedPrecondition("Container " + exec->container() + " is not running");
-  }
+  if (socket.empty()) return FailedPrecondition("Container " + exec->container() + " is not running");
   protocol::AttachRequest request;
   request.process = exec->id();
   request.use_stdin = exec->config().attach_stdin;
   request.use_stdout = exec->config().attach_stdout;
   request.use_stderr = exec->config().attach_stderr;
-  StatusOr<UniqueFd> stream = AskToAttach(socket, request);
-  if (!stream.ok()) {
-    exec->Finish(FailureCode(stream.status()));
-    return stream;
-  }
-  exec->WatchStream(UniqueFd(::fcntl(stream->get(), F_DUPFD_CLOEXEC, 0)));
-  Status status = RunExec(exec, true, {});
-  if (status.ok()) status = AwaitAttached(stream->get(), After(kAttachLimit), cancel);
-  if (!status.ok()) return StreamOf(status, exec->config().tty);
+  STASIS_ASSIGN_OR_RETURN(UniqueFd stream, AskToAttach(socket, request));
+  exec->WatchStream(UniqueFd(::fcntl(stream.get(), F_DUPFD_CLOEXEC, 0)));
+  STASIS_RETURN_IF_ERROR(RunExec(exec, true, {}));  // a client that leaves now does not end it
+  STASIS_RETURN_IF_ERROR(AwaitAttached(stream.get(), After(kAttachLimit), std::move(cancel)));
   if (exec->config().tty && width > 0 && height > 0) {
     supervisor_->Resize(exec->container(), exec->id(), width, height).IgnoreError();  // it may have ended
   }
@@ -131,9 +151,7 @@ Status Engine::RunExec(const std::shared_ptr<Exec>& exec, bool attached, std::st
   const auto run = [&]() -> StatusOr<int> {
     STASIS_ASSIGN_OR_RETURN(const ContainerRef container, containers_.Find(exec->container()));
     const ContainerRecord record = container->Record();
-    if (record.state.phase != Phase::kRunning) {
-      return FailedPrecondition("Container " + record.id.str() + " is not running");
-    }
+    STASIS_RETURN_IF_ERROR(CheckExecAllowed(record));
     STASIS_ASSIGN_OR_RETURN(const image::Image image, images_->Find(record.image_id));
     STASIS_ASSIGN_OR_RETURN(const std::string root, images_->MountRoot(record.id, image));
     STASIS_ASSIGN_OR_RETURN(types::AddProcessRequest request, PlanRequest(*exec, record, root, host_.limits));

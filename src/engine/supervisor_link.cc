@@ -16,6 +16,7 @@ constexpr std::chrono::minutes kPauseLimit{2};
 // So long a supervisor that is being started again is waited for.
 constexpr std::chrono::seconds kReturnLimit{10};
 constexpr std::chrono::milliseconds kRetryStep{200};
+constexpr int kRunAttempts = 3;
 
 // Calls `call` until the connection holds, for those that may be done twice.
 template <typename Call>
@@ -73,7 +74,17 @@ Status SupervisorLink::Update(const std::string& id, const std::string& status, 
 }
 
 Status SupervisorLink::Run(const std::string& id, std::stop_token cancel) {
-  return Update(id, "running", std::move(cancel));
+  const Status status = Update(id, "running", cancel);
+  if (!supervisor::ConnectionBroken(status)) return status;
+  // The supervisor died in the middle of it. The shim goes on by itself: what became of it is asked.
+  for (int attempt = 0; attempt < kRunAttempts; ++attempt) {
+    STASIS_ASSIGN_OR_RETURN(const std::vector<types::Container> found, State(id));
+    if (found.empty()) return status;
+    if (found.front().status() != "created") return {};
+    const Status again = Update(id, "running", cancel);  // waits for a start that is under way
+    if (again.ok()) return again;
+  }
+  return status;
 }
 
 Status SupervisorLink::Pause(const std::string& id, std::stop_token cancel) {
