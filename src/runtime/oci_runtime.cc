@@ -6,7 +6,10 @@
 #include <cstdlib>
 #include <utility>
 
+#include "criu/log.h"
+#include "criu/verdict.h"
 #include "linux/files.h"
+#include "linux/mounts.h"
 
 namespace stasis {
 namespace {
@@ -140,6 +143,8 @@ StatusOr<pid_t> OciRuntime::Restore(const std::string& id, const std::string& bu
                                     const OciStreams& streams, const OciRestore& restore,
                                     const OciLimits& limits) {
   STASIS_RETURN_IF_ERROR(MakeDirectories(restore.work));
+  std::string log_path = restore.work + "/restore.log";
+  STASIS_RETURN_IF_ERROR(RemoveTree(log_path));  // an earlier one would explain this failure wrongly
   Call call = NewCall({"restore", "--detach", "--bundle", bundle, "--manage-cgroups-mode", "ignore"});
   call.Add({"--image-path", restore.images, "--work-path", restore.work, "--pid-file", call.pid_file});
   if (restore.tcp_established) call.Add({"--tcp-established"});
@@ -154,10 +159,9 @@ StatusOr<pid_t> OciRuntime::Restore(const std::string& id, const std::string& bu
 
   StatusOr<pid_t> pid = Launch(std::move(call), streams, limits);
   if (pid.ok()) return pid;
-  StatusOr<std::string> log = ReadFile(restore.work + "/restore.log", kMaxReadFile);
-  std::string reason = log.ok() ? LastCriuError(*log) : "";
-  if (reason.empty()) return pid.status();
-  return MakeError(pid.status().code(), "CRIU: " + reason);
+  StatusOr<criu::Log> log = criu::ReadLog(log_path);
+  if (!log.ok() || log->errors.empty()) return pid.status();
+  return MakeError(pid.status().code(), criu::ExplainRestore(*log, log_path));
 }
 
 Status OciRuntime::Start(const std::string& id, const OciLimits& limits) {
@@ -184,6 +188,10 @@ Status OciRuntime::Update(const std::string& id, const Json& resources, const Oc
 }
 
 Status OciRuntime::Delete(const std::string& id, bool force, const OciLimits& limits) {
+  // A restore that was killed leaves the mount that runc makes for CRIU ("criu-root") in its state.
+  if (force) {
+    STASIS_RETURN_IF_ERROR(UnmountBelow(options_.root + "/" + id));
+  }
   Call call = NewCall({"delete"});
   if (force) call.Add({"--force"});
   call.Add({id});
@@ -210,22 +218,6 @@ std::string LastRuntimeError(std::string_view log) {
     reader.Get("level", &level);
     reader.Get("msg", &message);
     if (level == "error" || level == "fatal") last = std::move(message);
-  }
-  return last;
-}
-
-std::string LastCriuError(std::string_view log) {
-  std::string last;
-  while (!log.empty()) {
-    size_t end = log.find('\n');
-    std::string_view line = log.substr(0, end);
-    log.remove_prefix(end == log.npos ? log.size() : end + 1);
-    size_t error = line.find("Error (");
-    size_t text = error == line.npos ? line.npos : line.find("): ", error);
-    if (text == line.npos || line.ends_with("FAILED.")) continue;
-    last = std::string(line.substr(text + 3));
-    // "criu/x.c:12): " may have the pid of the restored process in front of the text: it stays.
-    while (!last.empty() && (last.back() == ' ' || last.back() == '\r')) last.pop_back();
   }
   return last;
 }

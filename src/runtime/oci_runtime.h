@@ -67,7 +67,7 @@ class OciRuntime {
   // `process` is a runtime-spec process object; its "terminal" must fit the streams.
   StatusOr<pid_t> Exec(const std::string& id, const Json& process, const OciStreams& streams,
                        const OciLimits& limits);
-  // The error carries the last `Error` line of CRIU's restore.log.
+  // The error says why, from CRIU's restore.log (criu/verdict.h).
   StatusOr<pid_t> Restore(const std::string& id, const std::string& bundle, bool no_pivot,
                           const OciStreams& streams, const OciRestore& restore, const OciLimits& limits);
 
@@ -96,9 +96,5 @@ class OciRuntime {
 // The message of the last line of a runtime's JSON log whose level is error or fatal; empty when there is
 // none.
 std::string LastRuntimeError(std::string_view log);
-
-// The last `Error` line of a CRIU log without its time and place, that comes before the line that says that
-// the whole failed ("Restoring FAILED."); empty when there is none.
-std::string LastCriuError(std::string_view log);
 
 }  // namespace stasis
