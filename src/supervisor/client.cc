@@ -5,9 +5,10 @@
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/security/credentials.h>
 
-#include <mutex>
+#include <algorithm>
 #include <utility>
 
+#include "linux/clock.h"
 #include "supervisor/open_call.h"
 
 namespace stasis::supervisor {
@@ -17,7 +18,13 @@ constexpr char kService[] = "/types.API/";
 constexpr int kMaxAnswer = 64 << 20;
 constexpr size_t kMaxRequest = 16 << 20;  // what our server takes
 constexpr int kBackoffFirstMs = 100;
-constexpr int kBackoffMostMs = 2000;
+constexpr int kBackoffMostMs = 500;
+// A supervisor that has just been started listens at once, but answers only when it has found its shims
+// again.
+constexpr int kConnectLimitMs = 5000;
+// So long a call waits for a supervisor that is being started again, before it is sent.
+constexpr std::chrono::seconds kReachLimit{5};
+constexpr std::chrono::milliseconds kReachStep{50};
 constexpr std::chrono::seconds kTakenUpLimit{2};
 constexpr std::chrono::seconds kProgressLimit{5};
 
@@ -25,7 +32,7 @@ std::shared_ptr<grpc::Channel> Connect(const std::string& path) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMaxAnswer);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kBackoffFirstMs);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kBackoffFirstMs);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kConnectLimitMs);  // it bounds an attempt
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kBackoffMostMs);
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);  // no state shared with other clients
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);             // who repeats a call is our caller's decision
@@ -59,11 +66,25 @@ using StopCallback = std::stop_callback<std::function<void()>>;
 }  // namespace
 
 struct Client::Channel {
+  explicit Channel(const std::string& path) : channel(Connect(path)), stub(channel) {}
+
+  // Waits until the server is there, bounded; where it is not, the call itself finds that out.
+  void Reach(std::chrono::milliseconds quiet_limit, const std::stop_token& cancel) {
+    std::chrono::milliseconds limit = kReachLimit;
+    if (quiet_limit.count() != 0) limit = std::min(limit, quiet_limit);
+    const Deadline deadline = After(limit);
+    while (channel->GetState(/*try_to_connect=*/true) != GRPC_CHANNEL_READY && PollTimeout(deadline) > 0 &&
+           !cancel.stop_requested()) {
+      channel->WaitForConnected(std::chrono::system_clock::now() + kReachStep);
+    }
+  }
+
+  std::shared_ptr<grpc::Channel> channel;
   grpc::GenericStub stub;
 };
 
 Client::Client(const std::string& path, std::vector<std::shared_ptr<Interceptor>> interceptors)
-    : channel_(new Channel{grpc::GenericStub(Connect(path))}), interceptors_(std::move(interceptors)) {}
+    : channel_(new Channel(path)), interceptors_(std::move(interceptors)) {}
 
 Client::~Client() = default;
 
@@ -100,7 +121,10 @@ Status CallOnce(grpc::GenericStub& stub, const std::string& method, const google
 
 Status Client::Invoke(const std::string& method, const google::protobuf::Message& request,
                       google::protobuf::Message* response, const CallOptions& options) {
-  std::function<Status()> call = [&] { return CallOnce(channel_->stub, method, request, response, options); };
+  std::function<Status()> call = [&] {
+    channel_->Reach(options.quiet_limit, options.cancel);
+    return CallOnce(channel_->stub, method, request, response, options);
+  };
   for (auto interceptor = interceptors_.rbegin(); interceptor != interceptors_.rend(); ++interceptor) {
     call = [&around = **interceptor, &method, next = std::move(call)] {
       return around.Intercept(method, next);

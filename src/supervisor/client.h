@@ -2,7 +2,8 @@
 //
 // Every unary call goes through one Invoke. Errors have the server's code and message. kUnavailable with
 // ConnectionBroken(): the server was not reached, or its answer never came, so what was asked may or may not
-// have been done; the channel connects anew by itself, at growing intervals of up to 2 s.
+// have been done; the channel connects anew by itself, at growing intervals of up to 0.5 s, and a call waits
+// up to 5 s for a server that is not there yet.
 #pragma once
 
 #include <chrono>

@@ -173,12 +173,20 @@ void ContainerActor::MarkCreated() { SetPhase(Phase::kLive); }
 Status ContainerActor::Start(std::stop_token cancel) {
   Status started =
       CallShim("start", Json::object(), {.quiet = kStartQuiet, .cancel = std::move(cancel)}).status();
+  // One whose caller was lost, with the supervisor before this one, is brought to its end by the shim.
+  if (absl::IsFailedPrecondition(started) && HasStarted()) started = Status();
   if (started.ok()) {
     SetPhase(Phase::kLive);
   } else {
     Discard(Message(started));
   }
   return started;
+}
+
+bool ContainerActor::HasStarted() {
+  Refresh();
+  std::string status = state().status;
+  return status == "running" || status == "paused";
 }
 
 void ContainerActor::Discard(std::string_view why) {
@@ -208,7 +216,8 @@ void ContainerActor::DiscardAndTell(std::string_view why, const protocol::ExitRe
 
 bool ContainerActor::ClaimUnstarted() {
   std::lock_guard lock(mutex_);
-  if (phase_ != Phase::kLive || state_.status != "starting") return false;
+  if (phase_ != Phase::kLive || !record_.config.restore || StatusText(state_.status) != "created")
+    return false;
   phase_ = Phase::kStarting;  // from now on nobody else decides
   return true;
 }
@@ -220,9 +229,17 @@ Status ContainerActor::Signal(const std::string& process, int signal, bool all, 
                    {protocol::kInit, 128 + (all ? SIGKILL : signal), false, absl::Now(), ""});
     return {};
   }
-  return CallShim("kill", {{"process", process}, {"signal", signal}, {"all", all}},
-                  CallLimits(std::move(cancel)))
-      .status();
+  bool starting;
+  {
+    std::lock_guard lock(mutex_);
+    starting = phase_ == Phase::kStarting;
+  }
+  Status sent = CallShim("kill", {{"process", process}, {"signal", signal}, {"all", all}},
+                         CallLimits(std::move(cancel)))
+                    .status();
+  // It has ended the start that was under way, so there was nothing left to signal.
+  if (ends && starting && absl::IsNotFound(sent)) return {};
+  return sent;
 }
 
 StatusOr<pid_t> ContainerActor::AddProcess(const types::AddProcessRequest& request, std::stop_token cancel) {
@@ -273,7 +290,8 @@ Status ContainerActor::Run(std::stop_token cancel) {
     std::lock_guard lock(mutex_);
     if (phase_ == Phase::kGone) return NotFound("No such container: " + id());
     if (phase_ != Phase::kLive) return FailedPrecondition("container " + id() + " is being started");
-    start = StatusText(state_.status) == "created";
+    // Stopped without an exit: a restore failed whose caller was lost; its start says so and clears up.
+    start = StatusText(state_.status) == "created" || (state_.status == "stopped" && !state_.exit);
     if (!start && state_.status != "paused") {
       return FailedPrecondition("container " + id() + " is not paused");
     }

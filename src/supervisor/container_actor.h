@@ -95,8 +95,9 @@ class ContainerActor {
   static bool Undecided(Phase phase) { return phase == Phase::kCreating || phase == Phase::kStarting; }
 
   // One method of the shim, then what the shim says of the container now.
-  // A container that was never started, so that there is no process to signal.
+  // Takes the decision about a container that waits to be restored, so that there is no process to signal.
   bool ClaimUnstarted();
+  bool HasStarted();
   void DiscardAndTell(std::string_view why, const protocol::ExitRecord& exit);
   StatusOr<Json> CallShim(std::string_view method, const Json& params, const ShimLimits& limits);
   void Refresh();

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/cord.h"
+#include "supervisor/answer_mark.h"
 #include "supervisor/client.h"
 #include "supervisor/grpc_status.h"
 
@@ -11,8 +12,6 @@ namespace stasis::supervisor {
 namespace {
 
 constexpr char kConnectionPayload[] = "stasis/connection";
-// gRPC's own words, in the debug text of a status that a server sent, as against one that it made up here.
-constexpr char kFromPeer[] = "Error received from peer";
 constexpr std::chrono::seconds kLongestLook{5};
 void* const kTag = nullptr;
 
@@ -110,8 +109,9 @@ Status OpenCall::Finish(Patience& patience) {
   Wait(patience);
   finished_ = true;
   if (!given_up_.ok()) return given_up_;
+  // gRPC makes up the same status when the connection breaks; the mark is the server's own.
   bool broken = status.error_code() == grpc::StatusCode::UNAVAILABLE &&
-                context_.debug_error_string().find(kFromPeer) == std::string::npos;
+                context_.GetServerTrailingMetadata().count(kAnswerMark) == 0;
   return broken ? MakeConnectionError(status.error_message()) : FromGrpc(status);
 }
 

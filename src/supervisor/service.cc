@@ -8,6 +8,7 @@
 #include "base/names.h"
 #include "linux/files.h"
 #include "manifest/checkpoint_directory.h"
+#include "supervisor/answer_mark.h"
 #include "supervisor/checkpoints.h"
 #include "supervisor/grpc_status.h"
 #include "supervisor/spec_json.h"
@@ -25,6 +26,11 @@ constexpr int kLastSignal = 64;
 
 std::string ProcessId(const std::string& pid) { return pid.empty() ? protocol::kInit : pid; }
 
+grpc::Status Final(grpc::ServerContext* context, const stasis::Status& status) {
+  if (!status.ok()) context->AddTrailingMetadata(kAnswerMark, "error");
+  return ToGrpc(status);
+}
+
 }  // namespace
 
 grpc::Status ApiService::Answer(grpc::ServerContext* context, std::string_view method, std::string_view id,
@@ -40,7 +46,7 @@ grpc::Status ApiService::Answer(grpc::ServerContext* context, std::string_view m
     spdlog::info("{} {}: {} {}, {:.1f} ms", method, Printable(id, 128), static_cast<int>(status.code()),
                  OneAsciiLine(Message(status)), took.count());
   }
-  return ToGrpc(status);
+  return Final(context, status);
 }
 
 grpc::Status ApiService::GetServerVersion(grpc::ServerContext*, const types::GetServerVersionRequest*,
@@ -217,7 +223,7 @@ grpc::Status ApiService::Events(grpc::ServerContext* context, const types::Event
   // Not under watch: a stream lives as long as its client, and looks for itself whether that has gone.
   stasis::Status status = StreamEvents(*context, *request, writer);
   if (!status.ok() && !absl::IsCancelled(status)) spdlog::info("Events: {}", Message(status));
-  return ToGrpc(status);
+  return Final(context, status);
 }
 
 stasis::Status ApiService::StreamEvents(const grpc::ServerContext& context,

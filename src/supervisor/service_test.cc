@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/stat.h>
 
+#include "supervisor/shim_client.h"
 #include "supervisor/testing/supervisor_fixture.h"
 #include "types/api.grpc.pb.h"
 
@@ -224,6 +225,21 @@ TEST_F(ServiceTest, TheSocketIsForItsGroupAndForOneSupervisor) {
   same_state.socket = directory_->path() + "/other.sock";
   EXPECT_EQ(Server::Start(same_state).status().code(), StatusCode::kAlreadyExists);
   EXPECT_TRUE(client_->GetServerVersion({}).ok()) << "the first one serves on";
+}
+
+TEST_F(ServiceTest, AStartThatALostCallerBeganIsFoundDone) {
+  auto request = CreateRequest("waiting");
+  request.set_create_only(true);
+  ASSERT_TRUE(client_->CreateContainer(request).ok());
+  server_.reset();
+  // What a supervisor that was killed during the call had asked for.
+  ShimClient shim(options_.state_directory + "/shims/waiting");
+  ASSERT_TRUE(Eventually([&] { return shim.Hello({}).ok(); }));
+  StartServer();
+  ASSERT_TRUE(shim.Call("start", Json::object(), {}).ok());
+  Status status = Update("waiting", "running");  // may see it created still, or running already
+  EXPECT_TRUE(status.ok() || status.code() == StatusCode::kFailedPrecondition) << status;
+  EXPECT_TRUE(Eventually([&] { return StateOf("waiting").status() == "running"; }));
 }
 
 // ---- events

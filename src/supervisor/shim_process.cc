@@ -14,6 +14,7 @@
 #include "linux/unix_socket.h"
 #include "protocol/checkpointer.h"
 #include "runtime/oci_runtime.h"
+#include "supervisor/shim_cgroup.h"
 
 namespace stasis::supervisor {
 namespace {
@@ -93,7 +94,8 @@ StatusOr<ShimProcess> ShimProcess::Start(const std::string& program, const std::
   Command command{.argv = {program, directory},
                   .env = BaseEnvironment(),
                   .fds = {{kReadyDescriptor, ready.write_end.get()}},
-                  .new_session = true};
+                  .new_session = true,
+                  .cgroup_procs_files = ShimCgroupFiles()};
   StatusOr<Child> child = Spawn(command);
   if (!child.ok()) return Annotate(child.status(), "start the shim");
   ready.write_end.reset();

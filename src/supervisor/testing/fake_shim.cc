@@ -82,8 +82,9 @@ class FakeShim {
     if (method == "subscribe" || method == "resize" || method == "close_stdin" || method == "update") {
       return Json::object();
     }
-    if (method == "create") return SetStatus(config_.restore ? "starting" : "created");
+    if (method == "create") return SetStatus("created");
     if (method == "start") {
+      if (state_.status != "created") return FailedPrecondition("the container is " + state_.status);
       state_.pid = ::getpid();
       state_.started_at = absl::Now();
       Emit("start-container", kInit);

@@ -64,11 +64,11 @@ class OldClientTest : public testing::Test {
     supervisor_.emplace(*std::move(child));
     stub_ = types::API::NewStub(grpc::CreateChannel("unix:" + socket, grpc::InsecureChannelCredentials()));
     types::GetServerVersionResponse version;
-    for (int i = 0; i < 200; ++i) {
-      grpc::ClientContext context;
-      if (stub_->GetServerVersion(&context, {}, &version).ok()) break;
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    }
+    grpc::ClientContext context;
+    context.set_wait_for_ready(true);
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
+    grpc::Status answered = stub_->GetServerVersion(&context, {}, &version);
+    ASSERT_TRUE(answered.ok()) << answered.error_message();
     ASSERT_EQ(version.minor(), 2u);
   }
 

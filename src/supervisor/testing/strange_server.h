@@ -13,6 +13,8 @@
 #include <mutex>
 #include <string>
 
+#include "supervisor/answer_mark.h"
+
 namespace stasis::supervisor {
 
 inline grpc::ByteBuffer BufferOf(const std::string& bytes) {
@@ -41,7 +43,9 @@ struct StrangeRecord {
 // "/x/Busy" says UNAVAILABLE.
 class StrangeCall final : public grpc::ServerGenericBidiReactor {
  public:
-  StrangeCall(const std::string& method, StrangeRecord& record) : method_(method), record_(record) {
+  StrangeCall(grpc::GenericCallbackServerContext& context, StrangeRecord& record)
+      : method_(context.method()), record_(record) {
+    context.AddTrailingMetadata(kAnswerMark, "error");
     if (method_ == "/x/Reject") {
       Finish({grpc::StatusCode::UNIMPLEMENTED, "never heard of it"});
     } else if (method_ == "/x/Busy") {
@@ -101,7 +105,7 @@ class StrangeServer final : public grpc::CallbackGenericService {
     if (encoding != context->client_metadata().end()) {
       record_.encoding.assign(encoding->second.data(), encoding->second.size());
     }
-    return new StrangeCall(context->method(), record_);
+    return new StrangeCall(*context, record_);
   }
 
   StrangeRecord& record() { return record_; }
