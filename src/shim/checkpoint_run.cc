@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <optional>
+#include <thread>
 
 #include "linux/files.h"
 #include "linux/process_handle.h"
@@ -102,7 +103,15 @@ Status KillCriu(const protocol::Journal& journal) {
 StatusOr<CheckpointResult> RunCheckpoint(const CheckpointPlan& plan, const CheckpointSurroundings& around,
                                          const CheckpointHooks& hooks, std::stop_token cancel) {
   STASIS_ASSIGN_OR_RETURN(Checkpointer checkpointer, StartCheckpointer(around));
-  StatusOr<CheckpointResult> result = Drive(plan, &checkpointer.caller, around, hooks, cancel);
+  std::stop_source stop;
+  std::stop_callback on_cancel(cancel, [&] { stop.request_stop(); });
+  // Its socket does not tell of its death while a child of its own holds it too.
+  std::jthread watch([&](std::stop_token over) {
+    if (checkpointer.child.process().WaitEnded(kNoDeadline, over).ok()) stop.request_stop();
+  });
+  StatusOr<CheckpointResult> result = Drive(plan, &checkpointer.caller, around, hooks, stop.get_token());
+  watch.request_stop();
+  watch.join();
   bool broken = !result.ok() && checkpointer.caller.fd() < 0 && !cancel.stop_requested();
   ExitStatus exit = End(std::move(checkpointer), around.log);
   Status undone = UndoJournal(plan.shim_directory, *around.cgroup, plan.paused);

@@ -1,5 +1,6 @@
 #include "shim/container.h"
 
+#include <malloc.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -186,6 +187,7 @@ StatusOr<pid_t> Container::Create(std::stop_token cancel) {
   StatusOr<pid_t> pid = Run(launch);
   if (pid.ok()) {
     SetPhase(Phase::kCreated);
+    ::malloc_trim(0);  // a spec is large, and not needed again
   } else {
     CleanUpFailedStart();
   }
@@ -215,6 +217,11 @@ StatusOr<pid_t> Container::Start(const OnProgress& progress, std::stop_token can
   return pid;
 }
 
+// Beside our programs; src/criu/preload says what it does.
+std::string Container::CriuPreload() const {
+  return config_.checkpointer.substr(0, config_.checkpointer.rfind('/') + 1) + "stasis-criu-preload.so";
+}
+
 StatusOr<pid_t> Container::Restore(const OnProgress& progress) {
   // While CRIU works, whoever asked hears that it does.
   std::jthread reporter([&](std::stop_token stop) {
@@ -228,7 +235,12 @@ StatusOr<pid_t> Container::Restore(const OnProgress& progress) {
   OciRestore restore;
   restore.images = config_.restore->directory + "/criu";
   restore.work = directory_ + "/restore";
-  restore.shell_job = config_.stdio.terminal;
+  restore.shell_job = true;  // does nothing where the dump did without
+  // Nothing was locked at the dump, so there is nothing to unlock, for which CRIU would need iptables.
+  std::string criu_options = directory_ + "/criu.conf";
+  STASIS_RETURN_IF_ERROR(WriteFileAtomically(criu_options, "network-lock skip\n"));
+  restore.criu_environment = {{"CRIU_CONFIG_FILE", criu_options}};
+  if (Exists(CriuPreload())) restore.criu_environment["LD_PRELOAD"] = CriuPreload();
   Launch launch{.id = protocol::kInit,
                 .stdio = config_.stdio,
                 .log = container_log_ ? &*container_log_ : nullptr,
@@ -253,6 +265,7 @@ StatusOr<pid_t> Container::Restore(const OnProgress& progress) {
     started_at_ = absl::Now();
     if (phase_ == Phase::kCreated) phase_ = config_.restore->paused ? Phase::kPaused : Phase::kRunning;
   });
+  ::malloc_trim(0);
   return pid;
 }
 
@@ -277,6 +290,10 @@ void Container::OnInitEnded() {
 void Container::OnInitReported(const protocol::ExitRecord& record) {
   phase_ = Phase::kStopped;
   exit_ = record;
+  if (container_log_ && container_log_->dropped_lines() > 0) {
+    log_->Line("lines of the log that could not be written: " +
+               std::to_string(container_log_->dropped_lines()));
+  }
   std::lock_guard lock(mutex_);
   reported_ = true;
   changed_.notify_all();

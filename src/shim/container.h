@@ -55,6 +55,8 @@ class Container {
 
   // Takes a client that has sent its request.
   void Attach(UniqueFd socket, const protocol::AttachRequest& request);
+  // After Delete: calls `done` once the clients have been sent what waits for them. On the loop's thread.
+  void WhenServed(std::function<void()> done) { table_->WhenServed(std::move(done)); }
   // SIGCHLD has come. On the loop's thread.
   void ReapOrphans() { table_->ReapOrphans(); }
 
@@ -76,6 +78,7 @@ class Container {
     std::function<StatusOr<pid_t>(const OciStreams&)> run;
   };
   StatusOr<pid_t> Run(const Launch& launch);
+  std::string CriuPreload() const;
   StatusOr<pid_t> Restore(const OnProgress& progress);
   StatusOr<pid_t> RunExec(const protocol::ExecRequest& request, std::stop_token cancel);
   Status WaitForAttach(const std::string& process, std::stop_token cancel);

@@ -173,7 +173,12 @@ void ProcessTable::Report(Process process) {
   ProcessStreams* streams = process.streams.get();
   lingering_[number] = std::move(process.streams);
   // Posted: it must not go while it is the caller.
-  streams->Finish([this, number] { around_.loop->Post([this, number] { lingering_.erase(number); }); });
+  streams->Finish([this, number] {
+    around_.loop->Post([this, number] {
+      lingering_.erase(number);
+      if (lingering_.empty() && served_) std::exchange(served_, nullptr)();
+    });
+  });
   if (init) {
     process.record.reason = init_reason_;
     // Whoever hears of the exit can rely on its record.
@@ -191,6 +196,11 @@ void ProcessTable::Report(Process process) {
   if (!init) return;
   while (!pending_.empty()) Abandon(pending_.begin()->first, FailedPrecondition("the container has ended"));
   if (init_reported_) init_reported_(process.record);
+}
+
+void ProcessTable::WhenServed(std::function<void()> done) {
+  if (lingering_.empty()) return done();
+  served_ = std::move(done);
 }
 
 void ProcessTable::Attach(const std::string& id, std::unique_ptr<AttachClient> client) {

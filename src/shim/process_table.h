@@ -78,6 +78,9 @@ class ProcessTable {
   void NotifyOfAttach(const std::string& id, int event_fd);
   void ForgetNotify(const std::string& id) { attach_notify_.erase(id); }
 
+  // Calls `done` once no client of an ended process waits for more, perhaps at once.
+  void WhenServed(std::function<void()> done);
+
   // While an operation runs, children unknown here belong to it.
   void BeginOperation() { ++operations_; }
   void EndOperation();
@@ -103,6 +106,7 @@ class ProcessTable {
   uint64_t next_lingering_ = 1;
   std::function<void()> init_ended_;
   std::function<void(const protocol::ExitRecord&)> init_reported_;
+  std::function<void()> served_;
   std::string init_reason_;
   uint64_t oom_kills_ = 0;
   int operations_ = 0;

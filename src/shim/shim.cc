@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -29,14 +30,16 @@ namespace {
 
 constexpr size_t kMaxControlConnections = 64;
 constexpr size_t kMaxAttachHandshakes = 32;
+constexpr std::chrono::seconds kLastOutputLimit{5};
 
 // Everything in the order in which it is made; the end is the other way round.
 class Shim {
  public:
   Status Open(const std::string& directory);
-  Status Run();
+  void Run();
 
  private:
+  void StopSoon();
   void ListenOn(UnixListener* listener, Connections* connections, Connections::Serve serve);
 
   std::unique_ptr<ShimLog> log_;
@@ -108,8 +111,17 @@ Status Shim::Open(const std::string& directory) {
   attach_listener_.emplace(std::move(attach));
   STASIS_ASSIGN_OR_RETURN(container_,
                           Container::Open(*std::move(config), directory, loop_.get(), log_.get()));
-  control_ = std::make_unique<Control>(container_.get(), loop_.get(), [this] { loop_->Stop(); });
+  control_ = std::make_unique<Control>(container_.get(), loop_.get(), [this] { StopSoon(); });
   return WritePidFile(directory);
+}
+
+// The last output of a container that is removed at its end must still reach who is attached.
+void Shim::StopSoon() {
+  loop_->Post([this] {
+    auto stop = [this] { loop_->Stop(); };
+    loop_->RunAfter(kLastOutputLimit, stop);
+    container_->WhenServed(stop);
+  });
 }
 
 void Shim::ListenOn(UnixListener* listener, Connections* connections, Connections::Serve serve) {
@@ -120,7 +132,7 @@ void Shim::ListenOn(UnixListener* listener, Connections* connections, Connection
   });
 }
 
-Status Shim::Run() {
+void Shim::Run() {
   loop_->Watch(child_signals_.get(), POLLIN, [this](short) {
     signalfd_siginfo ignored[8];
     while (::read(child_signals_.get(), ignored, sizeof ignored) > 0) {
@@ -135,7 +147,6 @@ Status Shim::Run() {
   log_->Line("serving");
   loop_->Run();
   log_->Line("ends");
-  return {};
 }
 
 }  // namespace
@@ -150,7 +161,8 @@ Status RunShim(const std::string& directory, UniqueFd ready) {
   if (ready.valid()) WriteAll(ready.get(), word).IgnoreError();  // who started us may be gone
   ready.reset();
   STASIS_RETURN_IF_ERROR(status);
-  return shim.Run();
+  shim.Run();
+  return {};
 }
 
 }  // namespace stasis

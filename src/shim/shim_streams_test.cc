@@ -112,6 +112,18 @@ TEST_F(ShimTest, FifosAreServedAsContainerd02Did) {
   EXPECT_EQ(LogText(), "hello\n");
 }
 
+TEST_F(ShimTest, TheLastOutputReachesASlowClientThoughTheContainerIsDeleted) {
+  StartShim({"/bin/sh", "-c", "yes 0123456789 | head -c 900000"});
+  ASSERT_TRUE(Call("create").ok());
+  auto client = Attach();
+  ASSERT_TRUE(AttachAnswer(*client).ok());
+  ASSERT_TRUE(Call("start").ok());
+  EXPECT_EQ(WaitForExit(), 0);
+  ASSERT_TRUE(Call("delete").ok());
+  EXPECT_EQ(Payload(client->Read()).size(), 900000u);
+  EXPECT_TRUE(shim_->process().WaitEnded(After(kTestLimit), {}).ok());
+}
+
 TEST_F(ShimTest, AttachingToWhatHasEndedIsRefused) {
   RunContainer({"/bin/true"});
   EXPECT_EQ(WaitForExit(), 0);

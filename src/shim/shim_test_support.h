@@ -70,7 +70,7 @@ class ShimTest : public testing::Test {
     config_.runtime = kRunc;
     config_.runtime_root = directory_->path() + "/runc";
     config_.criu = kCriu;
-    config_.cgroup_path = "/stasis-test/" + config_.id;
+    config_.cgroup_path = "/stasis-test-" + config_.id;  // no parent that tests would share
     config_.log_path = directory_->path() + "/" + config_.id + "-json.log";
     ASSERT_TRUE(MakeRootFileSystem().ok());
   }
@@ -91,7 +91,6 @@ class ShimTest : public testing::Test {
     ASSERT_TRUE(cgroup.ok());
     EXPECT_TRUE(cgroup->KillAll(After(kTestLimit)).ok());
     EXPECT_TRUE(cgroup->Remove().ok());
-    Cgroup::Open("/stasis-test")->Remove().IgnoreError();  // another test may use it
     if (HasFailure()) {
       auto log = ReadFile(shim_directory() + "/" + protocol::kShimLogFile);
       if (log.ok()) std::fprintf(stderr, "--- shim.log\n%s---\n", log->c_str());
@@ -142,6 +141,14 @@ class ShimTest : public testing::Test {
              {{"cgroupsPath", config_.cgroup_path}, {"namespaces", namespaces}, {"resources", resources_}}}};
   }
 
+  // A program of ours that was built with this test.
+  static std::string BesideTest(const std::string& program) {
+    char self[4096] = {};
+    EXPECT_GT(::readlink("/proc/self/exe", self, sizeof self - 1), 0);
+    std::string path(self);
+    return path.substr(0, path.rfind('/') + 1) + program;
+  }
+
   std::string shim_directory() const { return directory_->path() + "/shim"; }
 
   // Starts the shim for a container that runs `args`.
@@ -153,11 +160,7 @@ class ShimTest : public testing::Test {
                     .ok());
     auto ready = MakePipe();
     ASSERT_TRUE(ready.ok());
-    char self[4096] = {};
-    ASSERT_GT(::readlink("/proc/self/exe", self, sizeof self - 1), 0);
-    std::string program(self);
-    program = program.substr(0, program.rfind('/')) + "/stasis-shim";
-    auto child = Spawn({.argv = {program, "--dir", shim_directory()},
+    auto child = Spawn({.argv = {BesideTest("stasis-shim"), "--dir", shim_directory()},
                         .env = BaseEnvironment(),
                         .fds = {{2, 2}, {3, ready->write_end.get()}},
                         .new_session = true});

@@ -119,7 +119,7 @@ TEST_F(VerbsTest, StartComesBeforeTheExitOfTheQuickest) {
     ASSERT_TRUE(shim_->Wait(After(kTestLimit), {}).ok());
     ::unlink(config_.log_path.c_str());
     config_.id = RandomHex(32);
-    config_.cgroup_path = "/stasis-test/" + config_.id;
+    config_.cgroup_path = "/stasis-test-" + config_.id;
   }
   shim_.reset();
 }
