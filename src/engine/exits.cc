@@ -68,8 +68,15 @@ void Engine::Settle(const ContainerRef& container, uint64_t exits, std::stop_tok
   if (!container->WaitForCheckpoint(kNoDeadline, stop).ok()) return;
   const StatusOr<Turn> turn = container->TakeTurn(stop);
   if (!turn.ok() || container->exits() != exits) return;  // removed, or running again
+  if (IsAlive(container->phase())) return;
+  if (container->Record().exiting_checkpoint) {  // its answer never came: an engine died in between
+    const Status resolved = Change(*container, [this](ContainerRecord& changed) -> Status {
+      ResolveExitingCheckpoint(changed);
+      return {};
+    });
+    if (!resolved.ok()) return spdlog::error("container {}: {}", container->id().str(), Message(resolved));
+  }
   const ContainerRecord record = container->Record();
-  if (IsAlive(record.state.phase)) return;
   ReleaseRunResources(record);
   if (record.state.phase == Phase::kRestarting || record.ended_by_checkpoint) return;
   if (record.host_config.auto_remove) {
