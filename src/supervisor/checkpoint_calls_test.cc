@@ -125,7 +125,7 @@ TEST_F(CheckpointCallsTest, ACallerThatGoesAwayCancelsItsCheckpoint) {
     options.cancel = stop.get_token();
     return client_->CreateCheckpoint(Request("cancelled", "cp1"), options).status();
   });
-  ASSERT_TRUE(Eventually([&] { return StateOf("cancelled").checkpointing(); }));
+  ASSERT_TRUE(Eventually([&] { return StateOf("cancelled").checkpoint_progress() > 0; }));
   stop.request_stop();
   EXPECT_EQ(saving.get().code(), StatusCode::kCancelled);
   EXPECT_TRUE(Eventually([&] { return Exists(BundleOf("cancelled") + "/cancelled"); }));

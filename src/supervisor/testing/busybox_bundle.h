@@ -61,7 +61,7 @@ inline Status MakeBusyboxBundle(const std::string& directory, const std::string&
                   {"source", "devpts"},
                   {"options", {"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"}}}}},
                {"linux",
-                {{"cgroupsPath", "/stasis-test/" + id},
+                {{"cgroupsPath", "/stasis-test-" + id},
                  {"namespaces",
                   {{{"type", "pid"}},
                    {{"type", "mount"}},

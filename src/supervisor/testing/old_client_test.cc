@@ -125,11 +125,10 @@ class OldClientTest : public testing::Test {
     return false;
   }
 
-  // The next whole line, within 10 s; empty when none came.
-  std::string ReadLine(const Fifos& fifos) {
+  // The next whole line; empty when none came in time.
+  std::string ReadLine(const Fifos& fifos, std::chrono::seconds limit = std::chrono::seconds(10)) {
     std::string line;
-    for (const Deadline deadline = After(std::chrono::seconds(10));
-         std::chrono::steady_clock::now() < deadline;) {
+    for (const Deadline deadline = After(limit); std::chrono::steady_clock::now() < deadline;) {
       pollfd polled{fifos.reader.get(), POLLIN, 0};
       ::poll(&polled, 1, 100);
       char byte;
@@ -201,7 +200,7 @@ TEST_F(OldClientTest, RunsChecksPointsListsRestoresAndSignals) {
   ASSERT_TRUE(saved.ok()) << saved.error_message();
   ASSERT_TRUE(WaitForNoShims());
   std::string last;
-  for (std::string line; !(line = ReadLine(fifos)).empty();) last = line;
+  for (std::string line; !(line = ReadLine(fifos, std::chrono::seconds(1))).empty();) last = line;
 
   fifos = MakeFifos("init");
   grpc::Status restored = Create(fifos, "ending");
