@@ -48,6 +48,7 @@ class Engine:
         self.socket = self.directory / "stasis.sock"
         self.log = self.directory / "stasisd.log"
         self.daemon = None
+        self.cgroups_before = {d.name for d in pathlib.Path("/sys/fs/cgroup").glob("**/stasis/*") if d.is_dir()}
 
     @property
     def host(self):
@@ -134,5 +135,6 @@ class Engine:
         for hierarchy in ("/sys/fs/cgroup", *map(str, pathlib.Path("/sys/fs/cgroup").iterdir())):
             group = pathlib.Path(hierarchy) / "stasis"
             if group.is_dir():
-                found += [str(d) for d in group.iterdir() if d.is_dir() and not any(d.name in a for a in of_others)]
+                found += [str(d) for d in group.iterdir()
+                          if d.is_dir() and d.name not in self.cgroups_before and not any(d.name in a for a in of_others)]
         return found
