@@ -145,7 +145,7 @@ void Engine::FinishInterrupted() {
         if (!status.ok()) spdlog::error("container {}: {}", container->id().str(), Message(status));
       });
     } else if (record.state.phase == Phase::kRestarting ||
-               (record.state.phase == Phase::kExited &&
+               (record.state.phase == Phase::kExited && !record.ended_by_checkpoint &&
                 StartsWithEngine(record.host_config.restart_policy, record.stopped_by_user))) {
       tasks_.Post([this, container](std::stop_token) {
         const StatusOr<backend::Change> started = Start(container->id().str(), {}, {});

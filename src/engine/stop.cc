@@ -16,6 +16,12 @@ int StopSignal(const ContainerRecord& record) {
   return ParseSignal(record.config.stop_signal).value_or(SIGTERM);
 }
 
+// A change of the record: what was paused runs.
+Status AsResumed(ContainerRecord& record) {
+  if (record.state.phase == Phase::kPaused) record.state.phase = Phase::kRunning;
+  return {};
+}
+
 }  // namespace
 
 StatusOr<backend::Change> Engine::Stop(const std::string& name, const backend::StopOptions& options,
@@ -49,17 +55,18 @@ Status Engine::StopAndWait(Container& container, const backend::StopOptions& opt
   }
   const int timeout = options.timeout.value_or(record.config.stop_timeout.value_or(kDefaultStopTimeout));
   STASIS_RETURN_IF_ERROR(MarkStoppedByUser(container));
-  // A signal that comes while it is frozen would be saved with it, and end it when it comes back.
-  STASIS_RETURN_IF_ERROR(container.WaitForCheckpoint(kNoDeadline, cancel));
+
   const uint64_t exits = container.exits();
   if (!IsAlive(container.phase())) return {};
 
   const std::string id = container.id().str();
+  // While it is frozen for a checkpoint the shim keeps the signal back: it would be saved with it.
   Status status = supervisor_->Signal(id, "init", signal, false);
   if (status.ok()) {
     Emit(ContainerEvent(record, "kill", {{"signal", std::to_string(signal)}}));
     if (container.phase() == Phase::kPaused) {
       STASIS_RETURN_IF_ERROR(supervisor_->Run(id, cancel));
+      STASIS_RETURN_IF_ERROR(Change(container, AsResumed));
     }
     const Deadline deadline = timeout < 0 ? kNoDeadline : After(std::chrono::seconds(timeout));
     status = WaitForExit(container, exits, deadline, cancel);
@@ -175,13 +182,7 @@ Status Engine::Unpause(const std::string& name) {
   }
   STASIS_RETURN_IF_ERROR(
       Annotate(supervisor_->Run(record.id.str(), turn.cancel()), "Cannot unpause container " + name));
-  return Change(
-      *container,
-      [](ContainerRecord& changed) -> Status {
-        if (changed.state.phase == Phase::kPaused) changed.state.phase = Phase::kRunning;
-        return {};
-      },
-      "unpause");
+  return Change(*container, AsResumed, "unpause");
 }
 
 }  // namespace stasis::engine

@@ -11,7 +11,7 @@ namespace {
 
 // A restore reads all memory back, and nothing tells of its progress.
 constexpr std::chrono::minutes kRunLimit{10};
-// Pausing waits for the freeze of a checkpoint under way.
+// Pausing, execs and signals wait for the freeze of a checkpoint under way.
 constexpr std::chrono::minutes kPauseLimit{2};
 // So long a supervisor that is being started again is waited for.
 constexpr std::chrono::seconds kReturnLimit{10};
@@ -97,7 +97,8 @@ Status SupervisorLink::Signal(const std::string& id, const std::string& process,
   request.set_pid(process);
   request.set_signal(static_cast<uint32_t>(signal));
   request.set_all(all);
-  return Retry([&] { return client_.Signal(request).status(); });
+  return Retry(
+      [&] { return client_.Signal(request, {.quiet_limit = kPauseLimit, .progress = nullptr}).status(); });
 }
 
 StatusOr<int> SupervisorLink::AddProcess(const types::AddProcessRequest& request, std::stop_token cancel) {
