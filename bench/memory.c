@@ -1,5 +1,6 @@
-/* The workload of the benchmarks: holds MIB of memory, half random and half compressible, and writes RATE pages a second.
- * Prints "ready", then at every line read from stdin the longest gap between two steps, in microseconds, since the last. */
+/* The workload of the benchmarks: holds MIB of memory, half random and half compressible, and writes RATE
+ * pages a second. Prints "ready", then at every line read from stdin the longest gap between two steps, in
+ * microseconds, since the last. */
 #include <poll.h>
 #include <stdint.h>
 #include <stdio.h>

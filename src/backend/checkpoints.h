@@ -21,8 +21,9 @@ class CheckpointBackend {
  public:
   virtual ~CheckpointBackend() = default;
 
-  // kNotFound "No such container: %s"; kFailedPrecondition "Container %s not running"; kAlreadyExists "checkpoint with
-  // name %s already exists for container %s"; kInternal "Cannot checkpoint container %s: ...".
+  // kNotFound "No such container: %s"; kFailedPrecondition "Container %s not running"; kAlreadyExists
+  // "checkpoint with name %s already exists for container %s"; kInternal "Cannot checkpoint container %s:
+  // ...".
   virtual Status CreateCheckpoint(const std::string& container, const CheckpointCreate& request,
                                   std::stop_token cancel) = 0;
   virtual StatusOr<std::vector<std::string>> ListCheckpoints(const std::string& container,

@@ -1,6 +1,7 @@
-// What a container is asked to be: ContainerConfig and HostConfig of the Engine API (definitions ContainerConfig
-// and HostConfig of the API document), as far as Stasis has them. FromJson checks types and ranges and ignores
-// fields it does not know, as Docker does; ToJson gives Docker's form back. The engine stores that form.
+// What a container is asked to be: ContainerConfig and HostConfig of the Engine API (definitions
+// ContainerConfig and HostConfig of the API document), as far as Stasis has them. FromJson checks types and
+// ranges and ignores fields it does not know, as Docker does; ToJson gives Docker's form back. The engine
+// stores that form.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +32,7 @@ struct ContainerConfig {
   std::string working_dir;
   std::map<std::string, std::string> labels;
   std::string stop_signal;
-  std::optional<int> stop_timeout;  // seconds
+  std::optional<int> stop_timeout;         // seconds
   std::vector<std::string> volumes;        // paths, of the object's keys
   std::vector<std::string> exposed_ports;  // "80/tcp"
 };
@@ -43,10 +44,10 @@ struct MountRequest {  // definition Mount
   std::string source;
   std::string target;
   bool read_only = false;
-  std::string propagation;      // BindOptions.Propagation
-  bool create_source = false;   // BindOptions.CreateMountpoint
-  int64_t tmpfs_size = 0;       // TmpfsOptions.SizeBytes
-  uint32_t tmpfs_mode = 0;      // TmpfsOptions.Mode
+  std::string propagation;     // BindOptions.Propagation
+  bool create_source = false;  // BindOptions.CreateMountpoint
+  int64_t tmpfs_size = 0;      // TmpfsOptions.SizeBytes
+  uint32_t tmpfs_mode = 0;     // TmpfsOptions.Mode
 };
 
 struct Ulimit {
@@ -98,7 +99,7 @@ struct HostConfig {
   std::string runtime;
   std::string restart_policy;  // "", "no", "always", "on-failure", "unless-stopped"
   int restart_maximum = 0;
-  std::string log_driver;      // LogConfig.Type
+  std::string log_driver;  // LogConfig.Type
   std::map<std::string, std::string> log_options;
   Json port_bindings = Json::object();
   bool publish_all_ports = false;

@@ -1,6 +1,7 @@
-// What the container routes ask of the engine. `container` is what the client wrote: a full id, a name (with or
-// without a leading slash) or an unambiguous prefix of an id; unknown ones are kNotFound "No such container: %s".
-// All methods are thread-safe; the ones that wait take a stop_token that is triggered when the client leaves.
+// What the container routes ask of the engine. `container` is what the client wrote: a full id, a name (with
+// or without a leading slash) or an unambiguous prefix of an id; unknown ones are kNotFound "No such
+// container: %s". All methods are thread-safe; the ones that wait take a stop_token that is triggered when
+// the client leaves.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +21,8 @@
 
 namespace stasis::backend {
 
-// Filters as the API has them: name -> values, all names must match, one value of each suffices. The decoder accepts
+// Filters as the API has them: name -> values, all names must match, one value of each suffices. The decoder
+// accepts
 // {"label":["a"]} and the old {"label":{"a":true}}.
 using Filters = std::map<std::string, std::vector<std::string>>;
 StatusOr<Filters> FiltersFromJson(std::string_view text);
@@ -45,7 +47,7 @@ struct StartOptions {
 };
 
 struct StopOptions {
-  std::string signal;         // empty: the container's
+  std::string signal;          // empty: the container's
   std::optional<int> timeout;  // seconds; -1: for ever; absent: the container's
 };
 
@@ -148,7 +150,8 @@ class ContainerBackend {
   virtual StatusOr<Change> Stop(const std::string& container, const StopOptions& options,
                                 std::stop_token cancel) = 0;
   virtual Status Kill(const std::string& container, const std::string& signal) = 0;
-  virtual Status Restart(const std::string& container, const StopOptions& options, std::stop_token cancel) = 0;
+  virtual Status Restart(const std::string& container, const StopOptions& options,
+                         std::stop_token cancel) = 0;
   virtual Status Pause(const std::string& container) = 0;
   virtual Status Unpause(const std::string& container) = 0;
   // `on_waiting` is called once, when from now on no exit can be missed: the answer's headers go out then.
@@ -160,13 +163,13 @@ class ContainerBackend {
   virtual StatusOr<ContainerDetails> Inspect(const std::string& container, bool size) = 0;
   // Whether its streams are raw (a terminal). For the content type of logs and attach.
   virtual StatusOr<bool> HasTerminal(const std::string& container) = 0;
-  // Writes the log to `sink` in Docker's frames, or raw where there is a terminal; with follow until the container
-  // has ended, or `cancel`.
+  // Writes the log to `sink` in Docker's frames, or raw where there is a terminal; with follow until the
+  // container has ended, or `cancel`.
   virtual Status Logs(const std::string& container, const LogOptions& options, const ByteSink& sink,
                       std::stop_token cancel) = 0;
   virtual Status Resize(const std::string& container, uint32_t width, uint32_t height) = 0;
-  // Docker's 409s: "You cannot attach to a stopped container, start it first", paused likewise. A created one may be
-  // attached to.
+  // Docker's 409s: "You cannot attach to a stopped container, start it first", paused likewise. A created one
+  // may be attached to.
   virtual StatusOr<std::unique_ptr<AttachSession>> Attach(const std::string& container,
                                                           const AttachOptions& options) = 0;
 };

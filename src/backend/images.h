@@ -53,7 +53,8 @@ class ImageBackend {
   virtual Status LoadImages(const ByteSource& body, const OnMessage& on_message, std::stop_token cancel) = 0;
   // Returns the id of the new image.
   virtual StatusOr<std::string> ImportImage(const ByteSource& body, const std::string& reference,
-                                            const std::string& message, const std::vector<std::string>& changes,
+                                            const std::string& message,
+                                            const std::vector<std::string>& changes,
                                             std::stop_token cancel) = 0;
   virtual StatusOr<std::vector<ImageSummary>> ListImages(bool all, const Filters& filters) = 0;
   virtual StatusOr<ImageDetails> InspectImage(const std::string& image) = 0;

@@ -22,10 +22,10 @@ class AttachSession {
  public:
   virtual ~AttachSession() = default;
   virtual bool terminal() const = 0;
-  // Waits until the process is about to run, then gives a connected stream socket: bytes read from it go to the
-  // client as they are (Docker's multiplexed frames, or raw where there is a terminal), bytes written to it are
-  // the process's stdin; shutdown(SHUT_WR) ends its stdin, its end of stream is the end of the attachment. Once.
-  // kCancelled; kNotFound when the container was removed before it ran.
+  // Waits until the process is about to run, then gives a connected stream socket: bytes read from it go to
+  // the client as they are (Docker's multiplexed frames, or raw where there is a terminal), bytes written to
+  // it are the process's stdin; shutdown(SHUT_WR) ends its stdin, its end of stream is the end of the
+  // attachment. Once. kCancelled; kNotFound when the container was removed before it ran.
   virtual StatusOr<UniqueFd> Connect(std::stop_token cancel) = 0;
 };
 

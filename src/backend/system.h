@@ -64,8 +64,8 @@ class SystemBackend {
 
   virtual VersionInfo Version() = 0;
   virtual StatusOr<SystemInfo> Info() = 0;
-  // Sends past events from `since` on, then live ones until `until`, `cancel`, or `on_event` returns an error.
-  // With neither since nor until: live ones only.
+  // Sends past events from `since` on, then live ones until `until`, `cancel`, or `on_event` returns an
+  // error. With neither since nor until: live ones only.
   virtual Status Events(const EventQuery& query, const std::function<Status(const EventMessage&)>& on_event,
                         std::stop_token cancel) = 0;
 };

@@ -12,8 +12,8 @@
 
 namespace stasis {
 
-// Sends the log of this process to stderr as "TIME LEVEL PROGRAM: text". `level` is trace, debug, info, warn or
-// error; anything else is kInvalidArgument. Call once, first thing in main.
+// Sends the log of this process to stderr as "TIME LEVEL PROGRAM: text". `level` is trace, debug, info, warn
+// or error; anything else is kInvalidArgument. Call once, first thing in main.
 Status InitLog(std::string_view program, std::string_view level);
 
 // A text from outside made fit for one line of a log: control characters become \xHH, at most `limit` bytes.

@@ -16,8 +16,8 @@ bool IsHex64(std::string_view text) {
 }
 
 Status Refuse(std::string_view kind, std::string_view raw) {
-  return InvalidArgument("Invalid " + std::string(kind) + " (" + std::string(raw) + "), only " + kNamePattern +
-                         " are allowed");
+  return InvalidArgument("Invalid " + std::string(kind) + " (" + std::string(raw) + "), only " +
+                         kNamePattern + " are allowed");
 }
 
 }  // namespace

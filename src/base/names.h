@@ -14,8 +14,8 @@ namespace stasis {
 // The pattern of Docker's container names and checkpoint ids, as Docker's own messages show it.
 inline constexpr char kNamePattern[] = "[a-zA-Z0-9][a-zA-Z0-9_.-]";
 
-// Whether `name` is two or more characters that match ^[a-zA-Z0-9][a-zA-Z0-9_.-]+$, at most 255. Such a name is
-// never "." or "..", has no slash, and does not begin with a dot.
+// Whether `name` is two or more characters that match ^[a-zA-Z0-9][a-zA-Z0-9_.-]+$, at most 255. Such a name
+// is never "." or "..", has no slash, and does not begin with a dot.
 bool IsRestrictedName(std::string_view name);
 
 // A name as text with a type of its own. Tag tells one kind from another.

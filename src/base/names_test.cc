@@ -6,7 +6,8 @@ namespace stasis {
 namespace {
 
 TEST(NamesTest, CheckpointNamesAreDockersPattern) {
-  for (const char* good : {"cp1", "a-", "0.x", "A_b.c-d"}) EXPECT_TRUE(CheckpointName::Parse(good).ok()) << good;
+  for (const char* good : {"cp1", "a-", "0.x", "A_b.c-d"})
+    EXPECT_TRUE(CheckpointName::Parse(good).ok()) << good;
   for (const char* bad : {"", "a", ".", "..", ".x", "-x", "a/b", "../x", "a b", "a\n", "caf\xc3\xa9"}) {
     EXPECT_FALSE(CheckpointName::Parse(bad).ok()) << bad;
   }

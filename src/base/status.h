@@ -37,8 +37,8 @@ Status DataLoss(std::string_view message);            // 500: stored bytes are d
 Status Cancelled(std::string_view message);           // 499
 Status DeadlineExceeded(std::string_view message);    // 504
 
-// "WHAT: strerror(error)", with a code that fits `error` and the number itself kept for GetErrno. `what` names
-// the call and its object: "openat2 config.json".
+// "WHAT: strerror(error)", with a code that fits `error` and the number itself kept for GetErrno. `what`
+// names the call and its object: "openat2 config.json".
 Status ErrnoError(int error, std::string_view what);
 
 // The errno an error was made from, or 0.
@@ -59,9 +59,9 @@ int ToHttp(StatusCode code);
 #define STASIS_CONCAT_(a, b) STASIS_CONCAT_INNER_(a, b)
 
 // Returns from the enclosing function when `expr`, an absl::Status, is an error.
-#define STASIS_RETURN_IF_ERROR(expr)                        \
+#define STASIS_RETURN_IF_ERROR(expr)                                 \
   if (::absl::Status stasis_status_ = (expr); stasis_status_.ok()) { \
-  } else /* NOLINT */                                       \
+  } else /* NOLINT */                                                \
     return stasis_status_
 
 // STASIS_ASSIGN_OR_RETURN(Type name, expr): `expr` is an absl::StatusOr; its error is returned.

@@ -1,7 +1,7 @@
-// Loaded into CRIU (LD_PRELOAD). At a restore CRIU moves the pipe that becomes the program's stdin out of its own
-// descriptor 0 and closes that; then it wants to keep its stdin for terminals and fails, terminal or not ("tty: Can't
-// place stdin fd to fdstore", seen with 4.2.1). So descriptor 0 of CRIU itself is never closed, but becomes
-// /dev/null. Its children, which turn into the restored processes, close what they will.
+// Loaded into CRIU (LD_PRELOAD). At a restore CRIU moves the pipe that becomes the program's stdin out of its
+// own descriptor 0 and closes that; then it wants to keep its stdin for terminals and fails, terminal or not
+// ("tty: Can't place stdin fd to fdstore", seen with 4.2.1). So descriptor 0 of CRIU itself is never closed,
+// but becomes /dev/null. Its children, which turn into the restored processes, close what they will.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <sys/syscall.h>
