@@ -39,6 +39,11 @@ std::string RuntimeState(const protocol::CheckpointPlan& plan) {
   return root + "/" + plan.container_id + "/state.json";
 }
 
+std::chrono::milliseconds FrozenLimit(const protocol::CheckpointRequest& request) {
+  constexpr uint64_t kMost = 24ull * 3600 * 1000;  // what a label says may be any number
+  return std::chrono::milliseconds(std::min(request.frozen_limit_ms, kMost));
+}
+
 StatusOr<uint32_t> EmptyNamespaces(const std::vector<std::string>& names) {
   uint32_t flags = 0;
   for (const std::string& name : names) {
@@ -101,7 +106,7 @@ Status Checkpoint::DoFreeze(const std::stop_token& cancel) {
   // Noted first: if we die from here on, the shim thaws.
   STASIS_RETURN_IF_ERROR(Note(/*thaw=*/!plan_.paused));
   frozen_since_ = steady_clock::now();
-  frozen_deadline_ = frozen_since_ + std::chrono::milliseconds(plan_.request.frozen_limit_ms);
+  frozen_deadline_ = frozen_since_ + FrozenLimit(plan_.request);
   changed_ = true;
   // By ourselves: CRIU would poll the freezer in steps of 0.1 s.
   if (!plan_.paused) {

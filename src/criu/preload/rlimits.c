@@ -63,10 +63,12 @@ static int limit_from_proc(pid_t pid, unsigned resource, struct limit64* limit) 
 }
 
 static syscall_function next_syscall(void) {
-  syscall_function next;
-  // ISO C knows no cast from an object pointer to a function pointer; POSIX says the copy is right.
-  void* symbol = dlsym(RTLD_NEXT, "syscall");
-  memcpy(&next, &symbol, sizeof next);
+  static syscall_function next;
+  if (next == NULL) {
+    // ISO C knows no cast from an object pointer to a function pointer; POSIX says the copy is right.
+    void* symbol = dlsym(RTLD_NEXT, "syscall");
+    memcpy(&next, &symbol, sizeof next);
+  }
   return next;
 }
 
