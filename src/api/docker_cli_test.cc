@@ -119,7 +119,6 @@ assert client.info()["ServerVersion"] == "0.1"
 container = client.containers.list()[0]
 assert container.name == "c1" and container.status == "running", container.attrs
 assert container.logs() == b"out\nerr\n", container.logs()
-assert container.attach(logs=True, stream=False) == b"out\nerr\n"
 assert client.api.wait("c1")["StatusCode"] == 7
 assert [e["status"] for e in client.events(since=0, until=1, decode=True)] == ["start"]
 for line in client.api.load_image(b"z" * 100000): print(line)
