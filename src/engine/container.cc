@@ -64,6 +64,7 @@ void Container::CancelWork() {
 void Container::BeginStarting() {
   const std::lock_guard lock(mutex_);
   starting_ = true;
+  ++starts_;
   starting_since_ = absl::Now();
   early_exit_.reset();
   run_ended_ = std::stop_source();
@@ -85,6 +86,11 @@ bool Container::MayHandleExit(const Exit& exit) {
 bool Container::starting() const {
   const std::lock_guard lock(mutex_);
   return starting_;
+}
+
+uint64_t Container::starts() const {
+  const std::lock_guard lock(mutex_);
+  return starts_;
 }
 
 absl::Time Container::starting_since() const {

@@ -81,6 +81,7 @@ class Container : public std::enable_shared_from_this<Container> {
   // False: it is being started and the exit was kept for that.
   bool MayHandleExit(const Exit& exit);
   bool starting() const;
+  uint64_t starts() const;  // how often BeginStarting was called
   absl::Time starting_since() const;
   // What follows the run's log and streams ends with it.
   void EndRun();
@@ -137,6 +138,7 @@ class Container : public std::enable_shared_from_this<Container> {
   std::stop_source turn_cancel_;
   std::optional<std::stop_source> checkpoint_;
   bool starting_ = false;
+  uint64_t starts_ = 0;
   absl::Time starting_since_ = absl::InfinitePast();
   std::optional<Exit> early_exit_;
   uint64_t exits_ = 0;

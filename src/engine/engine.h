@@ -169,8 +169,9 @@ class Engine final : public backend::ContainerBackend,
   StatusOr<std::string> PrepareNetwork(const ContainerRecord& record);
   Status RecordRunning(Container& container, bool paused);
   void RecordFailedStart(Container& container, const Status& why);
-  // What a run needs and nothing else does: root mount, network namespace. The turn is held, nothing runs.
-  void ReleaseRunResources(const ContainerRecord& record);
+  // What a run needs and nothing else does: the network namespace, and, some time later unless it is started
+  // again, the root's mount. The turn is held, nothing runs.
+  void ReleaseRunResources(const ContainerRef& container);
 
   // ---- stop.cc ----
   Status StopAndWait(Container& container, const backend::StopOptions& options, std::stop_token cancel);

@@ -77,7 +77,7 @@ void Engine::Settle(const ContainerRef& container, uint64_t exits, std::stop_tok
     if (!resolved.ok()) return spdlog::error("container {}: {}", container->id().str(), Message(resolved));
   }
   const ContainerRecord record = container->Record();
-  ReleaseRunResources(record);
+  ReleaseRunResources(container);
   if (record.state.phase == Phase::kRestarting || record.ended_by_checkpoint) return;
   if (record.host_config.auto_remove) {
     if (container->removal_held()) return;

@@ -13,6 +13,11 @@
 namespace stasis::engine {
 namespace {
 
+// A root stays mounted that long after its run. Mount namespaces that other containers are just being started
+// in hold copies of it for a moment: unmounted and mounted again at once, there would be two overlays over
+// one layer, of which the kernel promises nothing (seen: a restore that did not find its own files).
+constexpr std::chrono::seconds kRootKept{20};
+
 // What Docker's clients make of a start that failed: 127 where the command is not there, 126 where it cannot
 // be run.
 int FailureCode(const Status& why) {
@@ -77,7 +82,7 @@ Status Engine::Launch(Container& container, const backend::StartOptions& options
     RecordFailedStart(container, status);
     container.EndStarting();
     container.EndRun();
-    ReleaseRunResources(record);
+    ReleaseRunResources(container.shared_from_this());
     return status;
   }
   container.ConnectAttachments(true);  // those that came since
@@ -213,10 +218,18 @@ void Engine::RecordFailedStart(Container& container, const Status& why) {
   }
 }
 
-void Engine::ReleaseRunResources(const ContainerRecord& record) {
-  for (const Status& status : {images_->UnmountRoot(record.id), networks_.Remove(record.id)}) {
-    if (!status.ok()) spdlog::warn("container {}: {}", record.id.str(), Message(status));
+void Engine::ReleaseRunResources(const ContainerRef& container) {
+  if (Status status = networks_.Remove(container->id()); !status.ok()) {
+    spdlog::warn("container {}: {}", container->id().str(), Message(status));
   }
+  const uint64_t starts = container->starts();
+  tasks_.PostAfter(kRootKept, [this, container, starts](std::stop_token stop) {
+    const StatusOr<Turn> turn = container->TakeTurn(stop);
+    if (!turn.ok() || container->starts() != starts || IsAlive(container->phase())) return;
+    if (Status status = images_->UnmountRoot(container->id()); !status.ok()) {
+      spdlog::warn("container {}: {}", container->id().str(), Message(status));
+    }
+  });
 }
 
 }  // namespace stasis::engine
