@@ -52,11 +52,10 @@ void Container::GiveTurnBack() {
 }
 
 void Container::CancelWork() {
-  std::stop_source turn(std::nostopstate);
-  {
+  std::stop_source turn = [&] {
     const std::lock_guard lock(mutex_);
-    turn = turn_cancel_;
-  }
+    return turn_cancel_;
+  }();
   turn.request_stop();  // outside the lock: callbacks run in here
   CancelCheckpoint();
 }
@@ -99,12 +98,11 @@ absl::Time Container::starting_since() const {
 }
 
 void Container::EndRun() {
-  std::stop_source ended(std::nostopstate);
-  {
+  std::stop_source ended = [&] {
     const std::lock_guard lock(mutex_);
-    ended = run_ended_;
     attach_socket_.clear();
-  }
+    return run_ended_;
+  }();
   ended.request_stop();
 }
 

@@ -29,7 +29,6 @@ constexpr bool CanMove(Phase from, Phase to) {
     case Phase::kCreated:
       return false;
     case Phase::kRunning:
-      return from != Phase::kRemoving && from != Phase::kDead;
     case Phase::kPaused:
       return from != Phase::kRemoving && from != Phase::kDead;
     case Phase::kRestarting:

@@ -1,7 +1,7 @@
 // One attached client: what waits to be sent to it, in Docker's frames or raw, and what it sends.
 //
-// A client never holds up the process: what it does not read waits here, and one that lets more than
-// kMaxPending wait is dropped by its owner. Only on the loop's thread.
+// What it does not read waits here; its owner produces no more while more than kMaxPending waits. Only on the
+// loop's thread.
 #pragma once
 
 #include <cstddef>

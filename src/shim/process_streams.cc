@@ -17,6 +17,7 @@ namespace stasis {
 namespace {
 
 constexpr size_t kReadStep = 16 << 10;
+constexpr size_t kMaxRest = 1 << 20;  // the largest pipe that an unprivileged process can make
 constexpr size_t kMaxStdinPending = 64 << 10;
 
 Status SetNonBlocking(int fd) {
@@ -137,17 +138,43 @@ void ProcessStreams::ReadSource(Stream stream) {
 
 void ProcessStreams::Deliver(Stream stream, std::string_view bytes) {
   if (log_) log_->Write(stream, bytes, absl::Now());
-  std::vector<int> stuck;
   for (const auto& client : clients_) {
     client->Output(stream, bytes);
-    if (client->pending() > AttachClient::kMaxPending) stuck.push_back(client->fd());
     UpdateClient(client.get());
   }
-  for (int fd : stuck) RemoveClient(fd);
   Source& source = SourceOf(stream);
-  if (!source.fifo.valid()) return;
-  source.fifo_pending += bytes;
-  FlushFifo(stream);
+  if (source.fifo.valid()) {
+    source.fifo_pending += bytes;
+    FlushFifo(stream);
+  }
+  WatchSources();
+}
+
+bool ProcessStreams::HeldUpByClient() const {
+  return std::any_of(clients_.begin(), clients_.end(),
+                     [](const auto& client) { return client->pending() > AttachClient::kMaxPending; });
+}
+
+void ProcessStreams::WatchSources() {
+  if (!begun_) return;
+  bool held_up = HeldUpByClient();
+  for (const Source* source : {&stdout_, &stderr_}) {
+    if (!source->fd.valid()) continue;
+    bool wait = held_up || !source->fifo_pending.empty();
+    loop_->SetEvents(source->fd.get(), wait ? EventLoop::kParked : static_cast<short>(POLLIN));
+  }
+}
+
+void ProcessStreams::ReadRest(Stream stream) {
+  Source& source = SourceOf(stream);
+  size_t total = 0;
+  while (source.fd.valid() && total < kMaxRest) {
+    char buffer[kReadStep];
+    ssize_t got = ::read(source.fd.get(), buffer, sizeof buffer);
+    if (got <= 0) return;
+    Deliver(stream, {buffer, static_cast<size_t>(got)});
+    total += static_cast<size_t>(got);
+  }
 }
 
 void ProcessStreams::EndSource(Stream stream) {
@@ -168,9 +195,7 @@ void ProcessStreams::FlushFifo(Stream stream) {
   }
   bool full = !source.fifo_pending.empty();
   loop_->SetEvents(source.fifo.get(), full ? static_cast<short>(POLLOUT) : EventLoop::kParked);
-  if (source.fd.valid()) {
-    loop_->SetEvents(source.fd.get(), full ? EventLoop::kParked : static_cast<short>(POLLIN));
-  }
+  WatchSources();
   if (!full) CheckDrained();
 }
 
@@ -187,6 +212,7 @@ void ProcessStreams::Finish(std::function<void()> gone) {
   gone_ = std::move(gone);
   for (Stream stream : {Stream::kStdout, Stream::kStderr}) {
     Source& source = SourceOf(stream);
+    ReadRest(stream);
     EndSource(stream);
     if (source.fifo.valid()) loop_->Unwatch(source.fifo.get());
     source.fifo.reset();
@@ -314,6 +340,7 @@ void ProcessStreams::HandleClient(int fd, short revents) {
   bool done = client->hung_up() ? !client->wants_input() || finished_ : finished_ && client->idle();
   if (!alive || done) return RemoveClient(fd);
   UpdateClient(client);
+  WatchSources();
 }
 
 void ProcessStreams::RemoveClient(int fd) {
@@ -322,6 +349,7 @@ void ProcessStreams::RemoveClient(int fd) {
   bool ends_input = client && client->wants_input() && stdio_.stdin_once;
   std::erase_if(clients_, [&](const auto& each) { return each->fd() == fd; });
   if (ends_input && !finished_) CloseStdin();
+  WatchSources();
   if (finished_ && clients_.empty() && gone_) std::exchange(gone_, nullptr)();
 }
 

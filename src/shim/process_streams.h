@@ -1,9 +1,9 @@
 // The standard streams of one process of a container: their other ends, and where the bytes go.
 //
-// Output is always read, whoever listens: it goes to the log, to every attached client and to a FIFO,
-// whichever there are. Only a FIFO can hold it up, as with containerd 0.2, whose clients count on losing
-// nothing while they are away. Input comes from attached clients or a FIFO and waits here while the process
-// does not read it.
+// Output is read whether or not anybody listens: it goes to the log, to every attached client and to a FIFO,
+// whichever there are. Nothing of it is lost: a client that lets AttachClient::kMaxPending bytes wait, or a
+// full FIFO, holds up the process, as with Docker and containerd 0.2, until it reads or goes. Input comes
+// from attached clients or a FIFO and waits here while the process does not read it.
 //
 // Create and child_ends may be used on any thread; all else only on the loop's.
 #pragma once
@@ -42,7 +42,10 @@ class ProcessStreams {
 
   // From now on output is read. `drained` is called once, when all of it has been handed on.
   void Begin(std::function<void()> drained);
-  // The process has ended and nobody waits for more output: the log's last line is finished, clients are sent
+  // Whether output is not read because a client does not take what it was sent.
+  bool HeldUpByClient() const;
+  // The process has ended and nobody waits for more output: what its pipes still hold is handed on, the log's
+  // last line is finished, clients are sent
   // what waits for them and are closed. `gone` is called once the last client is gone, perhaps at once.
   void Finish(std::function<void()> gone);
 
@@ -65,6 +68,9 @@ class ProcessStreams {
 
   void ReadSource(Stream stream);
   void Deliver(Stream stream, std::string_view bytes);
+  // Reads from the sources only while there is somewhere to put it.
+  void WatchSources();
+  void ReadRest(Stream stream);
   void EndSource(Stream stream);
   void FlushFifo(Stream stream);
   void CheckDrained();

@@ -126,7 +126,9 @@ void ProcessTable::Reap(const std::string& id) {
   NoteOom(process);
   if (id == protocol::kInit && init_ended_) init_ended_();
   if (!process->drained) {
-    process->drain_timer = around_.loop->RunAfter(kDrainLimit, [this, id] {
+    // A slow client is served after the exit, too: it must not delay it.
+    const auto limit = process->streams->HeldUpByClient() ? std::chrono::seconds(0) : kDrainLimit;
+    process->drain_timer = around_.loop->RunAfter(limit, [this, id] {
       around_.log->Line("process " + id + " ended, but its output stays open: not waiting any longer");
       SetDrained(id);
     });

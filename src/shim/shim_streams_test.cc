@@ -2,6 +2,9 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <utility>
+
+#include "shim/attach_client.h"
 #include "shim/shim_test_support.h"
 
 namespace stasis {
@@ -61,7 +64,26 @@ TEST_F(ShimTest, MuchInputArrivesWholeHoweverSlowlyItIsRead) {
   EXPECT_EQ(LogText(), "the end of the input");
 }
 
-TEST_F(ShimTest, AClientThatReadsNothingHoldsUpNobody) {
+TEST_F(ShimTest, ASlowClientHoldsUpTheProcessAndLosesNothing) {
+  StartShim({"/bin/sh", "-c", "yes 0123456789 | head -c 5000000"});
+  ASSERT_TRUE(Call("create").ok());
+  auto slow = Attach();
+  ASSERT_TRUE(AttachAnswer(*slow).ok());
+  ASSERT_TRUE(Call("start").ok());
+  size_t before = 0;
+  ASSERT_TRUE(Eventually([&] {  // the log stands still
+    ::poll(nullptr, 0, 100);
+    const size_t now = LogText().size();
+    return now > AttachClient::kMaxPending && now == std::exchange(before, now);
+  }));
+  EXPECT_LT(before, 5000000u);
+  EXPECT_TRUE(Call("hello").ok());  // only the output waits
+  EXPECT_EQ(Payload(slow->Read()).size(), 5000000u);
+  EXPECT_EQ(WaitForExit(), 0);
+  EXPECT_EQ(LogText().size(), 5000000u);
+}
+
+TEST_F(ShimTest, AStuckClientThatGoesHoldsUpNobodyAnyMore) {
   StartShim({"/bin/sh", "-c", "yes 0123456789 | head -c 5000000"});
   ASSERT_TRUE(Call("create").ok());
   auto stuck = Attach();
@@ -69,9 +91,24 @@ TEST_F(ShimTest, AClientThatReadsNothingHoldsUpNobody) {
   ASSERT_TRUE(AttachAnswer(*stuck).ok());
   ASSERT_TRUE(AttachAnswer(*reader).ok());
   ASSERT_TRUE(Call("start").ok());
+  ASSERT_TRUE(Eventually([&] { return LogText().size() > AttachClient::kMaxPending; }));
+  stuck.reset();
   EXPECT_EQ(Payload(reader->Read()).size(), 5000000u);
   EXPECT_EQ(WaitForExit(), 0);
   EXPECT_EQ(LogText().size(), 5000000u);
+}
+
+TEST_F(ShimTest, AStuckClientDelaysNoExit) {
+  StartShim({"/bin/sh", "-c", "yes 0123456789 | head -c 5000000"});
+  ASSERT_TRUE(Call("create").ok());
+  auto stuck = Attach();
+  ASSERT_TRUE(AttachAnswer(*stuck).ok());
+  ASSERT_TRUE(Call("start").ok());
+  ASSERT_TRUE(Eventually([&] { return LogText().size() > AttachClient::kMaxPending; }));
+  const absl::Time killed = absl::Now();
+  ASSERT_TRUE(Call("kill", {{"process", kInit}, {"signal", SIGKILL}}).ok());
+  EXPECT_EQ(WaitForExit(), 137);
+  EXPECT_LT(absl::Now() - killed, absl::Seconds(8));  // the wait for strangers who hold a pipe is 10 s
 }
 
 TEST_F(ShimTest, ATerminalIsRawHasASizeAndFollowsAResize) {
