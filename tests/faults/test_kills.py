@@ -18,7 +18,7 @@ from harness import processes_of, wait_until
 
 # A stage is reached when its condition holds; the conditions look at the machine only.
 CHECKPOINT_STAGES = {
-    "started": lambda e: e.program_pids("stasis-checkpointer"),
+    "started": lambda e: checkpointer_pids(e),
     "criu-started": lambda e: criu_pids(e),
     "frozen": lambda e: frozen(e),
     "dumping": lambda e: staged(e, "criu/pages-1.img") or staged(e, "criu/core-1.img"),
@@ -53,6 +53,12 @@ def criu_pids(engine):
             except OSError:
                 pass
     return found
+
+
+def checkpointer_pids(engine):
+    """Those below one of this engine's shims: a checkpointer has no arguments."""
+    shims = set(engine.program_pids("stasis-shim"))
+    return [pid for pid, _ in processes_of("stasis-checkpointer") if ancestors(pid) & shims]
 
 
 def ancestors(pid):
@@ -95,6 +101,8 @@ def published(engine):
 def victims(engine, program):
     if program == "criu":
         return criu_pids(engine)
+    if program == "stasis-checkpointer":
+        return checkpointer_pids(engine)
     if program == "runc":
         return runc_restores(engine)
     return engine.program_pids(program)
