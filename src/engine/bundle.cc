@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
+#include <system_error>
 
 #include "absl/strings/str_cat.h"
 #include "engine/devices.h"
@@ -67,6 +69,16 @@ Status WriteEtcFiles(const BundlePlan& plan) {
   return {};
 }
 
+// What the kernel will show as mounted. runc opens a bind's source at a restore without following links, and
+// CRIU compares: both need the real path.
+StatusOr<std::string> MountedSource(const ContainerMount& mount) {
+  if (mount.type != "bind") return mount.source;
+  std::error_code error;
+  const std::filesystem::path real = std::filesystem::canonical(mount.source, error);
+  if (error) return Annotate(ErrnoError(error.value(), "resolve its path"), "bind " + mount.source);
+  return real.string();
+}
+
 Status AddMounts(const BundlePlan& plan, oci::SpecOptions* spec) {
   const ContainerRecord& record = *plan.record;
   const std::array<std::pair<const char*, std::string>, 3> etc = {
@@ -84,7 +96,8 @@ Status AddMounts(const BundlePlan& plan, oci::SpecOptions* spec) {
       STASIS_RETURN_IF_ERROR(Annotate(Exists(mount.source) ? Status() : MakeDirectories(mount.source, 0755),
                                       "bind " + mount.source));
     }
-    spec->mounts.push_back({mount.source, mount.destination, mount.type, mount.options});
+    STASIS_ASSIGN_OR_RETURN(std::string source, MountedSource(mount));
+    spec->mounts.push_back({std::move(source), mount.destination, mount.type, mount.options});
   }
   return {};
 }

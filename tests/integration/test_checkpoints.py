@@ -354,3 +354,19 @@ def test_a_copied_checkpoint_dir_still_works(engine, tmp_path):
     engine.docker("start", "--checkpoint-dir", tmp_path / "b", "--checkpoint", "cp", "c1")
     wait_for_more(engine, "c1", before)
     assert_counts_on(engine, "c1")
+
+
+def test_binds_come_back_also_those_named_by_a_link(engine, tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / "file").write_text("a file\n")
+    engine.docker("run", "-d", "--name", "c1", "-v", f"{tmp_path}/link:/data", "-v", f"{tmp_path}/file:/file:ro", "busybox", "sh",
+                  "-c", "exec 3>/data/open; i=0; while :; do i=$((i+1)); echo $i; echo $i >&3; cat /file >/data/copy; sleep 0.1; done")
+    wait_until(lambda: engine.numbers("c1"), "it counts")
+    assert engine.inspect("c1", '{{range .Mounts}}{{.Source}} {{end}}').split()[0] in (f"{tmp_path}/link", f"{tmp_path}/file")
+    engine.docker("checkpoint", "create", "c1", "cp1")
+    before = len(engine.numbers("c1"))
+    engine.docker("start", "--checkpoint", "cp1", "c1")
+    wait_for_more(engine, "c1", before)
+    assert_counts_on(engine, "c1")
+    assert (tmp_path / "real/copy").read_text() == "a file\n"
