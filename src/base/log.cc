@@ -20,9 +20,11 @@ Status InitLog(std::string_view program, std::string_view level) {
 std::string Printable(std::string_view text, size_t limit) {
   constexpr char kHex[] = "0123456789abcdef";
   std::string out;
-  for (char c : text.substr(0, limit)) {
+  for (char c : text) {
     auto byte = static_cast<unsigned char>(c);
-    if (byte >= 0x20 && byte != 0x7f) {
+    const bool plain = byte >= 0x20 && byte != 0x7f;
+    if (out.size() + (plain ? 1 : 4) > limit) break;
+    if (plain) {
       out += c;
     } else {
       out += "\\x";

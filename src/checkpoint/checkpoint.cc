@@ -2,6 +2,7 @@
 
 #include <sched.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <utility>
@@ -56,6 +57,8 @@ StatusOr<uint32_t> EmptyNamespaces(const std::vector<std::string>& names) {
 }
 
 std::vector<ManifestProcess> ForManifest(const std::vector<criu::Process>& processes) {
+  // Thousands of them with long command lines would make a manifest that nobody reads.
+  const size_t most = processes.size() > 1000 ? 256 : criu::kMaxCommand;
   std::vector<ManifestProcess> out;
   for (const criu::Process& process : processes) {
     ManifestProcess entry;
@@ -65,7 +68,7 @@ std::vector<ManifestProcess> ForManifest(const std::vector<criu::Process>& proce
     }
     entry.user = process.user;
     entry.name = process.name;
-    entry.command = process.command;
+    entry.command = process.command.substr(0, most);
     entry.threads = process.threads;
     entry.resident_bytes = process.resident_bytes;
     out.push_back(std::move(entry));
@@ -123,20 +126,16 @@ Status Checkpoint::DoFinish(const std::stop_token& cancel) {
     // Published while the processes still stand: whatever fails up to here, they run on.
     frozen_deadline_ = kNoDeadline;
     manifest_.frozen_us = MicrosecondsSince(frozen_since_);
-    if (cancel.stop_requested()) return Cancelled("the checkpoint was cancelled");
-    // Without its tracer the container would have run on, past what the images hold.
-    if (session_->process().Ended()) return Internal("criu died after the dump");
-    STASIS_RETURN_IF_ERROR(Publish());
+    STASIS_RETURN_IF_ERROR(Publish(cancel));
     KillContainer();
     return absl::OkStatus();
   }
   STASIS_RETURN_IF_ERROR(LetGo(cancel));
   STASIS_RETURN_IF_ERROR(EndFreeze());
   manifest_.frozen_us = MicrosecondsSince(frozen_since_);
-  session_->End(After(kCriuStart));
+  session_->End(After(kGentleEnd));
   session_.reset();
-  if (cancel.stop_requested()) return Cancelled("the checkpoint was cancelled");
-  return Publish();
+  return Publish(cancel);
 }
 
 // ---- steps
@@ -214,15 +213,23 @@ Status Checkpoint::LetGo(const std::stop_token& cancel) {
   return AwaitEnd("dump", cancel);
 }
 
-Status Checkpoint::Publish() {
+Status Checkpoint::Publish(const std::stop_token& cancel) {
   WriteManifestFields();
   auto log = ReadFile(work_ + "/" + kDumpLogFile);
   if (log.ok()) {
     STASIS_RETURN_IF_ERROR(WriteFileAtomically(staging_->images_path() + "/" + kDumpLogFile, *log));
   }
   STASIS_ASSIGN_OR_RETURN(manifest_.bytes, DiskUsage(staging_->path()));
-  STASIS_RETURN_IF_ERROR(WriteFileAtomically(staging_->path() + "/" + kManifestFile, ToText(manifest_)));
-  return staging_->Publish([this](uint64_t bytes) { on_progress_("publish", bytes); });
+  const std::string manifest = ToText(manifest_);
+  // One that could not be read again would be a container lost.
+  STASIS_RETURN_IF_ERROR(Annotate(ParseManifest(manifest).status(), "what is to be written"));
+  STASIS_RETURN_IF_ERROR(WriteFileAtomically(staging_->path() + "/" + kManifestFile, manifest));
+  on_progress_("publish", 0);
+  STASIS_RETURN_IF_ERROR(staging_->Sync([this](uint64_t bytes) { on_progress_("publish", bytes); }, cancel));
+  // Without its tracer the container would have run on, past what the images hold.
+  if (session_ && session_->process().Ended()) return Internal("criu died after the dump");
+  if (cancel.stop_requested()) return Cancelled("the checkpoint was cancelled");
+  return staging_->Publish();
 }
 
 // From here on the checkpoint is published, and the container has to go, by CRIU or else by us. A process
@@ -231,7 +238,7 @@ Status Checkpoint::Publish() {
 void Checkpoint::KillContainer() {
   static_cast<void>(Answer(true));
   static_cast<void>(AwaitEnd("kill", {}));
-  session_->End(After(kCriuStart));
+  session_->End(After(kGentleEnd));
   session_.reset();
   static_cast<void>(cgroup_->KillAll(After(kKill)));
 }
@@ -300,7 +307,8 @@ Status Checkpoint::AwaitEnd(std::string_view phase, const std::stop_token& cance
 
 Status Checkpoint::Answer(bool success) {
   criu_waits_ = false;
-  return session_->Answer(success);
+  Status sent = session_->Answer(success);
+  return sent.ok() ? sent : Internal("criu has ended: " + Message(sent));
 }
 
 Status Checkpoint::Failed(std::string_view criu_error) const {
@@ -317,10 +325,14 @@ Status Checkpoint::Failed(std::string_view criu_error) const {
 Status Checkpoint::Note(bool thaw) {
   protocol::Journal journal;
   journal.thaw = thaw;
-  if (staging_) journal.staging = staging_->path();
-  if (session_) {
-    journal.criu_pid = session_->process().pid();
-    STASIS_ASSIGN_OR_RETURN(journal.criu_start_time, ProcessStartTime(journal.criu_pid));
+  STASIS_ASSIGN_OR_RETURN(journal.checkpointer, protocol::NoteProcess(::getpid()));
+  if (staging_) {
+    journal.staging = staging_->path();
+    journal.staging_inode = staging_->inode();
+    journal.published = staging_->published_path();
+  }
+  if (session_ && !session_->process().Ended()) {
+    STASIS_ASSIGN_OR_RETURN(journal.criu, protocol::NoteProcess(session_->process().pid()));
   }
   return journal_.Write(journal);
 }
@@ -389,7 +401,7 @@ StatusOr<protocol::CheckpointResult> Checkpoint::Finish(std::stop_token cancel) 
   if (status.ok()) status = DoFinish(cancel);
   if (!status.ok()) return Undo(std::move(status));
   phase_ = Phase::kDone;
-  STASIS_RETURN_IF_ERROR(journal_.Clear());
+  static_cast<void>(journal_.Clear());   // it names what is published, and undoes nothing
   static_cast<void>(RemoveTree(work_));  // a copy of the log is in the checkpoint
   return protocol::CheckpointResult{manifest_.frozen_us, manifest_.bytes};
 }

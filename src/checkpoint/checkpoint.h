@@ -7,8 +7,8 @@
 //            to exit: publish, and only then CRIU kills the processes
 //
 // docs/adr/0002-dump-by-criu-rpc-restore-by-runc.md says why. Any error of a verb undoes all: CRIU ended, the
-// container thawed (or frozen again, where its user had paused it), the staging directory removed. One
-// thread.
+// container thawed (or frozen again, where its user had paused it), the staging directory removed. Once the
+// checkpoint is published nothing is undone any more, and no verb fails. One thread.
 #pragma once
 
 #include <optional>
@@ -19,7 +19,6 @@
 #include "base/names.h"
 #include "base/status.h"
 #include "checkpoint/container_view.h"
-#include "checkpoint/journal.h"
 #include "checkpoint/progress.h"
 #include "checkpoint/staging.h"
 #include "criu/processes.h"
@@ -28,6 +27,7 @@
 #include "linux/clock.h"
 #include "manifest/manifest.h"
 #include "protocol/checkpointer.h"
+#include "protocol/journal.h"
 
 namespace stasis::checkpoint {
 
@@ -64,7 +64,7 @@ class Checkpoint {
   Status StartCriu(const std::stop_token& cancel);
   Status BeginDump();
   Status LetGo(const std::stop_token& cancel);
-  Status Publish();
+  Status Publish(const std::stop_token& cancel);
   void KillContainer();
   void WriteManifestFields();
 
@@ -85,7 +85,7 @@ class Checkpoint {
   const std::string preload_;
   const std::string work_;  // CRIU's work directory: log, statistics, irmap cache
   const OnProgress on_progress_;
-  JournalFile journal_;
+  protocol::JournalFile journal_;
 
   std::optional<Cgroup> cgroup_;
   std::optional<Staging> staging_;

@@ -12,6 +12,7 @@
 #include "linux/namespaces.h"
 #include "linux/random_hex.h"
 #include "linux/unix_socket.h"
+#include "protocol/journal.h"
 
 namespace stasis::checkpoint {
 namespace {
@@ -227,12 +228,8 @@ StatusOr<Json> RealContainerTest::Checkpoint(const protocol::CheckpointPlan& pla
 }
 
 pid_t RealContainerTest::CriuPid() {
-  auto text = ReadFile(shim_ + "/" + protocol::kJournalFile);
-  if (!text.ok()) return 0;
-  auto json = ParseJson(*text);
-  if (!json.ok()) return 0;
-  auto journal = protocol::JournalFromJson(*json);
-  return journal.ok() ? journal->criu_pid : 0;
+  auto journal = protocol::JournalFile(shim_).Read();
+  return journal.ok() ? journal->criu.pid : 0;
 }
 
 void RealContainerTest::ExpectAsBefore() {

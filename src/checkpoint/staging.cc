@@ -11,17 +11,18 @@
 namespace stasis::checkpoint {
 namespace {
 
-constexpr off_t kChunk = 64 << 20;
+constexpr off_t kChunk = 8 << 20;
 
 // fsync in steps, so that a large file on a slow disk still shows progress.
 Status SyncFile(int directory, const std::string& name, uint64_t* done,
-                const std::function<void(uint64_t)>& tell) {
+                const std::function<void(uint64_t)>& tell, const std::stop_token& cancel) {
   STASIS_ASSIGN_OR_RETURN(UniqueFd file, OpenFileAt(directory, name, O_RDONLY | O_NOFOLLOW));
   struct stat info;
   if (::fstat(file.get(), &info) != 0) return ErrnoError(errno, "fstat " + name);
   for (off_t at = 0; at < info.st_size; at += kChunk) {
     constexpr unsigned kFlags =
         SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+    if (cancel.stop_requested()) return Cancelled("the checkpoint was cancelled");
     if (::sync_file_range(file.get(), at, kChunk, kFlags) != 0) break;  // only a hint: fsync below decides
     *done += static_cast<uint64_t>(std::min(kChunk, info.st_size - at));
     tell(*done);
@@ -41,22 +42,28 @@ StatusOr<Staging> Staging::Create(const std::string& directory, const Checkpoint
   std::string images = temporary.path() + "/" + kImagesDirectory;
   STASIS_RETURN_IF_ERROR(MakeDirectories(images));
   STASIS_ASSIGN_OR_RETURN(UniqueFd opened, OpenDirectory(images));
-  return Staging(directory, name, std::move(temporary), std::move(opened));
+  struct stat info;
+  if (::lstat(temporary.path().c_str(), &info) != 0) return ErrnoError(errno, "stat " + temporary.path());
+  return Staging(directory, name, std::move(temporary), std::move(opened), info.st_ino);
 }
 
 std::string Staging::images_path() const { return path() + "/" + kImagesDirectory; }
 
-Status Staging::Publish(const std::function<void(uint64_t)>& on_progress) {
+std::string Staging::published_path() const { return CheckpointPath(directory_, name_); }
+
+Status Staging::Sync(const std::function<void(uint64_t)>& on_progress, const std::stop_token& cancel) {
   uint64_t done = 0;
   STASIS_ASSIGN_OR_RETURN(std::vector<std::string> names, ListDirectory(images_path()));
   for (const std::string& name : names) {
-    STASIS_RETURN_IF_ERROR(SyncFile(images_.get(), name, &done, on_progress));
+    STASIS_RETURN_IF_ERROR(SyncFile(images_.get(), name, &done, on_progress, cancel));
   }
-  STASIS_RETURN_IF_ERROR(SyncTree(path()));
+  return SyncTree(path());  // the manifest and the directories; of the images nothing is left to write
+}
+
+Status Staging::Publish() {
   STASIS_ASSIGN_OR_RETURN(UniqueFd parent, OpenDirectory(directory_));
   std::string base = path().substr(path().rfind('/') + 1);
   STASIS_RETURN_IF_ERROR(PublishByRename(parent.get(), base, parent.get(), name_.str()));
-  published_ = true;
   temporary_.Release();
   return absl::OkStatus();
 }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <stop_token>
 #include <string>
 
 #include "base/names.h"
@@ -27,24 +28,30 @@ class Staging {
   std::string images_path() const;
   int images() const { return images_.get(); }  // descriptor of the image directory
 
-  // Makes all bytes durable and then the name. Calls `on_progress` with the bytes made durable so far, at
-  // least after every 64 MiB. kAlreadyExists: somebody was faster. On any error it is still the staging
-  // directory.
-  Status Publish(const std::function<void(uint64_t)>& on_progress);
-  bool published() const { return published_; }
+  uint64_t inode() const { return inode_; }  // of the directory, before and after it is published
+  std::string published_path() const;        // DIRECTORY/NAME
+
+  // Makes all bytes durable. Calls `on_progress` with the bytes made durable so far, at least after every
+  // 8 MiB. kCancelled.
+  Status Sync(const std::function<void(uint64_t)>& on_progress, const std::stop_token& cancel);
+  // The one rename, and makes it durable. kAlreadyExists: somebody was faster. On any error it is still the
+  // staging directory.
+  Status Publish();
 
  private:
-  Staging(std::string directory, CheckpointName name, TemporaryDirectory temporary, UniqueFd images)
+  Staging(std::string directory, CheckpointName name, TemporaryDirectory temporary, UniqueFd images,
+          uint64_t inode)
       : directory_(std::move(directory)),
         name_(std::move(name)),
         temporary_(std::move(temporary)),
-        images_(std::move(images)) {}
+        images_(std::move(images)),
+        inode_(inode) {}
 
   std::string directory_;
   CheckpointName name_;
   TemporaryDirectory temporary_;
   UniqueFd images_;
-  bool published_ = false;
+  uint64_t inode_ = 0;
 };
 
 }  // namespace stasis::checkpoint

@@ -43,8 +43,13 @@ TEST_F(StagingTest, PublishingIsOneRename) {
     ASSERT_TRUE(staging.ok());
     ASSERT_TRUE(WriteFileAtomically(staging->images_path() + "/pages-1.img", std::string(1 << 20, 'x')).ok());
     uint64_t told = 0;
-    ASSERT_TRUE(staging->Publish([&](uint64_t bytes) { told = bytes; }).ok());
+    ASSERT_TRUE(staging->Sync([&](uint64_t bytes) { told = bytes; }, {}).ok());
     EXPECT_EQ(told, 1u << 20);
+    EXPECT_TRUE(ListCheckpoints(directory_)->empty());
+    ASSERT_TRUE(staging->Publish().ok());
+    struct stat info;
+    ASSERT_EQ(::stat(staging->published_path().c_str(), &info), 0);
+    EXPECT_EQ(info.st_ino, staging->inode());
   }
   EXPECT_EQ(*ListDirectory(directory_), std::vector<std::string>{"cp1"});
   EXPECT_TRUE(Exists(directory_ + "/cp1/criu/pages-1.img"));
@@ -55,9 +60,17 @@ TEST_F(StagingTest, ANameThatIsTakenIsRefusedAtTheBeginAndAtTheEnd) {
   ASSERT_TRUE(early.ok());
   auto late = Staging::Create(directory_, name_);
   ASSERT_TRUE(late.ok()) << "two may be made at once; one is published";
-  ASSERT_TRUE(early->Publish([](uint64_t) {}).ok());
-  EXPECT_TRUE(absl::IsAlreadyExists(late->Publish([](uint64_t) {})));
+  ASSERT_TRUE(early->Publish().ok());
+  EXPECT_TRUE(absl::IsAlreadyExists(late->Publish()));
   EXPECT_TRUE(absl::IsAlreadyExists(Staging::Create(directory_, name_).status()));
+}
+
+TEST_F(StagingTest, ACancelledSyncIsNotPublished) {
+  auto staging = Staging::Create(directory_, name_);
+  ASSERT_TRUE(staging.ok());
+  ASSERT_TRUE(WriteFileAtomically(staging->images_path() + "/pages-1.img", std::string(20 << 20, 'x')).ok());
+  std::stop_source stop;
+  EXPECT_TRUE(absl::IsCancelled(staging->Sync([&](uint64_t) { stop.request_stop(); }, stop.get_token())));
 }
 
 }  // namespace

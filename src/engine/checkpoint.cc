@@ -1,5 +1,7 @@
-// Checkpoints. The engine checks and records; the checkpointer makes them (architecture.md, "The way of a
+// Checkpoints. The engine checks and records; the checkpointer makes them (ARCHITECTURE.md, "The way of a
 // checkpoint").
+#include <unistd.h>
+
 #include <algorithm>
 #include <filesystem>
 
@@ -28,6 +30,22 @@ StatusOr<uint64_t> FrozenLimit(const ContainerRecord& record) {
   return static_cast<uint64_t>(absl::ToInt64Milliseconds(limit));
 }
 
+// What is wrong with the request, or with the moment, says so itself; any other failure is the engine's own.
+bool TellsOfTheRequest(StatusCode code) {
+  switch (code) {
+    case StatusCode::kInvalidArgument:
+    case StatusCode::kAlreadyExists:
+    case StatusCode::kFailedPrecondition:
+    case StatusCode::kResourceExhausted:
+    case StatusCode::kDeadlineExceeded:
+    case StatusCode::kUnavailable:
+    case StatusCode::kCancelled:
+      return true;
+    default:
+      return false;
+  }
+}
+
 bool IsBelow(const std::filesystem::path& path, const std::filesystem::path& directory) {
   return std::mismatch(directory.begin(), directory.end(), path.begin(), path.end()).first == directory.end();
 }
@@ -54,9 +72,9 @@ StatusOr<std::string> Engine::CheckpointDirectory(const ContainerRecord& record,
   }
   std::error_code error;
   const std::filesystem::path real = std::filesystem::weakly_canonical(directory, error);
-  const std::filesystem::path root = std::filesystem::weakly_canonical(options_.paths.root, error);
   if (error) return InvalidArgument("invalid checkpoint directory (" + directory + "): " + error.message());
-  if (IsBelow(real, root)) {
+  const std::filesystem::path root = std::filesystem::weakly_canonical(options_.paths.root, error);
+  if (error || IsBelow(real, root)) {
     return InvalidArgument("invalid checkpoint directory (" + directory +
                            "): it is the engine's own, below " + root.string());
   }
@@ -80,6 +98,7 @@ Status Engine::CreateCheckpoint(const std::string& name, const backend::Checkpoi
     return AlreadyExists("checkpoint with name " + checkpoint.str() + " already exists for container " +
                          name);
   }
+  const bool made_directory = !Exists(directory);
   STASIS_RETURN_IF_ERROR(Annotate(MakeDirectories(directory), failed));
 
   std::stop_source either;  // the client has left, or somebody wants the container ended
@@ -89,10 +108,8 @@ Status Engine::CreateCheckpoint(const std::string& name, const backend::Checkpoi
   if (status.ok()) return {};
   if (taken_back->stop_requested())
     return FailedPrecondition(failed + ": the container was killed meanwhile");
-  // A failure of it is the engine's; what is wrong with the request says so itself.
-  if (status.code() == StatusCode::kUnknown || status.code() == StatusCode::kAborted) {
-    status = Internal(Message(status));
-  }
+  if (made_directory) ::rmdir(directory.c_str());  // empty still, or it stays
+  if (!TellsOfTheRequest(status.code())) status = Internal(Message(status));
   return Annotate(status, failed);
 }
 
@@ -120,8 +137,8 @@ Status Engine::MakeCheckpoint(Container& container, const CheckpointName& name, 
   Status status = supervisor_->Checkpoint(request, std::move(cancel));
   if (absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status)) {
     // The call broke, which says nothing of the checkpoint.
-    const StatusOr<bool> made = CheckpointExists(directory, name);
-    if (made.ok() && *made) status = Status();
+    const StatusOr<Manifest> made = ReadManifest(directory, name);
+    if (made.ok() && made->container_id == record.id.str()) status = Status();
   }
   if (exit && status.ok()) {
     // The supervisor's word of the exit may take a moment longer than its answer.

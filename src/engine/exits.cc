@@ -4,12 +4,20 @@
 #include "engine/engine.h"
 #include "engine/restart_policy.h"
 #include "manifest/checkpoint_directory.h"
+#include "protocol/shim.h"
 
 namespace stasis::engine {
 namespace {
 
 int64_t SecondsBetween(absl::Time from, absl::Time to) {
   return from == absl::InfinitePast() ? 0 : absl::ToInt64Seconds(to - from);
+}
+
+// It counts as its user's stop.
+void EndByCheckpoint(ContainerRecord& record) {
+  record.exiting_checkpoint.reset();
+  record.ended_by_checkpoint = true;
+  record.stopped_by_user = true;
 }
 
 }  // namespace
@@ -21,14 +29,17 @@ void Engine::HandleExit(const ContainerRef& container, const Exit& exit, std::op
   // While a checkpoint with exit is being made, what the end means is decided when its answer is there
   // (Settle waits).
   std::optional<absl::Duration> restart;
-  if (!before.exiting_checkpoint) restart = NextRestart(*container, before, exit.code, exit.at);
+  const bool by_checkpoint = exit.reason == protocol::kEndedByCheckpoint;
+  if (!before.exiting_checkpoint && !by_checkpoint)
+    restart = NextRestart(*container, before, exit.code, exit.at);
   const auto ended = [&](ContainerRecord& record) -> Status {
     record.state.phase = restart ? Phase::kRestarting : Phase::kExited;
     record.state.pid = 0;
     record.state.exit_code = exit.code;
     record.state.oom_killed = exit.oom_killed;
-    record.state.error = exit.reason;
+    record.state.error = by_checkpoint ? "" : exit.reason;
     record.state.finished_at = exit.at;
+    if (by_checkpoint) EndByCheckpoint(record);
     return {};
   };
   if (exit.oom_killed) Emit(ContainerEvent(before, "oom", {}));
@@ -110,10 +121,7 @@ void Engine::ResolveExitingCheckpoint(ContainerRecord& record) const {
   const ExitingCheckpoint checkpoint = *std::exchange(record.exiting_checkpoint, std::nullopt);
   const StatusOr<CheckpointName> name = CheckpointName::Parse(checkpoint.name);
   if (!name.ok() || IsAlive(record.state.phase)) return;
-  if (CheckpointExists(checkpoint.directory, *name).value_or(false)) {
-    record.ended_by_checkpoint = true;
-    record.stopped_by_user = true;
-  }
+  if (CheckpointExists(checkpoint.directory, *name).value_or(false)) EndByCheckpoint(record);
 }
 
 }  // namespace stasis::engine

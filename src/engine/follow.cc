@@ -5,6 +5,8 @@
 #include "engine/engine.h"
 #include "engine/restart_policy.h"
 #include "engine/supervisor_link.h"
+#include "manifest/checkpoint_directory.h"
+#include "protocol/shim.h"
 
 namespace stasis::engine {
 namespace {
@@ -86,8 +88,10 @@ Status Engine::Reconcile() {
 }
 
 void Engine::Adopt(Container& container, const types::Container& running) {
-  if (running.status() == "created") {
-    // An engine died between making and running it. Its exit has nothing to say to anybody.
+  if (running.status() == "stopped" && IsAlive(container.phase())) return;  // its exit is on its way
+  if (running.status() == "created" || running.status() == "stopped") {
+    // An engine died between making and running it, or in a restore that failed. Its exit has nothing to say
+    // to anybody.
     supervisor_->Signal(running.id(), "init", SIGKILL, true).IgnoreError();
     return;
   }
@@ -138,6 +142,11 @@ void Engine::FinishInterrupted() {
     }
     const ContainerRecord record = container->Record();
     const uint64_t exits = container->exits();
+    if (!IsAlive(record.state.phase)) {
+      // Only a machine that went down, or a maker that died with its shim, leaves something made aside.
+      const Status status = RemoveLeftovers(options_.paths.Checkpoints(record.id));
+      if (!status.ok()) spdlog::warn("container {}: {}", record.id.str(), Message(status));
+    }
     if (record.state.phase == Phase::kRemoving) {
       tasks_.Post([this, container](std::stop_token stop) {
         const StatusOr<Turn> turn = container->TakeTurn(stop);

@@ -9,8 +9,10 @@
 namespace stasis::engine {
 namespace {
 
-// A restore reads all memory back, and nothing tells of its progress.
+// A restore reads all memory back.
 constexpr std::chrono::minutes kRunLimit{10};
+// Lack of progress; the supervisor's own limit is shorter and says more.
+constexpr std::chrono::minutes kCheckpointLimit{2};
 // Pausing, execs and signals wait for the freeze of a checkpoint under way.
 constexpr std::chrono::minutes kPauseLimit{2};
 // So long a supervisor that is being started again is waited for.
@@ -80,9 +82,11 @@ Status SupervisorLink::Run(const std::string& id, std::stop_token cancel) {
   for (int attempt = 0; attempt < kRunAttempts; ++attempt) {
     STASIS_ASSIGN_OR_RETURN(const std::vector<types::Container> found, State(id));
     if (found.empty()) return status;
-    if (found.front().status() != "created") return {};
-    const Status again = Update(id, "running", cancel);  // waits for a start that is under way
-    if (again.ok()) return again;
+    const std::string& now = found.front().status();
+    if (now != "created" && now != "stopped") return {};
+    // Waits for a start that is under way; of one that failed meanwhile it says why.
+    const Status again = Update(id, "running", cancel);
+    if (again.ok() || (now == "stopped" && !supervisor::ConnectionBroken(again))) return again;
   }
   return status;
 }
@@ -120,7 +124,10 @@ Status SupervisorLink::Resize(const std::string& id, const std::string& process,
 }
 
 Status SupervisorLink::Checkpoint(const types::CreateCheckpointRequest& request, std::stop_token cancel) {
-  return client_.CreateCheckpoint(request, {.progress = nullptr, .cancel = std::move(cancel)}).status();
+  return client_
+      .CreateCheckpoint(request,
+                        {.quiet_limit = kCheckpointLimit, .progress = nullptr, .cancel = std::move(cancel)})
+      .status();
 }
 
 StatusOr<std::vector<std::string>> SupervisorLink::Checkpoints(const std::string& id,

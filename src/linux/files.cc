@@ -132,11 +132,21 @@ Status WriteFileAtomically(const std::string& path, std::string_view bytes, mode
 }
 
 Status PublishByRename(int from_directory, const std::string& from, int to_directory, const std::string& to) {
-  if (::renameat2(from_directory, from.c_str(), to_directory, to.c_str(), RENAME_NOREPLACE) != 0) {
-    return ErrnoError(errno, "publish " + from + " as " + to);
+  int rc = ::renameat2(from_directory, from.c_str(), to_directory, to.c_str(), RENAME_NOREPLACE);
+  // NFS and 9p know no such flag. Of directories a plain rename replaces only an empty one.
+  struct stat info;
+  if (rc != 0 && errno == EINVAL &&
+      ::fstatat(from_directory, from.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(info.st_mode)) {
+    rc = ::renameat(from_directory, from.c_str(), to_directory, to.c_str());
+    if (rc != 0 && errno == ENOTEMPTY) errno = EEXIST;
   }
-  STASIS_RETURN_IF_ERROR(SyncDirectory(to_directory));
-  return SyncDirectory(from_directory);
+  if (rc != 0) return ErrnoError(errno, "publish " + from + " as " + to);
+  Status synced = SyncDirectory(to_directory);
+  if (synced.ok()) synced = SyncDirectory(from_directory);
+  if (synced.ok()) return synced;
+  // Not durable: not published. Where not even this works, whoever looks finds it whole.
+  static_cast<void>(::renameat(to_directory, to.c_str(), from_directory, from.c_str()));
+  return synced;
 }
 
 Status SyncDirectory(int directory) { return Sync(directory, "directory"); }

@@ -17,6 +17,7 @@ namespace stasis {
 namespace {
 
 constexpr size_t kErrorTail = 8192;
+constexpr std::chrono::seconds kKilledEnds{10};
 constexpr char kDefaultPath[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 // One captured stream: a pipe whose read end never blocks.
@@ -205,7 +206,9 @@ StatusOr<ExitStatus> Child::Reap() {
 void Child::Kill() {
   if (!owned_) return;
   process_->Signal(SIGKILL).IgnoreError();  // already ended: only reaped
-  Reap().IgnoreError();
+  // One that waits for a dead disk does not end: it must not hold us up too.
+  if (process_->WaitEnded(After(kKilledEnds), {}).ok()) return Reap().IgnoreError();
+  owned_ = false;
 }
 
 ProcessHandle Child::Detach() && {

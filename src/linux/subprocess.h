@@ -69,7 +69,8 @@ class Child {
   // Waits and reaps; once, a second call is kFailedPrecondition. kDeadlineExceeded and kCancelled leave it
   // running.
   StatusOr<ExitStatus> Wait(Deadline deadline, std::stop_token cancel);
-  // Kills (SIGKILL) and reaps. Nothing happens when it was reaped before.
+  // Kills (SIGKILL) and reaps. Nothing happens when it was reaped before. One that has not ended within 10 s
+  // (uninterruptible sleep) is left to whoever reaps orphans.
   void Kill();
   // Somebody else reaps it: init, or a sub-reaper loop.
   ProcessHandle Detach() &&;

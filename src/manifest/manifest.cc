@@ -7,7 +7,8 @@
 namespace stasis {
 namespace {
 
-constexpr size_t kMaxText = 4096;      // one string of a process
+// One string of a process: as much as criu/processes.h gives, each byte of it perhaps replaced by U+FFFD.
+constexpr size_t kMaxText = 3 * 4096;
 constexpr size_t kMaxExecs = 1024;     // entries of exec_processes
 constexpr size_t kMaxNamespaces = 16;  // entries of empty_namespaces
 constexpr size_t kMaxEngineRecord = 1 << 20;

@@ -18,8 +18,8 @@
 namespace stasis {
 
 inline constexpr int kManifestVersion = 1;
-inline constexpr size_t kMaxManifest = 4 << 20;  // bytes of manifest.json
-inline constexpr size_t kMaxProcesses = 16384;   // entries of Manifest::processes
+inline constexpr size_t kMaxManifest = 32 << 20;  // bytes of manifest.json
+inline constexpr size_t kMaxProcesses = 16384;    // entries of Manifest::processes
 
 // One process as it was at the freeze. Pids are those the container itself sees.
 struct ManifestProcess {

@@ -70,7 +70,7 @@ TEST(ManifestTest, LimitsAreKept) {
   manifest.name.assign(1000, 'n');
   EXPECT_TRUE(absl::IsDataLoss(ParseManifest(ToText(manifest)).status()));
   manifest = Example();
-  manifest.processes[0].command.assign(5000, 'c');
+  manifest.processes[0].command.assign(13000, 'c');
   EXPECT_TRUE(absl::IsDataLoss(ParseManifest(ToText(manifest)).status()));
 }
 

@@ -35,23 +35,4 @@ StatusOr<CheckpointPlan> CheckpointPlanFromJson(const Json& json) {
   return plan;
 }
 
-Json ToJson(const Journal& journal) {
-  return {{"thaw", journal.thaw},
-          {"criu_pid", journal.criu_pid},
-          {"criu_start_time", journal.criu_start_time},
-          {"staging", journal.staging}};
-}
-
-StatusOr<Journal> JournalFromJson(const Json& json) {
-  Journal journal;
-  JsonReader reader(json, "journal");
-  reader.Get("thaw", &journal.thaw);
-  reader.Get("criu_pid", &journal.criu_pid);
-  reader.Get("criu_start_time", &journal.criu_start_time);
-  reader.Get("staging", &journal.staging);
-  STASIS_RETURN_IF_ERROR(reader.status());
-  STASIS_RETURN_IF_ERROR(CheckAbsolutePath(journal.staging, "journal.staging", /*empty_ok=*/true));
-  return journal;
-}
-
 }  // namespace stasis::protocol

@@ -8,13 +8,14 @@
 // finish   {}              CheckpointResult   published (made durable, renamed); thawed or, with exit, killed
 // cancel   {}              {}                 undone: thawed, what was made aside removed
 //
-// An error of any verb leaves nothing behind, and the container as it was. While a verb runs, notices
-// "progress" {"phase":"dump","bytes":N} come at least every 5 s as long as there is progress. Closing the
-// socket cancels. The verbs are apart so that one cut over several containers can freeze all before it
-// finishes any.
+// The point of no return is the rename that publishes. An error before it leaves nothing behind, and the
+// container as it was; what happens after it, a cancellation or the checkpointer's death included, changes
+// nothing any more: the checkpoint is there, and with `exit` the container ends. Closing the socket cancels.
+// While a verb runs, notices "progress" {"phase":"dump","bytes":N} tell of progress: every 2 s while a dump
+// grows, after every 8 MiB that are made durable. The verbs are apart so that one cut over several containers
+// can freeze all before it finishes any.
 //
-// Before it changes anything of the container (freezer, limits), and before it starts CRIU, the checkpointer
-// writes it into the shim's journal.json; the shim undoes what stands there when the checkpointer is gone.
+// What has to be undone when the checkpointer is gone stands in the journal (journal.h).
 #pragma once
 
 #include <sys/types.h>
@@ -41,15 +42,5 @@ struct CheckpointPlan {
 };
 Json ToJson(const CheckpointPlan& plan);
 StatusOr<CheckpointPlan> CheckpointPlanFromJson(const Json& json);
-
-// What must be undone when the checkpointer is gone.
-struct Journal {
-  bool thaw = false;   // the freezer was closed by us
-  pid_t criu_pid = 0;  // with its start time, so that no stranger is killed
-  uint64_t criu_start_time = 0;
-  std::string staging;  // directory made aside, to be removed
-};
-Json ToJson(const Journal& journal);
-StatusOr<Journal> JournalFromJson(const Json& json);
 
 }  // namespace stasis::protocol

@@ -1,6 +1,7 @@
 #include "gtest/gtest.h"
 #include "protocol/checkpointer.h"
 #include "protocol/frame.h"
+#include "protocol/journal.h"
 #include "protocol/shim.h"
 
 namespace stasis::protocol {
@@ -71,7 +72,12 @@ TEST(MessagesTest, EveryMessageSurvivesItsJson) {
   plan.shim_directory = "/s";
   plan.exec_processes = {"e1 (sh)"};
   ExpectRoundTrip(plan, CheckpointPlanFromJson);
-  ExpectRoundTrip(Journal{.thaw = true, .criu_pid = 5, .criu_start_time = 6, .staging = "/x"},
+  ExpectRoundTrip(Journal{.thaw = true,
+                          .checkpointer = {3, 4},
+                          .criu = {5, 6},
+                          .staging = "/x",
+                          .staging_inode = 7,
+                          .published = "/y"},
                   JournalFromJson);
 }
 
@@ -111,6 +117,7 @@ TEST(MessagesTest, WrongTypesAndHostileNamesAreRefused) {
   EXPECT_FALSE(ShimEventFromJson({{"sequence", 0}, {"type", "exit"}}).ok());
   EXPECT_FALSE(ExitRecordFromJson({{"process", "init"}, {"status", 300}}).ok());
   EXPECT_FALSE(JournalFromJson({{"staging", "../../etc"}}).ok());
+  EXPECT_FALSE(JournalFromJson({{"published", "etc"}}).ok());
   EXPECT_FALSE(AttachRequestFromJson({{"process", "a b"}}).ok());
 }
 

@@ -32,6 +32,7 @@ inline constexpr char kAttachSocket[] = "attach.sock";
 inline constexpr char kShimPidFile[] = "shim.pid";
 inline constexpr char kShimLogFile[] = "shim.log";
 inline constexpr char kExitFile[] = "exit.json";
+inline constexpr char kEndedByCheckpoint[] = "checkpoint";  // a reason: one with `exit` ended it
 inline constexpr char kJournalFile[] = "journal.json";
 inline constexpr char kInit[] = "init";  // the process id of a container's init
 

@@ -29,13 +29,10 @@ struct CheckpointSurroundings {
 };
 
 // Blocks until it is published, or until all of it is undone. kCancelled. "the checkpointer died (signal 9)"
-// when it did.
+// when it did, before the rename that publishes: what fails or is cancelled after that is a success, whose
+// result then may hold no figures.
 StatusOr<protocol::CheckpointResult> RunCheckpoint(const protocol::CheckpointPlan& plan,
                                                    const CheckpointSurroundings& around,
                                                    const CheckpointHooks& hooks, std::stop_token cancel);
-
-// Undoes what the journal in `directory` names, and removes it: kills CRIU, thaws, removes what was made
-// aside. Not an error when there is none.
-Status UndoJournal(const std::string& directory, const Cgroup& cgroup, bool stay_frozen);
 
 }  // namespace stasis

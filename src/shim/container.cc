@@ -282,7 +282,7 @@ void Container::CleanUpFailedStart() {
 
 void Container::OnInitEnded() {
   CancelCheckpoint(/*wait=*/false);
-  if (checkpoint_kills_) table_->SetInitReason("checkpoint");
+  if (checkpoint_kills_) table_->SetInitReason(protocol::kEndedByCheckpoint);
   // Without a pid namespace of its own, or with a runtime killed half-way, others may outlive init.
   sweeper_ = std::jthread([this] { cgroup_.KillAll(After(kKillLimit)).IgnoreError(); });
 }

@@ -45,7 +45,7 @@ TEST_F(CheckpointTest, ADeadCheckpointersJournalIsUndone) {
 sleep 1000 & criu=$!
 mkdir -p $DIR/../aside/images
 echo FROZEN > $FREEZER/freezer.state 2>/dev/null || echo 1 > $FREEZER/cgroup.freeze
-printf '{"thaw":true,"criu_pid":%s,"criu_start_time":%s,"staging":"%s"}' \
+printf '{"thaw":true,"criu":{"pid":%s,"start_time":%s},"staging":"%s"}' \
   $criu $(cut -d' ' -f22 /proc/$criu/stat) $(readlink -f $DIR/../aside) > $DIR/journal.json
 echo $criu > $DIR/../criu.pid
 kill -9 $$
@@ -63,9 +63,32 @@ kill -9 $$
   EXPECT_FALSE(State().checkpointing);
 }
 
+TEST_F(CheckpointTest, WhatWasPublishedBeforeTheCheckpointerDiedIsASuccess) {
+  UseScript(R"(
+mkdir -p $DIR/../checkpoints/cp1
+echo FROZEN > $FREEZER/freezer.state 2>/dev/null || echo 1 > $FREEZER/cgroup.freeze
+published=$(readlink -f $DIR/../checkpoints/cp1)
+printf '{"thaw":true,"staging":"%s.partial","published":"%s","staging_inode":%s}' \
+  $published $published $(stat -c %i $published) > $DIR/journal.json
+kill -9 $$
+)");
+  RunContainer(kCount);
+  for (bool exit : {false, true}) {
+    request_.exit = exit;
+    EXPECT_TRUE(Checkpoint().ok()) << exit;
+    EXPECT_FALSE(Frozen());
+    EXPECT_TRUE(Exists(directory_->path() + "/checkpoints/cp1"));
+    if (!exit) {
+      std::string before = LogText();
+      EXPECT_TRUE(Eventually([&] { return LogText() != before; })) << "it does not run on";
+    }
+  }
+  EXPECT_EQ(WaitForExit(), 137);
+}
+
 TEST_F(CheckpointTest, AStrangerWithCriusNumberIsLeftAlone) {
   UseScript(R"(
-printf '{"criu_pid":%s,"criu_start_time":1}' $(cat $DIR/../stranger) > $DIR/journal.json
+printf '{"criu":{"pid":%s,"start_time":1}}' $(cat $DIR/../stranger) > $DIR/journal.json
 exit 5
 )");
   auto stranger = Spawn({.argv = {"/bin/busybox", "sleep", "1000"}, .env = {}});

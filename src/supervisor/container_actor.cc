@@ -14,8 +14,9 @@ namespace {
 
 // A restore reports its progress; an ordinary start has none to report.
 constexpr std::chrono::minutes kStartQuiet{2};
-// The checkpointer reports progress every 5 s at least.
-constexpr std::chrono::seconds kCheckpointQuiet{30};
+// Lack of progress. The shim's own limit (shim/checkpoint_run.cc) is shorter and says more; its undoing takes
+// its time too.
+constexpr std::chrono::seconds kCheckpointQuiet{90};
 // A process that waits for its attach waits 10 s; a pause waits for a freeze.
 constexpr std::chrono::seconds kCallQuiet{60};
 
@@ -216,8 +217,10 @@ void ContainerActor::DiscardAndTell(std::string_view why, const protocol::ExitRe
 
 bool ContainerActor::ClaimUnstarted() {
   std::lock_guard lock(mutex_);
-  if (phase_ != Phase::kLive || !record_.config.restore || StatusText(state_.status) != "created")
-    return false;
+  // Stopped without an exit: a restore failed whose caller was lost.
+  const bool unstarted =
+      StatusText(state_.status) == "created" || (state_.status == "stopped" && !state_.exit);
+  if (phase_ != Phase::kLive || !record_.config.restore || !unstarted) return false;
   phase_ = Phase::kStarting;  // from now on nobody else decides
   return true;
 }

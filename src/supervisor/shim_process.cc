@@ -12,7 +12,7 @@
 #include "linux/cgroup.h"
 #include "linux/files.h"
 #include "linux/unix_socket.h"
-#include "protocol/checkpointer.h"
+#include "protocol/journal.h"
 #include "runtime/oci_runtime.h"
 #include "supervisor/shim_cgroup.h"
 
@@ -67,23 +67,6 @@ StatusOr<ProcessHandle> OpenSame(pid_t pid, uint64_t start_time) {
 
 std::string NameOf(pid_t pid, uint64_t start_time) {
   return std::to_string(pid) + " " + std::to_string(start_time);
-}
-
-// What the dead checkpointer had begun, as its journal says.
-Status UndoJournal(const std::string& directory) {
-  const std::string path = directory + "/" + protocol::kJournalFile;
-  if (!Exists(path)) return {};
-  STASIS_ASSIGN_OR_RETURN(std::string text, ReadFile(path, 1 << 20));
-  STASIS_ASSIGN_OR_RETURN(Json json, ParseJson(text));
-  STASIS_ASSIGN_OR_RETURN(protocol::Journal journal, protocol::JournalFromJson(json));
-  if (journal.criu_pid > 1) {
-    if (auto criu = OpenSame(journal.criu_pid, journal.criu_start_time); criu.ok()) {
-      criu->Signal(SIGKILL).IgnoreError();  // it has ended by itself
-      STASIS_RETURN_IF_ERROR(Annotate(criu->WaitEnded(After(kReapLimit), {}), "wait for CRIU to end"));
-    }
-  }
-  // The thaw is part of Cgroup::KillAll.
-  return journal.staging.empty() ? Status() : RemoveTree(journal.staging);
 }
 
 }  // namespace
@@ -142,7 +125,8 @@ Status ClearAfterShim(const protocol::ShimConfig& config, const std::string& dir
   auto note = [&result](const Status& status) {  // each step is tried; the first error is told
     if (result.ok()) result = status;
   };
-  note(Annotate(UndoJournal(directory), "undo the journal"));
+  // The thaw is part of Cgroup::KillAll.
+  note(Annotate(protocol::UndoJournal(directory, {}).status(), "undo the journal"));
   if (StatusOr<Cgroup> cgroup = Cgroup::Open(config.cgroup_path); cgroup.ok()) {
     note(Annotate(cgroup->KillAll(After(kClearLimit)), "kill the container"));
   } else {

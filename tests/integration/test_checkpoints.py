@@ -370,3 +370,16 @@ def test_binds_come_back_also_those_named_by_a_link(engine, tmp_path):
     wait_for_more(engine, "c1", before)
     assert_counts_on(engine, "c1")
     assert (tmp_path / "real/copy").read_text() == "a file\n"
+
+
+def test_init_reaps_and_comes_back(engine):
+    engine.docker("run", "-d", "--init", "--name", "c1", "busybox", "sh", "-c",
+                  "i=0; while :; do i=$((i+1)); (sleep 0 &); echo $i; sleep 0.1; done")
+    wait_until(lambda: engine.numbers("c1"), "it counts")
+    assert "docker-init" in engine.out("exec", "c1", "cat", "/proc/1/cmdline")
+    engine.docker("checkpoint", "create", "c1", "cp1")
+    before = len(engine.numbers("c1"))
+    engine.docker("start", "--checkpoint", "cp1", "c1")
+    wait_for_more(engine, "c1", before)
+    assert_counts_on(engine, "c1")
+    assert " Z " not in engine.out("exec", "c1", "ps", "-o", "pid,stat,comm")

@@ -1,0 +1,61 @@
+// journal.json in the shim's directory: what a checkpointer has begun and what must be undone when it is
+// gone. It is written before anything of the container is changed (freezer), and before CRIU is started. It
+// lies on a file system that does not outlive the machine, and so do the changes: it is written atomically,
+// not durably.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+
+#include "base/json.h"
+#include "base/status.h"
+#include "linux/cgroup.h"
+
+namespace stasis::protocol {
+
+// A process, with its start time (linux/process_handle.h), so that no stranger is taken for it. pid 0: none.
+struct NotedProcess {
+  pid_t pid = 0;
+  uint64_t start_time = 0;
+};
+
+struct Journal {
+  bool thaw = false;  // the freezer was closed by us
+  NotedProcess checkpointer;
+  NotedProcess criu;
+  std::string staging;         // directory made aside, to be removed
+  uint64_t staging_inode = 0;  // its number, by which it is known after the rename
+  std::string published;       // what it is renamed to: once that is `staging_inode`, nothing is undone
+};
+Json ToJson(const Journal& journal);
+StatusOr<Journal> JournalFromJson(const Json& json);
+
+// kNotFound: no such process.
+StatusOr<NotedProcess> NoteProcess(pid_t pid);
+
+class JournalFile {
+ public:
+  explicit JournalFile(const std::string& shim_directory);
+  Status Write(const Journal& journal) const;
+  // kNotFound: nothing is to be undone.
+  StatusOr<Journal> Read() const;
+  // Nothing is left to be undone. Not an error when there is none.
+  Status Clear() const;
+
+ private:
+  std::string path_;
+};
+
+struct UndoOptions {
+  const Cgroup* cgroup = nullptr;  // null: the caller ends the container anyway
+  bool stay_frozen = false;        // its user had paused it
+};
+
+// Undoes what the journal in `shim_directory` names, and removes it: ends the checkpointer and CRIU, thaws,
+// removes what was made aside. Blocks, within limits of its own. Returns whether the checkpoint had been
+// published before its maker died: then it is whole and stays. Not an error when there is no journal.
+StatusOr<bool> UndoJournal(const std::string& shim_directory, const UndoOptions& options);
+
+}  // namespace stasis::protocol
