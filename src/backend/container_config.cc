@@ -6,6 +6,8 @@
 #include <iterator>
 #include <utility>
 
+#include "base/log.h"
+
 namespace stasis::backend {
 namespace {
 
@@ -345,7 +347,8 @@ StatusOr<ContainerConfig> ContainerConfigFromJson(const Json& json) {
   STASIS_RETURN_IF_ERROR(GetKeys(reader, "Volumes", &config.volumes));
   STASIS_RETURN_IF_ERROR(GetKeys(reader, "ExposedPorts", &config.exposed_ports));
   for (const std::string& entry : config.env) {
-    if (entry.empty() || entry[0] == '=') return InvalidArgument("invalid environment variable: " + entry);
+    if (entry.empty() || entry[0] == '=')
+      return InvalidArgument("invalid environment variable: " + Printable(entry));
     if (entry.find('\0') != std::string::npos) return InvalidArgument("Env: a string holds a NUL byte");
   }
   return config;

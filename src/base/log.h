@@ -16,7 +16,8 @@ namespace stasis {
 // or error; anything else is kInvalidArgument. Call once, first thing in main.
 Status InitLog(std::string_view program, std::string_view level);
 
-// A text from outside made fit for one line of a log: control characters become \xHH, at most `limit` bytes.
+// A text from outside made fit for one line of a log or of an error: control characters and bytes that are
+// not UTF-8 become \xHH. At most `limit` bytes, no character cut in two.
 std::string Printable(std::string_view text, size_t limit = 512);
 
 }  // namespace stasis

@@ -89,15 +89,16 @@ int GetErrno(const Status& status) {
   return error;
 }
 
-Status Annotate(const Status& status, std::string_view what) {
+Status WithMessage(const Status& status, std::string_view message) {
   if (status.ok()) return status;
-  std::string message(what);
-  message += ": ";
-  message += Message(status);
-  Status annotated = MakeError(status.code(), message);
+  Status out = MakeError(status.code(), message);
   status.ForEachPayload(
-      [&](absl::string_view url, const absl::Cord& payload) { annotated.SetPayload(url, payload); });
-  return annotated;
+      [&](absl::string_view url, const absl::Cord& payload) { out.SetPayload(url, payload); });
+  return out;
+}
+
+Status Annotate(const Status& status, std::string_view what) {
+  return WithMessage(status, std::string(what) + ": " + Message(status));
 }
 
 std::string Message(const Status& status) {

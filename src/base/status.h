@@ -44,6 +44,9 @@ Status ErrnoError(int error, std::string_view what);
 // The errno an error was made from, or 0.
 int GetErrno(const Status& status);
 
+// `status` in other words; code and payloads stay. Ok stays ok.
+Status WithMessage(const Status& status, std::string_view message);
+
 // `status` with "WHAT: " before its message; code and payloads stay. Ok stays ok.
 Status Annotate(const Status& status, std::string_view what);
 

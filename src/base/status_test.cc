@@ -12,6 +12,12 @@ TEST(StatusTest, ErrnoErrorKeepsTheNumberThroughAnnotations) {
   EXPECT_EQ(GetErrno(status), ENOSPC);
 }
 
+TEST(StatusTest, OtherWordsLeaveCodeAndNumber) {
+  Status status = WithMessage(ErrnoError(ENOSPC, "write x"), "no room");
+  EXPECT_EQ(Message(status), "no room");
+  EXPECT_EQ(GetErrno(status), ENOSPC);
+}
+
 TEST(StatusTest, AnnotateLeavesOkAlone) { EXPECT_TRUE(Annotate(absl::OkStatus(), "x").ok()); }
 
 TEST(StatusTest, EveryCodeHasAnHttpStatus) {

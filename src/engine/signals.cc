@@ -6,6 +6,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
+#include "base/log.h"
 
 namespace stasis::engine {
 namespace {
@@ -30,7 +31,7 @@ int RealTimeSignal(const std::string& name) {
 }  // namespace
 
 StatusOr<int> ParseSignal(std::string_view text) {
-  const Status invalid = InvalidArgument("Invalid signal: " + std::string(text));
+  const Status invalid = InvalidArgument("Invalid signal: " + Printable(text));
   std::string name = absl::AsciiStrToUpper(std::string(text));
   int number = 0;
   if (absl::SimpleAtoi(name, &number)) {

@@ -7,6 +7,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "base/log.h"
 #include "engine/restart_policy.h"
 #include "engine/security_options.h"
 #include "engine/signals.h"
@@ -28,12 +29,12 @@ bool IsHostname(const std::string& name) {
 
 Status CheckConfig(const backend::ContainerConfig& config) {
   if (!config.working_dir.empty() && config.working_dir[0] != '/') {
-    return InvalidArgument("the working directory '" + config.working_dir +
+    return InvalidArgument("the working directory '" + Printable(config.working_dir) +
                            "' is invalid, it needs to be an absolute path");
   }
   for (const std::string& variable : config.env) {
     if (variable.empty() || variable[0] == '=') {
-      return InvalidArgument("invalid environment variable: " + variable);
+      return InvalidArgument("invalid environment variable: " + Printable(variable));
     }
   }
   if (!IsHostname(config.hostname)) return InvalidArgument("invalid hostname format: " + config.hostname);

@@ -43,6 +43,8 @@ TEST_F(ValidateTest, WhatIsNotThereYetIsSaid) {
 TEST_F(ValidateTest, NamesOfPlacesAreChecked) {
   config_.working_dir = "work";
   EXPECT_EQ(Verdict(), "the working directory 'work' is invalid, it needs to be an absolute path");
+  config_.working_dir = "\x1b[2J";
+  EXPECT_EQ(Verdict(), "the working directory '\\x1b[2J' is invalid, it needs to be an absolute path");
   config_.working_dir = "";
   config_.hostname = "a b";
   EXPECT_EQ(Verdict(), "invalid hostname format: a b");

@@ -4,6 +4,7 @@
 #include <mutex>
 #include <set>
 
+#include "base/log.h"
 #include "base/time.h"
 #include "image/changes.h"
 #include "image/image_archive.h"
@@ -19,8 +20,12 @@ namespace {
 
 constexpr size_t kShortId = 12;
 constexpr size_t kMaxMessage = 64 << 10;
+constexpr size_t kMaxError = 2048;
 
 std::string ShortId(const Digest& id) { return Hex(id).substr(0, kShortId); }
+
+// What names in an archive say must not be obeyed by the terminal that the error reaches.
+Status Shown(const Status& status) { return WithMessage(status, Printable(Message(status), kMaxError)); }
 
 // The configuration of an imported image.
 StatusOr<std::string> ImportedConfig(const Digest& layer, const std::string& message,
@@ -109,11 +114,12 @@ class Store : public ImageStore {
 
 StatusOr<std::vector<Image>> Store::Load(const ReadBytes& read, const OnProgress& progress,
                                          std::stop_token cancel) {
-  STASIS_ASSIGN_OR_RETURN(auto archive, ImageArchive::Spool(read, spool_, cancel));
-  StatusOr<std::vector<Image>> loaded = LoadAll(*archive, progress, cancel);
-  // Layers of an image that did not come to be.
-  if (!loaded.ok()) CollectGarbage().IgnoreError();
-  return loaded;
+  auto archive = ImageArchive::Spool(read, spool_, cancel);
+  if (!archive.ok()) return Shown(archive.status());
+  StatusOr<std::vector<Image>> loaded = LoadAll(**archive, progress, cancel);
+  if (loaded.ok()) return loaded;
+  CollectGarbage().IgnoreError();  // layers of an image that did not come to be
+  return Shown(loaded.status());
 }
 
 StatusOr<std::vector<Image>> Store::LoadAll(const ImageArchive& archive, const OnProgress& progress,
@@ -168,14 +174,15 @@ StatusOr<Image> Store::Import(const ReadBytes& read, const std::string& referenc
   if (message.size() > kMaxMessage) return InvalidArgument("import message is too long");
   // Before the bytes come in: a wrong change should not cost a whole upload.
   STASIS_RETURN_IF_ERROR(ImportedConfig(Sha256Of(""), message, changes).status());
-  STASIS_ASSIGN_OR_RETURN(Layer layer, layers_->Unpack(read, std::nullopt, cancel));
+  StatusOr<Layer> layer = layers_->Unpack(read, std::nullopt, cancel);
+  if (!layer.ok()) return Shown(layer.status());
   // From here to the Pin the collector may take the layer; then it is not found, and the client tries again.
-  Pin pin(*this, {layer.diff_id});
-  if (!layers_->Find(layer.diff_id)) return Unavailable("the layer was removed meanwhile, try again");
-  STASIS_ASSIGN_OR_RETURN(std::string config, ImportedConfig(layer.diff_id, message, changes));
+  Pin pin(*this, {layer->diff_id});
+  if (!layers_->Find(layer->diff_id)) return Unavailable("the layer was removed meanwhile, try again");
+  STASIS_ASSIGN_OR_RETURN(std::string config, ImportedConfig(layer->diff_id, message, changes));
   STASIS_ASSIGN_OR_RETURN(Image image, ImageFromConfig(config));
   image.tags = std::move(tags);
-  image.size = layer.size;
+  image.size = layer->size;
   std::scoped_lock lock(mutex_);
   STASIS_RETURN_IF_ERROR(index_->Add(image, config));
   return *index_->Get(image.id);

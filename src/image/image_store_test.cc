@@ -249,6 +249,15 @@ TEST_F(ImageStoreTest, AFailedLoadLeavesNothing) {
   EXPECT_THAT(store_->List(), IsEmpty());
 }
 
+TEST_F(ImageStoreTest, ErrorsShowNamesAndDoNotLetThemSpeakToTheTerminal) {
+  for (const std::string& archive :
+       {MakeTar({File("../\x1b[2J\a\n")}), DockerArchive({{File("../\x1b[2J\a\n")}}, {"app"})}) {
+    EXPECT_THAT(Message(Load(archive).status()), HasSubstr("../\\x1b[2J\\x07\\x0a"));
+  }
+  StatusOr<Image> image = store_->Import(BytesOf(MakeTar({File("/\x1b[2J")})), "app", "", {}, {});
+  EXPECT_EQ(Message(image.status()), "layer: absolute path refused: /\\x1b[2J");
+}
+
 TEST_F(ImageStoreTest, DigestsAreChecked) {
   std::string other = MakeTar({File("other")});
   std::vector<TestEntry> entries = {

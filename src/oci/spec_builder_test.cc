@@ -149,6 +149,8 @@ TEST(SpecBuilderTest, WrongOptionsAreNamed) {
   options = Options();
   options.process.cwd = "work";
   EXPECT_THAT(Refusal(options), HasSubstr("absolute path"));
+  options.process.cwd = "\x1b[2J";  // an image says it, an operator reads it
+  EXPECT_THAT(Refusal(options), HasSubstr("'\\x1b[2J'"));
   options = Options();
   options.process.cap_add = {"flying"};
   EXPECT_EQ(Refusal(options), "invalid CapAdd: unknown capability: \"CAP_FLYING\"");

@@ -4,6 +4,7 @@
 #include <array>
 #include <set>
 
+#include "base/log.h"
 #include "oci/capabilities.h"
 #include "oci/spec_builder.h"
 
@@ -73,13 +74,15 @@ Status CheckProcess(const ProcessOptions& options) {
 
 Status CheckText(std::string_view field, const std::string& text) {
   if (text.find('\0') == std::string::npos) return absl::OkStatus();
-  return InvalidArgument(std::string(field) + ": a NUL byte in \"" + text.substr(0, text.find('\0')) + "\"");
+  return InvalidArgument(std::string(field) + ": a NUL byte in \"" +
+                         Printable(text.substr(0, text.find('\0'))) + "\"");
 }
 
 Status CheckPath(std::string_view field, const std::string& path) {
   STASIS_RETURN_IF_ERROR(CheckText(field, path));
   if (path.starts_with('/')) return absl::OkStatus();
-  return InvalidArgument(std::string(field) + " '" + path + "' is invalid: it needs to be an absolute path");
+  return InvalidArgument(std::string(field) + " '" + Printable(path) +
+                         "' is invalid: it needs to be an absolute path");
 }
 
 StatusOr<Json> BuildProcess(const ProcessOptions& options, const HostLimits& host) {

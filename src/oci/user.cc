@@ -4,6 +4,8 @@
 #include <charconv>
 #include <optional>
 
+#include "base/log.h"
+
 namespace stasis::oci {
 namespace {
 
@@ -79,8 +81,7 @@ StatusOr<uint32_t> FindGroup(std::string_view spec, const std::vector<GroupEntry
     if (number ? entry.gid == *number : entry.name == spec) return entry.gid;
   }
   if (!number) {
-    return InvalidArgument("unable to find group " + std::string(spec) +
-                           ": no matching entries in group file");
+    return InvalidArgument("unable to find group " + Printable(spec) + ": no matching entries in group file");
   }
   if (*number > kMaxId) return IdOutOfRange();
   return static_cast<uint32_t>(*number);
@@ -105,7 +106,7 @@ StatusOr<User> ResolveUser(std::string_view spec, std::string_view passwd, std::
     user.gid = found->gid;
     if (!found->home.empty()) user.home = std::string(found->home);
   } else if (!number) {
-    return InvalidArgument("unable to find user " + std::string(user_part) +
+    return InvalidArgument("unable to find user " + Printable(user_part) +
                            ": no matching entries in passwd file");
   } else if (*number > kMaxId) {
     return IdOutOfRange();
