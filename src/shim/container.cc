@@ -217,9 +217,17 @@ StatusOr<pid_t> Container::Start(const OnProgress& progress, std::stop_token can
   return pid;
 }
 
-// Beside our programs; src/criu/preload says what it does.
-std::string Container::CriuPreload() const {
-  return config_.checkpointer.substr(0, config_.checkpointer.rfind('/') + 1) + "stasis-criu-preload.so";
+// Beside our programs; src/criu/preload says what it does. No restore without it: it keeps CRIU inside the
+// container's file systems.
+StatusOr<std::string> Container::CriuPreload() const {
+  std::string library =
+      config_.checkpointer.substr(0, config_.checkpointer.rfind('/') + 1) + "stasis-criu-preload.so";
+  if (!Exists(library)) return FailedPrecondition(library + ": missing; no restore is safe without it");
+  // The loader takes both for the end of a name, and goes on without the library.
+  if (library.find_first_of(": ") != library.npos) {
+    return FailedPrecondition(library + ": cannot be loaded into CRIU, for the colon or blank in its name");
+  }
+  return library;
 }
 
 StatusOr<pid_t> Container::Restore(const OnProgress& progress) {
@@ -240,7 +248,7 @@ StatusOr<pid_t> Container::Restore(const OnProgress& progress) {
   std::string criu_options = directory_ + "/criu.conf";
   STASIS_RETURN_IF_ERROR(WriteFileAtomically(criu_options, "network-lock skip\n"));
   restore.criu_environment = {{"CRIU_CONFIG_FILE", criu_options}};
-  if (Exists(CriuPreload())) restore.criu_environment["LD_PRELOAD"] = CriuPreload();
+  STASIS_ASSIGN_OR_RETURN(restore.criu_environment["LD_PRELOAD"], CriuPreload());
   Launch launch{.id = protocol::kInit,
                 .stdio = config_.stdio,
                 .log = container_log_ ? &*container_log_ : nullptr,

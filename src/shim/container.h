@@ -78,7 +78,7 @@ class Container {
     std::function<StatusOr<pid_t>(const OciStreams&)> run;
   };
   StatusOr<pid_t> Run(const Launch& launch);
-  std::string CriuPreload() const;
+  StatusOr<std::string> CriuPreload() const;
   StatusOr<pid_t> Restore(const OnProgress& progress);
   StatusOr<pid_t> RunExec(const protocol::ExecRequest& request, std::stop_token cancel);
   Status WaitForAttach(const std::string& process, std::stop_token cancel);

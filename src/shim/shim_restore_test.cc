@@ -13,6 +13,7 @@ class RestoreTest : public ShimTest {
     ShimTest::SetUp();
     if (IsSkipped()) return;
     if (::access(kCriu, X_OK) != 0) GTEST_SKIP() << "needs " << kCriu;
+    config_.checkpointer = BesideTest("stasis-checkpointer");
   }
 
   std::string checkpoint() const { return directory_->path() + "/cp1"; }
@@ -144,6 +145,17 @@ TEST_F(RestoreTest, WithoutACheckpointCreateSaysSo) {
   config_.restore = protocol::RestoreSource{.directory = checkpoint(), .paused = false};
   StartShim({"/bin/true"});
   EXPECT_TRUE(absl::IsNotFound(Call("create").status()));
+}
+
+TEST_F(RestoreTest, NothingIsRestoredWithoutTheLibraryThatKeepsCriuInside) {
+  config_.checkpointer = directory_->path() + "/stasis-checkpointer";
+  ASSERT_TRUE(MakeDirectories(checkpoint() + "/criu").ok());
+  ASSERT_TRUE(WriteFileAtomically(checkpoint() + "/criu/inventory.img", "").ok());
+  config_.restore.emplace().directory = checkpoint();
+  StartShim({"/bin/true"});
+  ASSERT_TRUE(Call("create").ok());
+  EXPECT_EQ(Message(Call("start").status()),
+            directory_->path() + "/stasis-criu-preload.so: missing; no restore is safe without it");
 }
 
 }  // namespace
