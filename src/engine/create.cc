@@ -62,8 +62,7 @@ StatusOr<ContainerRecord> Engine::PlanContainer(const backend::CreateRequest& re
                          .state = {},
                          .exiting_checkpoint = {}};
   const Json none = Json::object();
-  const Json& image_config =
-      image.config.is_object() && image.config.contains("config") ? image.config["config"] : none;
+  const Json& image_config = image.config->contains("config") ? (*image.config)["config"] : none;
   STASIS_RETURN_IF_ERROR(Annotate(MergeImageConfig(image_config, &record.config), request.config.image));
   STASIS_ASSIGN_OR_RETURN(record.argv, CommandOf(record.config));
   STASIS_RETURN_IF_ERROR(ValidateContainer(record.config, record.host_config, host_.cpus));

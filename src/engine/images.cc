@@ -11,8 +11,8 @@ constexpr size_t kShortId = 12;
 
 std::map<std::string, std::string> LabelsOf(const image::Image& image) {
   std::map<std::string, std::string> labels;
-  if (!image.config.is_object() || !image.config.contains("config")) return labels;
-  const Json& config = image.config["config"];
+  if (!image.config->contains("config")) return labels;
+  const Json& config = (*image.config)["config"];
   if (!config.is_object() || !config.contains("Labels") || !config["Labels"].is_object()) return labels;
   for (const auto& [name, value] : config["Labels"].items()) {
     if (value.is_string()) labels[name] = value.get<std::string>();
@@ -130,13 +130,13 @@ StatusOr<backend::ImageDetails> Engine::InspectImage(const std::string& referenc
   backend::ImageDetails details;
   details.id = image.id.str();
   details.tags = image.tags;
-  details.comment = TextOf(image.config, "comment");
-  details.author = TextOf(image.config, "author");
+  details.comment = TextOf(*image.config, "comment");
+  details.author = TextOf(*image.config, "author");
   details.created = image.created;
-  details.architecture = TextOf(image.config, "architecture");
-  details.os = TextOf(image.config, "os");
+  details.architecture = TextOf(*image.config, "architecture");
+  details.os = TextOf(*image.config, "os");
   details.size = static_cast<int64_t>(image.size);
-  if (image.config.is_object() && image.config.contains("config")) details.config = image.config["config"];
+  if (image.config->contains("config")) details.config = (*image.config)["config"];
   for (const Digest& layer : image.layers) details.layers.push_back(layer.str());
   return details;
 }

@@ -28,6 +28,7 @@ struct TestEntry {
   unsigned minor = 0;
   std::vector<std::pair<std::string, std::string>> xattrs = {};
   std::vector<std::pair<int64_t, int64_t>> data = {};  // offset and length; what is between them is a hole
+  int64_t holes = 0;                                   // bytes behind the content, with `data` only
 };
 
 inline TestEntry Dir(const std::string& path, mode_t mode = 0755) {
@@ -66,7 +67,7 @@ inline std::string MakeTar(const std::vector<TestEntry>& entries, const char* fi
     archive_entry_set_mtime(entry, item.modified, 0);
     archive_entry_set_rdevmajor(entry, item.major);
     archive_entry_set_rdevminor(entry, item.minor);
-    archive_entry_set_size(entry, static_cast<int64_t>(item.content.size()));
+    archive_entry_set_size(entry, static_cast<int64_t>(item.content.size()) + item.holes);
     if (!item.symlink.empty()) archive_entry_set_symlink(entry, item.symlink.c_str());
     if (!item.hardlink.empty()) archive_entry_set_hardlink(entry, item.hardlink.c_str());
     for (const auto& [name, value] : item.xattrs) {

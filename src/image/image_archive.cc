@@ -13,6 +13,8 @@ namespace stasis::image {
 namespace {
 
 constexpr size_t kMaxDocument = 4 << 20;
+constexpr size_t kMaxConfig = 1 << 20;
+constexpr size_t kMaxConfigs = 16 << 20;  // of one archive
 constexpr size_t kMaxEntries = 100'000;
 constexpr size_t kMaxPath = 4096;
 constexpr int kMaxLinks = 8;
@@ -65,17 +67,21 @@ ReadBytes ReadFrom(UniqueFd file) {
   };
 }
 
-Status CheckDigest(const ReadBytes& read, const Digest& expected) {
+Status DigestMismatch(const Digest& want, const Digest& got) {
+  return InvalidArgument("blob digest mismatch: want " + want.str() + ", got " + got.str());
+}
+
+Status CheckDigest(const ReadBytes& read, const Digest& expected, const std::stop_token& cancel) {
   Sha256 hash;
   std::string buffer(kBlock, '\0');
   while (true) {
     STASIS_ASSIGN_OR_RETURN(size_t got, read(buffer.data(), buffer.size()));
     if (got == 0) break;
+    if (cancel.stop_requested()) return Cancelled("cancelled");
     hash.Update({buffer.data(), got});
   }
   Digest digest = hash.Finish();
-  if (digest == expected) return absl::OkStatus();
-  return InvalidArgument("blob digest mismatch: want " + expected.str() + ", got " + digest.str());
+  return digest == expected ? absl::OkStatus() : DigestMismatch(expected, digest);
 }
 
 // The tags an OCI layout gives an image. A ref.name of "latest" alone is no name.
@@ -95,8 +101,9 @@ std::vector<std::string> LayoutTags(const oci::Descriptor& descriptor) {
 StatusOr<std::unique_ptr<ImageArchive>> ImageArchive::Spool(const ReadBytes& read, const std::string& spool,
                                                             std::stop_token cancel) {
   STASIS_ASSIGN_OR_RETURN(TemporaryDirectory directory, TemporaryDirectory::Create(spool, kAsidePrefix));
-  std::unique_ptr<ImageArchive> archive(new ImageArchive(std::move(directory)));
-  STASIS_ASSIGN_OR_RETURN(auto tar, TarReader::Open(read, cancel));
+  STASIS_ASSIGN_OR_RETURN(const uint64_t limit, UncompressedLimit(spool));
+  std::unique_ptr<ImageArchive> archive(new ImageArchive(std::move(directory), limit));
+  STASIS_ASSIGN_OR_RETURN(auto tar, TarReader::Open(read, cancel, limit));
   TarEntry entry;
   while (true) {
     STASIS_ASSIGN_OR_RETURN(bool more, tar->Next(&entry));
@@ -121,26 +128,36 @@ Status ImageArchive::Take(TarReader& tar, const TarEntry& entry) {
     }
     case EntryType::kFile: {
       file.stored = std::to_string(files_.size());
-      STASIS_ASSIGN_OR_RETURN(UniqueFd out, OpenFile(directory_.path() + "/" + file.stored,
-                                                     O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
-      TarBlock block;
-      uint64_t end = 0;
-      while (true) {
-        STASIS_ASSIGN_OR_RETURN(bool more, tar.NextBlock(&block));
-        if (!more) break;
-        // A digest covers every byte, so holes are read back as the zeros they are.
-        if (block.offset < end) return InvalidArgument("image archive: overlapping content: " + path);
-        if (::lseek(out.get(), static_cast<off_t>(block.offset), SEEK_SET) < 0)
-          return ErrnoError(errno, "lseek");
-        STASIS_RETURN_IF_ERROR(WriteAll(out.get(), block.bytes));
-        end = block.offset + block.bytes.size();
-      }
+      STASIS_RETURN_IF_ERROR(TakeContent(tar, entry, directory_.path() + "/" + file.stored));
       break;
     }
     default:
       return absl::OkStatus();  // directories, and what no image archive has
   }
   files_[path] = std::move(file);
+  return absl::OkStatus();
+}
+
+// A digest covers every byte, so holes are read back as the zeros they are, and count.
+Status ImageArchive::TakeContent(TarReader& tar, const TarEntry& entry, const std::string& stored) {
+  const auto size = static_cast<uint64_t>(std::max<int64_t>(entry.size, 0));
+  if (size > left_) return InvalidArgument("image archive: too large: " + entry.path);
+  left_ -= size;
+  STASIS_ASSIGN_OR_RETURN(UniqueFd out, OpenFile(stored, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
+  TarBlock block;
+  uint64_t end = 0;
+  while (true) {
+    STASIS_ASSIGN_OR_RETURN(bool more, tar.NextBlock(&block));
+    if (!more) break;
+    if (block.offset < end) return InvalidArgument("image archive: overlapping content: " + entry.path);
+    if (block.offset > size || block.bytes.size() > size - block.offset) {
+      return InvalidArgument("image archive: content beyond its size: " + entry.path);
+    }
+    if (::lseek(out.get(), static_cast<off_t>(block.offset), SEEK_SET) < 0) return ErrnoError(errno, "lseek");
+    STASIS_RETURN_IF_ERROR(WriteAll(out.get(), block.bytes));
+    end = block.offset + block.bytes.size();
+  }
+  if (::ftruncate(out.get(), static_cast<off_t>(size)) != 0) return ErrnoError(errno, "ftruncate " + stored);
   return absl::OkStatus();
 }
 
@@ -155,75 +172,98 @@ StatusOr<std::string> ImageArchive::Locate(const std::string& path) const {
   return InvalidArgument("image archive: too many links: " + path);
 }
 
-StatusOr<std::string> ImageArchive::ReadDocument(const std::string& path) const {
+StatusOr<std::string> ImageArchive::ReadDocument(const std::string& path, size_t limit) const {
   STASIS_ASSIGN_OR_RETURN(std::string stored, Locate(path));
-  StatusOr<std::string> text = ReadFile(stored, kMaxDocument);
+  StatusOr<std::string> text = ReadFile(stored, limit);
   if (text.status().code() == StatusCode::kOutOfRange)
     return InvalidArgument("image archive: too large: " + path);
   return text;
 }
 
 StatusOr<std::string> ImageArchive::ReadBlob(const oci::Descriptor& descriptor) const {
-  STASIS_ASSIGN_OR_RETURN(std::string text, ReadDocument(BlobPath(descriptor.digest)));
-  if (Sha256Of(text) != descriptor.digest) {
-    return InvalidArgument("blob digest mismatch: " + descriptor.digest.str());
-  }
+  STASIS_ASSIGN_OR_RETURN(std::string text, ReadDocument(BlobPath(descriptor.digest), kMaxDocument));
+  if (Sha256Of(text) != descriptor.digest) return DigestMismatch(descriptor.digest, Sha256Of(text));
   return text;
 }
 
-StatusOr<ReadBytes> ImageArchive::OpenLayer(const ArchivedImage::LayerFile& layer) const {
+StatusOr<ReadBytes> ImageArchive::OpenLayer(const ArchivedImage::LayerFile& layer,
+                                            const std::stop_token& cancel) const {
   STASIS_ASSIGN_OR_RETURN(std::string stored, Locate(layer.path));
   if (layer.digest) {
     STASIS_ASSIGN_OR_RETURN(UniqueFd once, OpenFile(stored, O_RDONLY));
-    STASIS_RETURN_IF_ERROR(CheckDigest(ReadFrom(std::move(once)), *layer.digest));
+    STASIS_RETURN_IF_ERROR(CheckDigest(ReadFrom(std::move(once)), *layer.digest, cancel));
   }
   STASIS_ASSIGN_OR_RETURN(UniqueFd file, OpenFile(stored, O_RDONLY));
   return ReadFrom(std::move(file));
 }
 
-StatusOr<std::vector<ArchivedImage>> ImageArchive::Images() const {
-  if (Has("manifest.json")) return DockerImages();
-  if (Has("index.json")) return LayoutImages();
-  return InvalidArgument("image archive: neither manifest.json nor index.json is in it");
+StatusOr<std::vector<ArchivedImage>> ImageArchive::Images(const std::stop_token& cancel) const {
+  Found found;
+  if (Has("manifest.json")) {
+    STASIS_RETURN_IF_ERROR(FindDockerImages(cancel, &found));
+  } else if (Has("index.json")) {
+    STASIS_RETURN_IF_ERROR(FindLayoutImages(cancel, &found));
+  } else {
+    return InvalidArgument("image archive: neither manifest.json nor index.json is in it");
+  }
+  return std::move(found.images);
 }
 
-StatusOr<std::vector<ArchivedImage>> ImageArchive::DockerImages() const {
-  STASIS_ASSIGN_OR_RETURN(std::string text, ReadDocument("manifest.json"));
+// `image` has its tags and layers; its configuration is at `config` in the archive.
+Status ImageArchive::Add(const std::string& config, const std::optional<Digest>& digest, ArchivedImage image,
+                         Found* found) const {
+  STASIS_ASSIGN_OR_RETURN(std::string stored, Locate(config));
+  auto [known, is_new] = found->by_config.try_emplace(std::move(stored), found->images.size());
+  if (!is_new) {
+    std::vector<std::string>& tags = found->images[known->second].tags;
+    tags.insert(tags.end(), image.tags.begin(), image.tags.end());
+    return absl::OkStatus();
+  }
+  STASIS_ASSIGN_OR_RETURN(image.config_text, ReadDocument(config, kMaxConfig));
+  if (digest && Sha256Of(image.config_text) != *digest)
+    return DigestMismatch(*digest, Sha256Of(image.config_text));
+  found->config_bytes += image.config_text.size();
+  if (found->config_bytes > kMaxConfigs)
+    return InvalidArgument("image archive: configurations are too large");
+  STASIS_ASSIGN_OR_RETURN(Json document, ParseJson(image.config_text));
+  STASIS_ASSIGN_OR_RETURN(const oci::ImageConfig read, oci::ReadImageConfig(document));
+  if (image.layers.size() != read.layers.size()) {
+    return InvalidArgument("invalid manifest, layers length mismatch: expected " +
+                           std::to_string(read.layers.size()) + ", got " +
+                           std::to_string(image.layers.size()));
+  }
+  found->images.push_back(std::move(image));
+  return absl::OkStatus();
+}
+
+Status ImageArchive::FindDockerImages(const std::stop_token& cancel, Found* found) const {
+  STASIS_ASSIGN_OR_RETURN(std::string text, ReadDocument("manifest.json", kMaxDocument));
   StatusOr<Json> manifest = ParseJson(text);
   if (!manifest.ok()) return Annotate(manifest.status(), "manifest.json");
   STASIS_ASSIGN_OR_RETURN(std::vector<oci::ArchiveImage> listed, oci::ReadArchiveManifest(*manifest));
-  std::vector<ArchivedImage> out;
   for (const oci::ArchiveImage& item : listed) {
+    if (cancel.stop_requested()) return Cancelled("cancelled");
     ArchivedImage image;
-    STASIS_ASSIGN_OR_RETURN(image.config_text, ReadDocument(item.config));
-    STASIS_ASSIGN_OR_RETURN(Json config, ParseJson(image.config_text));
-    STASIS_ASSIGN_OR_RETURN(image.config, oci::ReadImageConfig(config));
-    if (item.layers.size() != image.config.layers.size()) {
-      return InvalidArgument("invalid manifest, layers length mismatch: expected " +
-                             std::to_string(image.config.layers.size()) + ", got " +
-                             std::to_string(item.layers.size()));
-    }
     for (const std::string& path : item.layers) image.layers.push_back({path, std::nullopt});
     for (const std::string& tag : item.tags) {
       STASIS_ASSIGN_OR_RETURN(std::string reference, NormalizeReference(tag));
       image.tags.push_back(std::move(reference));
     }
-    out.push_back(std::move(image));
+    STASIS_RETURN_IF_ERROR(Add(item.config, std::nullopt, std::move(image), found));
   }
-  return out;
+  return absl::OkStatus();
 }
 
-StatusOr<std::vector<ArchivedImage>> ImageArchive::LayoutImages() const {
-  STASIS_ASSIGN_OR_RETURN(std::string text, ReadDocument("index.json"));
+Status ImageArchive::FindLayoutImages(const std::stop_token& cancel, Found* found) const {
+  STASIS_ASSIGN_OR_RETURN(std::string text, ReadDocument("index.json", kMaxDocument));
   StatusOr<Json> index = ParseJson(text);
   if (!index.ok()) return Annotate(index.status(), "index.json");
   STASIS_ASSIGN_OR_RETURN(std::vector<oci::Descriptor> listed, oci::ReadImageIndex(*index));
-  std::vector<ArchivedImage> out;
   for (const oci::Descriptor& descriptor : listed) {
-    STASIS_ASSIGN_OR_RETURN(ArchivedImage image, LayoutImage(descriptor));
-    out.push_back(std::move(image));
+    if (cancel.stop_requested()) return Cancelled("cancelled");
+    STASIS_RETURN_IF_ERROR(FindLayoutImage(descriptor, found));
   }
-  return out;
+  return absl::OkStatus();
 }
 
 // Goes from an index of several platforms to the manifest of this machine's.
@@ -243,25 +283,17 @@ StatusOr<oci::Descriptor> ImageArchive::ForThisMachine(oci::Descriptor descripto
   return InvalidArgument("image index: nested too deep");
 }
 
-StatusOr<ArchivedImage> ImageArchive::LayoutImage(const oci::Descriptor& listed) const {
+Status ImageArchive::FindLayoutImage(const oci::Descriptor& listed, Found* found) const {
   STASIS_ASSIGN_OR_RETURN(oci::Descriptor descriptor, ForThisMachine(listed));
   STASIS_ASSIGN_OR_RETURN(std::string manifest_text, ReadBlob(descriptor));
   STASIS_ASSIGN_OR_RETURN(Json manifest_json, ParseJson(manifest_text));
   STASIS_ASSIGN_OR_RETURN(oci::ImageManifest manifest, oci::ReadImageManifest(manifest_json));
   ArchivedImage image;
-  STASIS_ASSIGN_OR_RETURN(image.config_text, ReadBlob(manifest.config));
-  STASIS_ASSIGN_OR_RETURN(Json config, ParseJson(image.config_text));
-  STASIS_ASSIGN_OR_RETURN(image.config, oci::ReadImageConfig(config));
-  if (manifest.layers.size() != image.config.layers.size()) {
-    return InvalidArgument("invalid manifest, layers length mismatch: expected " +
-                           std::to_string(image.config.layers.size()) + ", got " +
-                           std::to_string(manifest.layers.size()));
-  }
   for (const oci::Descriptor& layer : manifest.layers) {
     image.layers.push_back({BlobPath(layer.digest), layer.digest});
   }
   image.tags = LayoutTags(listed);
-  return image;
+  return Add(BlobPath(manifest.config.digest), manifest.config.digest, std::move(image), found);
 }
 
 }  // namespace stasis::image

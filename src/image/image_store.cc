@@ -124,9 +124,10 @@ StatusOr<std::vector<Image>> Store::Load(const ReadBytes& read, const OnProgress
 
 StatusOr<std::vector<Image>> Store::LoadAll(const ImageArchive& archive, const OnProgress& progress,
                                             std::stop_token cancel) {
-  STASIS_ASSIGN_OR_RETURN(std::vector<ArchivedImage> images, archive.Images());
+  STASIS_ASSIGN_OR_RETURN(std::vector<ArchivedImage> images, archive.Images(cancel));
   std::vector<Image> out;
   for (const ArchivedImage& archived : images) {
+    if (cancel.stop_requested()) return Cancelled("cancelled");
     STASIS_ASSIGN_OR_RETURN(Image image, LoadOne(archive, archived, progress, cancel));
     out.push_back(std::move(image));
   }
@@ -138,11 +139,12 @@ StatusOr<Image> Store::LoadOne(const ImageArchive& archive, const ArchivedImage&
   STASIS_ASSIGN_OR_RETURN(Image image, ImageFromConfig(archived.config_text));
   image.tags = archived.tags;
   std::sort(image.tags.begin(), image.tags.end());
+  image.tags.erase(std::unique(image.tags.begin(), image.tags.end()), image.tags.end());
   Pin pin(*this, image.layers);
   for (size_t i = 0; i < image.layers.size(); ++i) {
     std::optional<Layer> layer = layers_->Find(image.layers[i]);
     if (!layer) {
-      STASIS_ASSIGN_OR_RETURN(ReadBytes bytes, archive.OpenLayer(archived.layers[i]));
+      STASIS_ASSIGN_OR_RETURN(ReadBytes bytes, archive.OpenLayer(archived.layers[i], cancel));
       STASIS_ASSIGN_OR_RETURN(layer, layers_->Unpack(bytes, image.layers[i], cancel));
     }
     image.size += layer->size;
@@ -173,7 +175,8 @@ StatusOr<Image> Store::Import(const ReadBytes& read, const std::string& referenc
   }
   if (message.size() > kMaxMessage) return InvalidArgument("import message is too long");
   // Before the bytes come in: a wrong change should not cost a whole upload.
-  STASIS_RETURN_IF_ERROR(ImportedConfig(Sha256Of(""), message, changes).status());
+  STASIS_ASSIGN_OR_RETURN(const std::string trial, ImportedConfig(Sha256Of(""), message, changes));
+  STASIS_RETURN_IF_ERROR(ImageFromConfig(trial).status());
   StatusOr<Layer> layer = layers_->Unpack(read, std::nullopt, cancel);
   if (!layer.ok()) return Shown(layer.status());
   // From here to the Pin the collector may take the layer; then it is not found, and the client tries again.

@@ -40,7 +40,9 @@ struct Image {
   Digest id;                      // digest of the configuration
   std::vector<std::string> tags;  // "name:tag", sorted
   std::vector<Digest> layers;     // diff ids, lowest first
-  Json config;                    // the image-spec configuration document, whole
+  // The image-spec configuration document, whole, an object; shared, for it may be large. Never null in what
+  // the store returns.
+  std::shared_ptr<const Json> config;
   absl::Time created;
   uint64_t size = 0;  // bytes of all layers, unpacked
 };

@@ -147,7 +147,7 @@ TEST_F(ImageStoreTest, ADockerArchiveIsLoadedInEveryCompression) {
     EXPECT_THAT(image.tags, ElementsAre("app:1"));
     EXPECT_THAT(image.layers, SizeIs(2));
     EXPECT_EQ(image.size, 7u);
-    EXPECT_EQ(image.config["config"]["Cmd"][0], "sh");
+    EXPECT_EQ((*image.config)["config"]["Cmd"][0], "sh");
     EXPECT_EQ(image.created, absl::FromUnixSeconds(1704164645));
     EXPECT_THAT(lines_, ElementsAre("Loaded image: app:1"));
     EXPECT_TRUE(store_->Remove("app:1", false, Unused).ok());
@@ -258,6 +258,57 @@ TEST_F(ImageStoreTest, ErrorsShowNamesAndDoNotLetThemSpeakToTheTerminal) {
   EXPECT_EQ(Message(image.status()), "layer: absolute path refused: /\\x1b[2J");
 }
 
+// A megabyte of archive may list the same configuration a thousand times.
+TEST_F(ImageStoreTest, AConfigurationListedOftenIsOneImageWithAllTags) {
+  std::string tar = MakeTar({File("a")});
+  Json manifest = Json::array();
+  for (int i = 0; i < 1000; ++i) {
+    std::string tag = "app:" + std::to_string(i % 3);
+    manifest.push_back({{"Config", i % 2 ? "c.json" : "link"}, {"RepoTags", {tag}}, {"Layers", {"l.tar"}}});
+  }
+  StatusOr<std::vector<Image>> images =
+      Load(MakeTar({File("l.tar", tar), File("c.json", ConfigFor({tar})), Symlink("link", "c.json"),
+                    File("manifest.json", DumpJson(manifest))}));
+  ASSERT_TRUE(images.ok()) << Message(images.status());
+  ASSERT_THAT(*images, SizeIs(1));
+  EXPECT_THAT(images->front().tags, ElementsAre("app:0", "app:1", "app:2"));
+}
+
+TEST_F(ImageStoreTest, LargeConfigurationsAreRefusedOneByOneAndInAll) {
+  std::string tar = MakeTar({File("a")});
+  const auto archive = [&](size_t count, size_t size) {
+    std::vector<TestEntry> entries = {File("l.tar", tar)};
+    Json manifest = Json::array();
+    for (size_t i = 0; i < count; ++i) {
+      std::string path = std::to_string(i) + ".json";
+      std::string config = ConfigFor({tar}, "sh" + path);
+      entries.push_back(File(path, config + std::string(size - config.size(), ' ')));
+      manifest.push_back({{"Config", path}, {"Layers", {"l.tar"}}});
+    }
+    entries.push_back(File("manifest.json", DumpJson(manifest)));
+    return MakeTar(entries);
+  };
+  EXPECT_TRUE(Load(archive(1, 1 << 20)).ok());
+  EXPECT_THAT(Message(Load(archive(1, (1 << 20) + 1)).status()), HasSubstr("too large: 0.json"));
+  EXPECT_THAT(Message(Load(archive(17, 1 << 20)).status()), HasSubstr("configurations are too large"));
+}
+
+TEST_F(ImageStoreTest, HolesOfAnArchivesFilesCountAsWhatTheyAreReadAs) {
+  TestEntry sparse = File("blob", std::string(4096, 'x'));
+  sparse.data = {{0, 4096}};
+  sparse.holes = int64_t{8} << 40;
+  EXPECT_THAT(Message(Load(MakeTar({sparse})).status()), HasSubstr("too large: blob"));
+  EXPECT_THAT(OnDisk(), IsEmpty());
+  // The hole at the end is part of the layer, whose bytes behind its end are hashed too.
+  std::string tar = MakeTar({File("a", "x")}), padded = tar + std::string(1 << 20, '\0');
+  TestEntry layer = File("l.tar", tar);
+  layer.data = {{0, static_cast<int64_t>(tar.size())}};
+  layer.holes = 1 << 20;
+  EXPECT_TRUE(Load(MakeTar({layer, File("c.json", ConfigFor({padded})),
+                            File("manifest.json", R"([{"Config":"c.json","Layers":["l.tar"]}])")}))
+                  .ok());
+}
+
 TEST_F(ImageStoreTest, DigestsAreChecked) {
   std::string other = MakeTar({File("other")});
   std::vector<TestEntry> entries = {
@@ -272,8 +323,8 @@ TEST_F(ImageStoreTest, AnImportBecomesAnImageOfOneLayer) {
                                          "hello", {"CMD [\"sh\"]", "ENV A=b"}, {});
   ASSERT_TRUE(image.ok()) << Message(image.status());
   EXPECT_THAT(image->tags, ElementsAre("mine:latest"));
-  EXPECT_EQ(image->config["config"]["Cmd"][0], "sh");
-  EXPECT_EQ(image->config["history"][0]["comment"], "hello");
+  EXPECT_EQ((*image->config)["config"]["Cmd"][0], "sh");
+  EXPECT_EQ((*image->config)["history"][0]["comment"], "hello");
   EXPECT_FALSE(store_->Import(BytesOf(MakeTar({File("a")})), "mine", "", {"RUN true"}, {}).ok());
   EXPECT_FALSE(store_->Import(BytesOf("nothing"), "", "", {}, {}).ok());
   EXPECT_THAT(store_->List(), SizeIs(1));

@@ -90,7 +90,8 @@ StatusOr<Layer> LayerStore::Unpack(const ReadBytes& read, const std::optional<Di
     return ErrnoError(errno, "mkdir " + diff);
   }
   STASIS_ASSIGN_OR_RETURN(UniqueFd root, OpenDirectory(diff));
-  STASIS_ASSIGN_OR_RETURN(auto tar, TarReader::Open(read, cancel));
+  STASIS_ASSIGN_OR_RETURN(const uint64_t limit, UncompressedLimit(directory_));
+  STASIS_ASSIGN_OR_RETURN(auto tar, TarReader::Open(read, cancel, limit));
   STASIS_ASSIGN_OR_RETURN(uint64_t size, UnpackLayer(*tar, root.get(), UnpackLimits(), cancel));
   STASIS_ASSIGN_OR_RETURN(Digest digest, tar->Finish());
   if (expected && digest != *expected) {

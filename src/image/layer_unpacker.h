@@ -21,7 +21,7 @@ namespace stasis::image {
 // Caps against archives that are small to send and endless to unpack.
 struct UnpackLimits {
   uint64_t entries = 4'000'000;
-  uint64_t bytes = uint64_t{1} << 40;  // of file content, holes included
+  uint64_t bytes = kMaxUncompressed;  // of file content, holes included
 };
 
 // Reads all entries of `tar` into `directory`, an empty directory that nobody else writes to. Returns the

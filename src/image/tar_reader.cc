@@ -3,7 +3,9 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <locale.h>
+#include <sys/statvfs.h>
 
+#include <algorithm>
 #include <array>
 
 #include "image/sha256.h"
@@ -12,6 +14,7 @@ namespace stasis::image {
 namespace {
 
 constexpr size_t kBlock = 64 << 10;
+constexpr int kMaxFilters = 2;  // one compression, and libarchive's own reader of the input
 constexpr size_t kMaxXattrs = 64;
 constexpr size_t kMaxXattrValue = 64 << 10;  // XATTR_SIZE_MAX
 
@@ -77,7 +80,9 @@ Status ReadXattrs(archive_entry* source, TarEntry* entry) {
 struct TarReader::State {
   ReadBytes read;
   std::stop_token cancel;
-  Status error;  // what `read` returned, or cancellation: better than what libarchive makes of it
+  uint64_t limit = 0;
+  uint64_t left = 0;  // of `limit`
+  Status error;       // what `read` returned, or why we stopped: better than what libarchive makes of it
   std::array<char, kBlock> input;
   std::array<char, kBlock> plain;
   Sha256 hash;
@@ -89,22 +94,35 @@ struct TarReader::State {
     *buffer = state->input.data();
     StatusOr<size_t> got = state->cancel.stop_requested() ? StatusOr<size_t>(Cancelled("cancelled"))
                                                           : state->read(state->input.data(), kBlock);
-    if (got.ok()) return static_cast<la_ssize_t>(*got);
-    state->error = got.status();
-    archive_set_error(reader, EIO, "input");
-    return -1;
+    return got.ok() ? static_cast<la_ssize_t>(*got) : state->Stop(reader, got.status());
   }
 
   static la_ssize_t ReadPlain(archive* reader, void* self, const void** buffer) {
     auto* state = static_cast<State*>(self);
     *buffer = state->plain.data();
+    // Here too: a small input gives no occasion to notice while it becomes a large output.
+    if (state->cancel.stop_requested()) return state->Stop(reader, Cancelled("cancelled"));
     la_ssize_t got = archive_read_data(state->raw.get(), state->plain.data(), kBlock);
     if (got < 0) {
       archive_set_error(reader, EIO, "%s", archive_error_string(state->raw.get()));
       return -1;
     }
-    state->hash.Update({state->plain.data(), static_cast<size_t>(got)});
+    const auto size = static_cast<size_t>(got);
+    if (size > state->left) return state->Stop(reader, state->TooLarge());
+    state->left -= size;
+    state->hash.Update({state->plain.data(), size});
     return got;
+  }
+
+  la_ssize_t Stop(archive* reader, Status why) {
+    error = std::move(why);
+    archive_set_error(reader, EIO, "input");
+    return -1;
+  }
+
+  Status TooLarge() const {
+    return InvalidArgument("read archive: uncompressed it has more than " + std::to_string(limit) +
+                           " bytes, the most that is taken or that the disk has free");
   }
 
   Status Error(archive* reader, const char* what) {
@@ -125,6 +143,9 @@ struct TarReader::State {
     if (archive_read_open(raw.get(), this, nullptr, ReadInput, nullptr) != ARCHIVE_OK) {
       return Error(raw.get(), "read archive");
     }
+    if (archive_filter_count(raw.get()) > kMaxFilters) {
+      return InvalidArgument("read archive: it is compressed more than once");
+    }
     int result = archive_read_next_header(raw.get(), &entry);
     if (result == ARCHIVE_EOF) return InvalidArgument("read archive: it is empty");
     return result == ARCHIVE_OK ? absl::OkStatus() : Error(raw.get(), "read archive");
@@ -142,10 +163,17 @@ struct TarReader::State {
 TarReader::TarReader(std::unique_ptr<State> state) : state_(std::move(state)) {}
 TarReader::~TarReader() = default;
 
-StatusOr<std::unique_ptr<TarReader>> TarReader::Open(ReadBytes read, std::stop_token cancel) {
+StatusOr<uint64_t> UncompressedLimit(const std::string& directory) {
+  struct statvfs space = {};
+  if (::statvfs(directory.c_str(), &space) != 0) return ErrnoError(errno, "statvfs " + directory);
+  return std::min(kMaxUncompressed, uint64_t{space.f_bavail} * space.f_frsize);
+}
+
+StatusOr<std::unique_ptr<TarReader>> TarReader::Open(ReadBytes read, std::stop_token cancel, uint64_t limit) {
   auto state = std::make_unique<State>();
   state->read = std::move(read);
   state->cancel = std::move(cancel);
+  state->limit = state->left = limit;
   STASIS_RETURN_IF_ERROR(state->OpenRaw());
   STASIS_RETURN_IF_ERROR(state->OpenTar());
   return std::unique_ptr<TarReader>(new TarReader(std::move(state)));

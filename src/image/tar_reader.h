@@ -1,4 +1,4 @@
-// Reads a tar archive, plain or compressed (gzip, zstd, bzip2, xz), from a stream, and hashes its
+// Reads a tar archive, plain or compressed once (gzip, zstd, bzip2, xz), from a stream, and hashes its
 // uncompressed bytes on the way. Built on libarchive, which allows extended headers of at most 1 MiB.
 #pragma once
 
@@ -14,6 +14,11 @@
 #include "image/image_store.h"
 
 namespace stasis::image {
+
+// The most that an archive or a layer may be when it is uncompressed: a few bytes can stand for very many.
+inline constexpr uint64_t kMaxUncompressed = uint64_t{64} << 30;
+// The same, or less where the file system of `directory` has less left.
+StatusOr<uint64_t> UncompressedLimit(const std::string& directory);
 
 enum class EntryType {
   kFile,
@@ -51,8 +56,9 @@ struct TarBlock {
 // For one thread.
 class TarReader {
  public:
-  // Calls `read` from now on until it is destroyed.
-  static StatusOr<std::unique_ptr<TarReader>> Open(ReadBytes read, std::stop_token cancel);
+  // Calls `read` from now on until it is destroyed. Uncompressed bytes beyond `limit` are kInvalidArgument.
+  static StatusOr<std::unique_ptr<TarReader>> Open(ReadBytes read, std::stop_token cancel,
+                                                   uint64_t limit = kMaxUncompressed);
   ~TarReader();
 
   // The next header, or false at the end. What was not read of the last entry's content is skipped.

@@ -25,6 +25,22 @@ StatusOr<std::vector<std::string>> Names(const std::string& bytes, Digest* diges
   return names;
 }
 
+std::string Compress(const std::string& bytes, const char* filter) {
+  std::string out(bytes.size() * 2 + 4096, '\0');
+  size_t used = 0;
+  archive* writer = archive_write_new();
+  archive_write_set_format_raw(writer);
+  archive_write_add_filter_by_name(writer, filter);
+  archive_write_open_memory(writer, out.data(), out.size(), &used);
+  archive_entry* entry = archive_entry_new();
+  archive_entry_set_filetype(entry, S_IFREG);
+  archive_write_header(writer, entry);
+  archive_write_data(writer, bytes.data(), bytes.size());
+  archive_entry_free(entry);
+  archive_write_free(writer);
+  return out.substr(0, used);
+}
+
 TEST(TarReaderTest, EveryCompressionGivesTheSameDigest) {
   std::vector<TestEntry> entries = {Dir("a"), File("a/b", std::string(100'000, 'x'))};
   std::string plain = MakeTar(entries);
@@ -92,6 +108,40 @@ TEST(TarReaderTest, AnErrorOfTheInputComesThroughAsItIs) {
   StatusOr<bool> next = (*reader)->Next(&entry);
   EXPECT_EQ(next.status().code(), StatusCode::kUnavailable);
   EXPECT_THAT(Message(next.status()), HasSubstr("the client went away"));
+}
+
+TEST(TarReaderTest, CompressionUponCompressionIsRefused) {
+  std::string once = MakeTar({File("a")}, "gzip");
+  EXPECT_TRUE(Names(once).ok());
+  EXPECT_EQ(Message(Names(Compress(once, "gzip")).status()), "read archive: it is compressed more than once");
+  EXPECT_EQ(Message(Names(Compress(once, "zstd")).status()), "read archive: it is compressed more than once");
+}
+
+TEST(TarReaderTest, WhatIsTooLargeUncompressedIsRefused) {
+  std::string plain = MakeTar({File("a", std::string(1 << 20, '\0'))});
+  for (const std::string& bytes : {plain, Compress(plain, "gzip")}) {
+    auto whole = TarReader::Open(BytesOf(bytes), {}, plain.size());
+    TarEntry entry;
+    ASSERT_TRUE(whole.ok() && *(*whole)->Next(&entry));
+    EXPECT_FALSE(*(*whole)->Next(&entry));
+    EXPECT_TRUE((*whole)->Finish().ok());
+    auto reader = TarReader::Open(BytesOf(bytes), {}, 1 << 20);
+    ASSERT_TRUE(reader.ok() && *(*reader)->Next(&entry));
+    StatusOr<bool> next = (*reader)->Next(&entry);
+    EXPECT_EQ(next.status().code(), StatusCode::kInvalidArgument);
+    EXPECT_THAT(Message(next.status()), HasSubstr("more than 1048576 bytes"));
+  }
+}
+
+// The input is all there, in one piece: only the uncompressed side can notice.
+TEST(TarReaderTest, CancellationEndsWhatASmallInputBecomes) {
+  std::string bomb = MakeTar({File("a", std::string(32 << 20, '\0'))}, "gzip");
+  std::stop_source stop;
+  auto reader = TarReader::Open(BytesOf(bomb, bomb.size()), stop.get_token());
+  TarEntry entry;
+  ASSERT_TRUE(reader.ok() && *(*reader)->Next(&entry));
+  stop.request_stop();
+  EXPECT_EQ((*reader)->Next(&entry).status().code(), StatusCode::kCancelled);
 }
 
 TEST(TarReaderTest, CancellationEndsIt) {

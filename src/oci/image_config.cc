@@ -5,7 +5,16 @@
 namespace stasis::oci {
 namespace {
 
-constexpr size_t kMaxImages = 1024;  // of one archive
+constexpr size_t kMaxImages = 1024;   // of one archive
+constexpr size_t kMaxValues = 16384;  // of one configuration
+
+// A value takes a hundred bytes, and work later on, where its text may have two. ParseJson bounds the depth.
+size_t CountValues(const Json& value) {
+  size_t count = 1;
+  if (!value.is_structured()) return count;
+  for (const Json& item : value) count += CountValues(item);
+  return count;
+}
 
 Status CheckNoNul(const char* field, const std::vector<std::string>& texts) {
   for (const std::string& text : texts) {
@@ -57,6 +66,7 @@ Status ReadExecution(const Json& object, ImageConfig* out) {
   STASIS_RETURN_IF_ERROR(ReadCommand(reader, "Cmd", &out->cmd));
   STASIS_RETURN_IF_ERROR(ReadCommand(reader, "Entrypoint", &out->entrypoint));
   STASIS_ASSIGN_OR_RETURN(out->labels, ReadTexts(reader, "Labels"));
+  STASIS_RETURN_IF_ERROR(CheckLabels(out->labels));
   STASIS_ASSIGN_OR_RETURN(out->exposed_ports, ReadKeys(reader, "ExposedPorts"));
   STASIS_ASSIGN_OR_RETURN(out->volumes, ReadKeys(reader, "Volumes"));
   STASIS_RETURN_IF_ERROR(CheckNoNul("config.Env", out->env));
@@ -119,8 +129,18 @@ StatusOr<std::vector<Descriptor>> ReadDescriptors(const JsonReader& reader, cons
 
 }  // namespace
 
+Status CheckLabels(const std::map<std::string, std::string>& labels) {
+  size_t bytes = 0;
+  for (const auto& [name, value] : labels) bytes += name.size() + value.size();
+  if (bytes <= kMaxLabels) return absl::OkStatus();
+  return InvalidArgument("labels: " + std::to_string(bytes) + " bytes in all, at most " +
+                         std::to_string(kMaxLabels) + " are allowed");
+}
+
 StatusOr<ImageConfig> ReadImageConfig(const Json& config) {
   if (!config.is_object()) return InvalidArgument("invalid image configuration: want an object");
+  if (CountValues(config) > kMaxValues)
+    return InvalidArgument("invalid image configuration: too many values");
   ImageConfig out;
   std::string created;
   JsonReader reader(config);

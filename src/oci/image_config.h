@@ -35,8 +35,14 @@ struct ImageConfig {
   std::vector<std::string> volumes;        // absolute paths
 };
 
-// kInvalidArgument names the field. An image of another os than linux is refused:
-// image operating system "windows" cannot be used on this platform.
+// Labels are copied into the records and the events of every container: bytes of all names and values.
+inline constexpr size_t kMaxLabels = 64 << 10;
+// kInvalidArgument when they have more.
+Status CheckLabels(const std::map<std::string, std::string>& labels);
+
+// kInvalidArgument names the field. Labels beyond kMaxLabels and documents of more than 16384 values (an
+// entry of a list is one) are refused. An image of another os than linux is refused: image operating system
+// "windows" cannot be used on this platform.
 StatusOr<ImageConfig> ReadImageConfig(const Json& config);
 
 // One image of a docker-archive.

@@ -49,6 +49,20 @@ TEST(ImageConfigTest, WhatIsWrongIsNamed) {
   }
 }
 
+TEST(ImageConfigTest, NeitherManyValuesNorLargeLabelsAreTaken) {
+  Json document = {{"rootfs", Json::object()},
+                   {"config", {{"Labels", {{"a", std::string(kMaxLabels - 1, 'x')}}}}}};
+  EXPECT_TRUE(ReadImageConfig(document).ok());
+  document["config"]["Labels"]["b"] = "";
+  EXPECT_EQ(Message(ReadImageConfig(document).status()),
+            "labels: 65537 bytes in all, at most 65536 are allowed");
+  document["config"] = {{"Env", std::vector<std::string>(20'000, "A=b")}};
+  EXPECT_THAT(Message(ReadImageConfig(document).status()), HasSubstr("too many values"));
+  document["config"] = Json::object();
+  for (int i = 0; i < 20'000; ++i) document["history"][i / 10].push_back({{"x", i}});
+  EXPECT_THAT(Message(ReadImageConfig(document).status()), HasSubstr("too many values"));
+}
+
 TEST(ImageManifestTest, DescriptorsAreCheckedBeforeTheyNameFiles) {
   Json good =
       *ParseJson(R"({"config":{"mediaType":"m","digest":")" + kDigest + R"(","size":3},"layers":[]})");
