@@ -97,23 +97,39 @@ Status AddNamespaces(const Json& linux_part, ContainerView* view) {
   return absl::OkStatus();
 }
 
-// Files that runc hides are covered by /dev/null; hidden directories by a tmpfs, which CRIU saves itself.
-void AddMaskedFiles(const Json& linux_part, int container_root, ContainerView* view) {
+// Files that runc hides are covered by the container's /dev/null; hidden directories by a tmpfs, which CRIU
+// saves itself. CRIU binds that /dev/null again as it does any file of the container: named as external
+// mounts, as runc does by itself, they would come back as the host's own /dev/null, for the container to
+// write to. Only what a restore left so (by an earlier version of ours, or runc alone) stays external.
+Status AddMaskedFiles(const Json& linux_part, int container_root, const std::vector<MountEntry>& mounts,
+                      ContainerView* view) {
+  struct stat devices;
+  auto device_directory = OpenInRoot(container_root, "/dev", O_PATH | O_DIRECTORY);
+  bool own = device_directory.ok() && ::fstat(device_directory->get(), &devices) == 0;
   for (const Json& masked : ArrayField(linux_part, "maskedPaths")) {
     if (!masked.is_string()) continue;
     std::string path = masked.get<std::string>();
     auto opened = OpenInRoot(container_root, path, O_PATH);
     struct stat info;
     if (!opened.ok() || ::fstat(opened->get(), &info) != 0 || S_ISDIR(info.st_mode)) continue;
-    view->mounts.push_back({path, "/dev/null"});
+    if (!own || info.st_dev != devices.st_dev) {
+      view->mounts.push_back({path, "/dev/null"});
+      continue;
+    }
+    for (const MountEntry& mount : mounts) {
+      if (mount.mount_point == path && mount.root.ends_with("//deleted")) {
+        return FailedPrecondition("the container has removed the /dev/null that covers " + path +
+                                  ": a restore could not cover it again");
+      }
+    }
   }
+  return absl::OkStatus();
 }
 
 // cgroup v1 without a cgroup namespace: runc binds each hierarchy below the mount point of the specification.
-// With a namespace, and on v2, they are real mounts that CRIU knows. Devices are bound only inside user
-// namespaces.
-Status AddOwnMounts(const Json& spec, pid_t init, ContainerView* view) {
-  STASIS_ASSIGN_OR_RETURN(std::vector<MountEntry> mounts, ReadMounts(std::to_string(init)));
+// The shim of the restore says what these are then. With a namespace, and on v2, they are real mounts that
+// CRIU knows. Devices are bound only inside user namespaces.
+Status AddOwnMounts(const Json& spec, const std::vector<MountEntry>& mounts, ContainerView* view) {
   std::set<std::string> points;
   for (const MountEntry& mount : mounts) points.insert(mount.mount_point);
 
@@ -177,8 +193,9 @@ StatusOr<ContainerView> ReadContainerView(const std::string& bundle, pid_t init,
   STASIS_RETURN_IF_ERROR(AddNamespaces(linux_part, &view));
   STASIS_ASSIGN_OR_RETURN(std::vector<std::string> binds, BindDestinations(spec, root.get()));
   for (const std::string& destination : binds) view.mounts.push_back({destination, destination});
-  STASIS_RETURN_IF_ERROR(AddOwnMounts(spec, init, &view));
-  AddMaskedFiles(linux_part, container_root.get(), &view);
+  STASIS_ASSIGN_OR_RETURN(std::vector<MountEntry> mounts, ReadMounts(std::to_string(init)));
+  STASIS_RETURN_IF_ERROR(AddOwnMounts(spec, mounts, &view));
+  STASIS_RETURN_IF_ERROR(AddMaskedFiles(linux_part, container_root.get(), mounts, &view));
   view.stdio_descriptors = StdioDescriptors(init, runtime_state);
   return view;
 }

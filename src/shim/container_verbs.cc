@@ -8,6 +8,7 @@
 
 #include "absl/time/clock.h"
 #include "linux/cancel.h"
+#include "linux/unix_socket.h"
 #include "shim/checkpoint_run.h"
 #include "shim/container.h"
 #include "shim/operation.h"
@@ -53,7 +54,15 @@ StatusOr<pid_t> Container::RunExec(const protocol::ExecRequest& request, std::st
               .log = nullptr,
               .args = std::move(args),
               .started = "start-process",
-              .run = [&](const OciStreams& ends) {
+              .run = [&](OciStreams ends) -> StatusOr<pid_t> {
+                // Where nobody gives input, its end at once, by a pipe: unlike init's, runc leaves this stdin
+                // as it is, so by a /dev/null the container would have a file of the host's.
+                Pipe ended;
+                if (ends.input < 0 && ends.console_socket.empty()) {
+                  STASIS_ASSIGN_OR_RETURN(ended, MakePipe());
+                  ended.write_end.reset();
+                  ends.input = ended.read_end.get();
+                }
                 return runtime_.Exec(config_.id, spec, ends, Limits(kExecLimit));
               }});
 }

@@ -117,3 +117,40 @@ time.sleep(1000)
     engine.docker("start", "--checkpoint", "cp1", "c1")
     engine.docker("exec", "c1", "python3", "-c", "open('/go', 'w')")
     wait_for_line(engine, "c1", "whole")
+
+
+DEVICE_AND_INODE = "import os; s = os.stat('{}'); print(s.st_dev, s.st_ino)"
+
+
+def of_host(path):
+    state = os.stat(path)
+    return f"{state.st_dev} {state.st_ino}"
+
+
+def test_no_restore_gives_out_the_hosts_devices(engine, image):
+    engine.docker("run", "-d", "--name", "c1", image("python"), "python3", "-c", "import time\nwhile True: time.sleep(1)")
+    stat_keys = ["exec", "c1", "python3", "-c", DEVICE_AND_INODE.format("/proc/keys")]
+    assert engine.out(*stat_keys) != of_host("/dev/null")
+    for name in ("cp1", "cp2"):
+        engine.docker("checkpoint", "create", "c1", name)
+        engine.docker("start", "--checkpoint", name, "c1")
+        assert engine.out(*stat_keys) != of_host("/dev/null")
+        assert engine.out("exec", "c1", "python3", "-c", "print(len(open('/proc/keys').read()))") == "0"
+
+
+def test_a_container_cannot_uncover_what_its_own_null_covers(engine, image):
+    engine.docker("run", "-d", "--name", "c1", image("python"), "python3", "-c", "import time\nwhile True: time.sleep(1)")
+    engine.docker("exec", "c1", "python3", "-c", "import os; os.unlink('/dev/null'); os.symlink('/etc', '/dev/null')")
+    result = engine.docker("checkpoint", "create", "c1", "cp1", check=False)
+    assert result.returncode != 0 and "has removed the /dev/null that covers /proc/" in result.stderr
+    assert engine.inspect("c1", "{{.State.Status}}") == "running"
+
+
+def test_a_command_without_input_has_no_file_of_the_hosts(engine, image):
+    engine.docker("run", "-d", "--name", "c1", image("python"), "python3", "-c", "import time; time.sleep(1000)")
+    stdin = "import os, stat, sys; s = os.fstat(0); print(stat.S_ISFIFO(s.st_mode), s.st_dev, s.st_ino, sys.stdin.read())"
+    fifo, device, inode = engine.out("exec", "c1", "python3", "-c", stdin).split()
+    assert fifo == "True" and f"{device} {inode}" != of_host("/dev/null")
+    engine.docker("exec", "-d", "c1", "python3", "-c", stdin.replace("print(", "open('/out', 'w').write(repr((") + "))")
+    fifo = wait_until(lambda: engine.out("exec", "c1", "cat", "/out", check=False), "the detached command is done")
+    assert fifo.startswith("(True,")
