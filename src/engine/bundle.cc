@@ -134,8 +134,7 @@ void SetNamespaces(const BundlePlan& plan, oci::SpecOptions* spec) {
 }
 
 StatusOr<oci::ProcessOptions> PlanProcess(const ContainerRecord& record, const std::string& root,
-                                          const std::string& user_text) {
-  STASIS_ASSIGN_OR_RETURN(const oci::User user, image::ResolveUserInRoot(root, user_text));
+                                          const oci::User& user) {
   STASIS_ASSIGN_OR_RETURN(const SecurityOptions security,
                           ParseSecurityOptions(record.host_config.security_opt));
   oci::ProcessOptions process;
@@ -167,7 +166,8 @@ StatusOr<oci::SpecOptions> PlanSpec(const BundlePlan& plan) {
   oci::SpecOptions spec;
   spec.root_path = plan.root;
   spec.readonly_root = record.host_config.readonly_rootfs;
-  STASIS_ASSIGN_OR_RETURN(spec.process, PlanProcess(record, plan.root, record.config.user));
+  STASIS_ASSIGN_OR_RETURN(const oci::User user, image::ResolveUserInRoot(plan.root, record.config.user));
+  STASIS_ASSIGN_OR_RETURN(spec.process, PlanProcess(record, plan.root, user));
   spec.process.args = record.argv;
   STASIS_RETURN_IF_ERROR(AddMounts(plan, &spec));
   if (record.host_config.init.value_or(false)) {
@@ -209,15 +209,14 @@ Status WriteBundle(const BundlePlan& plan) {
 
 StatusOr<oci::ProcessOptions> PlanExec(const ContainerRecord& record, const std::string& root,
                                        const ExecPlan& plan) {
-  STASIS_ASSIGN_OR_RETURN(oci::ProcessOptions process,
-                          PlanProcess(record, root, plan.user.empty() ? record.config.user : plan.user));
+  STASIS_ASSIGN_OR_RETURN(const oci::User user,
+                          image::ResolveUserInRoot(root, plan.user.empty() ? record.config.user : plan.user));
+  STASIS_ASSIGN_OR_RETURN(oci::ProcessOptions process, PlanProcess(record, root, user));
   process.args = plan.args;
   process.terminal = plan.terminal;
   process.privileged = process.privileged || plan.privileged;
   std::vector<std::string> env = record.config.env;
   env.insert(env.end(), plan.env.begin(), plan.env.end());
-  STASIS_ASSIGN_OR_RETURN(const oci::User user,
-                          image::ResolveUserInRoot(root, plan.user.empty() ? record.config.user : plan.user));
   process.env = oci::ContainerEnvironment(env, record.config.hostname, plan.terminal, user.home);
   if (!plan.working_dir.empty()) process.cwd = plan.working_dir;
   return process;

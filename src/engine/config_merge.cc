@@ -1,6 +1,6 @@
 #include "engine/config_merge.h"
 
-#include <algorithm>
+#include <unordered_set>
 
 namespace stasis::engine {
 namespace {
@@ -13,20 +13,20 @@ bool Empty(const std::optional<std::vector<T>>& list) {
 std::string VariableName(const std::string& variable) { return variable.substr(0, variable.find('=')); }
 
 void MergeEnv(const std::vector<std::string>& image, std::vector<std::string>* user) {
+  std::unordered_set<std::string> own;
+  for (const std::string& variable : *user) own.insert(VariableName(variable));
   std::vector<std::string> merged;
   for (const std::string& variable : image) {
-    const bool replaced = std::any_of(user->begin(), user->end(), [&](const std::string& own) {
-      return VariableName(own) == VariableName(variable);
-    });
-    if (!replaced) merged.push_back(variable);
+    if (!own.contains(VariableName(variable))) merged.push_back(variable);
   }
   merged.insert(merged.end(), user->begin(), user->end());
   *user = std::move(merged);
 }
 
 void MergeList(const std::vector<std::string>& image, std::vector<std::string>* user) {
+  std::unordered_set<std::string> seen(user->begin(), user->end());
   for (const std::string& entry : image) {
-    if (std::find(user->begin(), user->end(), entry) == user->end()) user->push_back(entry);
+    if (seen.insert(entry).second) user->push_back(entry);
   }
 }
 

@@ -56,6 +56,17 @@ TEST(MergeImageConfigTest, AnEmptyEntrypointTakesTheImagesAway) {
   EXPECT_THAT(*CommandOf(user), ElementsAre("id"));
 }
 
+TEST(MergeImageConfigTest, VolumesAndPortsOfBothAreThereOnce) {
+  backend::ContainerConfig user;
+  user.volumes = {"/b", "/a"};
+  user.exposed_ports = {"80/tcp"};
+  const Json image = {{"Volumes", {{"/a", Json::object()}, {"/c", Json::object()}}},
+                      {"ExposedPorts", {{"80/tcp", Json::object()}, {"81/tcp", Json::object()}}}};
+  ASSERT_TRUE(MergeImageConfig(image, &user).ok());
+  EXPECT_THAT(user.volumes, ElementsAre("/b", "/a", "/c"));
+  EXPECT_THAT(user.exposed_ports, ElementsAre("80/tcp", "81/tcp"));
+}
+
 TEST(CommandOfTest, NothingToRunIsAnError) {
   backend::ContainerConfig user;
   ASSERT_TRUE(MergeImageConfig(Json(), &user).ok());

@@ -172,6 +172,8 @@ TEST(SpecBuilderTest, TheHostsNamespacesAreNotListed) {
 TEST(ContainerEnvironmentTest, LaterEntriesWinAndABareNameTakesOneOut) {
   EXPECT_THAT(ContainerEnvironment({"A=1", "PATH=/bin", "A=2", "HOME"}, "c1", true, "/root"),
               ElementsAre("PATH=/bin", "HOSTNAME=c1", "TERM=xterm", "A=2"));
+  EXPECT_THAT(ContainerEnvironment({"B=1", "PATH", "C=", "B", "B=2=3", "none"}, "", false, ""),
+              ElementsAre("C=", "B=2=3"));
 }
 
 TEST(CapabilitiesTest, AddAndDropFollowDocker) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <set>
+#include <unordered_map>
 
 #include "base/log.h"
 #include "oci/capabilities.h"
@@ -107,23 +108,26 @@ StatusOr<Json> BuildProcess(const ProcessOptions& options, const HostLimits& hos
 std::vector<std::string> ContainerEnvironment(const std::vector<std::string>& env,
                                               const std::string& hostname, bool terminal,
                                               const std::string& home) {
-  std::vector<std::string> out = {std::string("PATH=") + kDefaultPath};
-  if (!hostname.empty()) out.push_back("HOSTNAME=" + hostname);
-  if (terminal) out.push_back("TERM=xterm");
-  if (!home.empty()) out.push_back("HOME=" + home);
+  std::vector<std::string> out;
+  std::unordered_map<std::string, size_t> places;  // of each name in `out`
+  const auto set = [&](std::string entry) {
+    auto [place, is_new] = places.try_emplace(entry.substr(0, entry.find('=')), out.size());
+    if (is_new) out.emplace_back();
+    out[place->second] = std::move(entry);
+  };
+  set(std::string("PATH=") + kDefaultPath);
+  if (!hostname.empty()) set("HOSTNAME=" + hostname);
+  if (terminal) set("TERM=xterm");
+  if (!home.empty()) set("HOME=" + home);
   for (const std::string& entry : env) {
-    size_t equals = entry.find('=');
-    std::string prefix = entry.substr(0, equals) + "=";
-    auto same = std::find_if(out.begin(), out.end(),
-                             [&](const std::string& other) { return other.starts_with(prefix); });
-    if (equals == std::string::npos) {
-      if (same != out.end()) out.erase(same);
-    } else if (same != out.end()) {
-      *same = entry;
-    } else {
-      out.push_back(entry);
+    if (entry.find('=') != std::string::npos) {
+      set(entry);
+    } else if (auto place = places.find(entry); place != places.end()) {
+      out[place->second].clear();
+      places.erase(place);
     }
   }
+  std::erase(out, std::string());  // those that were taken out
   return out;
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <optional>
+#include <unordered_set>
 
 #include "base/log.h"
 
@@ -10,6 +11,7 @@ namespace stasis::oci {
 namespace {
 
 constexpr uint32_t kMaxId = INT32_MAX;  // what Docker accepts
+constexpr size_t kMaxGroups = 65536;    // NGROUPS_MAX: setgroups(2) takes no more
 
 struct PasswdEntry {
   std::string_view name;
@@ -120,10 +122,12 @@ StatusOr<User> ResolveUser(std::string_view spec, std::string_view passwd, std::
   }
   user.additional_gids.push_back(user.gid);
   if (!group_part.empty() || name.empty()) return user;
+  std::unordered_set<uint32_t> seen = {user.gid};
   for (const GroupEntry& entry : groups) {
     if (std::find(entry.members.begin(), entry.members.end(), name) == entry.members.end()) continue;
-    std::vector<uint32_t>& gids = user.additional_gids;
-    if (std::find(gids.begin(), gids.end(), entry.gid) == gids.end()) gids.push_back(entry.gid);
+    if (!seen.insert(entry.gid).second) continue;
+    if (seen.size() > kMaxGroups) return InvalidArgument("user " + Printable(name) + ": too many groups");
+    user.additional_gids.push_back(entry.gid);
   }
   return user;
 }

@@ -22,7 +22,7 @@ struct User {
 // An empty `spec` is root. A numeric user need not be listed; a name must. Without a group: the user's own,
 // and those that list the user as a member; with one: that only. Lines that are malformed are skipped, as
 // libc does. kInvalidArgument with Docker's messages: unable to find user x: no matching entries in passwd
-// file.
+// file; and for more groups than the 65536 that setgroups(2) takes.
 StatusOr<User> ResolveUser(std::string_view spec, std::string_view passwd, std::string_view group);
 
 // The id of a group named by name or number (--group-add). unable to find group x: no matching entries in

@@ -60,6 +60,19 @@ TEST(ResolveUserTest, AnExplicitGroupIsTheOnlyOne) {
   EXPECT_THAT(user.additional_gids, ElementsAre(4));
 }
 
+// A container writes its own /etc/group.
+TEST(ResolveUserTest, AsManyGroupsAsTheKernelTakesAndEachOnce) {
+  std::string group;
+  for (int i = 1; i < 65536; ++i) {
+    for (int twice = 0; twice < 2; ++twice) group += "g:x:" + std::to_string(i) + ":u\n";
+  }
+  StatusOr<User> user = ResolveUser("u", "u:x:1000:0::/:", group);
+  ASSERT_TRUE(user.ok()) << Message(user.status());
+  EXPECT_EQ(user->additional_gids.size(), 65536u);
+  user = ResolveUser("u", "u:x:1000:0::/:", group + "one:x:100000:u\n");
+  EXPECT_EQ(Message(user.status()), "user u: too many groups");
+}
+
 TEST(ResolveUserTest, WhatIsNotThereIsNamed) {
   EXPECT_EQ(Refusal("nobody"), "unable to find user nobody: no matching entries in passwd file");
   EXPECT_EQ(Refusal("root:wheel"), "unable to find group wheel: no matching entries in group file");
