@@ -7,6 +7,8 @@
 namespace stasis::engine {
 namespace {
 
+constexpr size_t kPruneStep = 1 << 20;  // bytes of new events after which all are counted
+
 // One entry per format; never change one that was released, append.
 const std::vector<std::string>& Migrations() {
   static const std::vector<std::string> migrations = {
@@ -68,18 +70,20 @@ StatusOr<std::string> LoadSetting(Transaction& transaction, std::string_view nam
   return row ? statement.Text(0) : std::string();
 }
 
-Status SaveEvents(Transaction& transaction, const std::vector<backend::EventMessage>& events) {
-  for (const backend::EventMessage& event : events) {
-    STASIS_ASSIGN_OR_RETURN(Statement insert, transaction.Prepare("INSERT INTO events(event) VALUES(?1)"));
-    insert.Bind(1, DumpJson(EventToJson(event)));
-    STASIS_RETURN_IF_ERROR(insert.Step().status());
-    STASIS_ASSIGN_OR_RETURN(
-        Statement prune,
-        transaction.Prepare("DELETE FROM events WHERE sequence <= (SELECT MAX(sequence) FROM events) - ?1"));
-    prune.Bind(1, static_cast<int64_t>(kKeptEvents));
-    STASIS_RETURN_IF_ERROR(prune.Step().status());
-  }
-  return {};
+Status DeleteEvents(Transaction& transaction, std::string_view which, size_t limit) {
+  STASIS_ASSIGN_OR_RETURN(Statement statement, transaction.Prepare("DELETE FROM events WHERE sequence <= (" +
+                                                                   std::string(which) + ")"));
+  statement.Bind(1, static_cast<int64_t>(limit));
+  return statement.Step().status();
+}
+
+// Reads the whole table.
+Status PruneEventBytes(Transaction& transaction) {
+  return DeleteEvents(transaction,
+                      "SELECT MAX(sequence) FROM (SELECT sequence, SUM(LENGTH(CAST(event AS BLOB))) "
+                      "OVER (ORDER BY sequence DESC) AS bytes FROM events) "
+                      "WHERE bytes > ?1 AND sequence < (SELECT MAX(sequence) FROM events)",
+                      kKeptEventBytes);
 }
 
 }  // namespace
@@ -87,6 +91,21 @@ Status SaveEvents(Transaction& transaction, const std::vector<backend::EventMess
 StatusOr<std::unique_ptr<ContainerStore>> ContainerStore::Open(const std::string& path) {
   STASIS_ASSIGN_OR_RETURN(std::unique_ptr<Database> database, Database::Open(path, Migrations()));
   return std::unique_ptr<ContainerStore>(new ContainerStore(std::move(database)));
+}
+
+Status ContainerStore::SaveEvents(Transaction& transaction,
+                                  const std::vector<backend::EventMessage>& events) {
+  for (const backend::EventMessage& event : events) {
+    const std::string text = DumpJson(EventToJson(event));
+    STASIS_ASSIGN_OR_RETURN(Statement insert, transaction.Prepare("INSERT INTO events(event) VALUES(?1)"));
+    insert.Bind(1, text);
+    STASIS_RETURN_IF_ERROR(insert.Step().status());
+    STASIS_RETURN_IF_ERROR(DeleteEvents(transaction, "SELECT MAX(sequence) - ?1 FROM events", kKeptEvents));
+    unpruned_ += text.size();
+  }
+  if (unpruned_ < kPruneStep) return {};
+  unpruned_ = 0;
+  return PruneEventBytes(transaction);
 }
 
 Status ContainerStore::Commit(const Change& change) {
@@ -126,6 +145,7 @@ StatusOr<std::vector<ContainerRecord>> ContainerStore::LoadContainers() {
 StatusOr<std::vector<backend::EventMessage>> ContainerStore::LoadEvents() {
   std::vector<backend::EventMessage> events;
   STASIS_RETURN_IF_ERROR(database_->Run([&](Transaction& transaction) -> Status {
+    STASIS_RETURN_IF_ERROR(PruneEventBytes(transaction));
     STASIS_ASSIGN_OR_RETURN(Statement statement,
                             transaction.Prepare("SELECT event FROM events ORDER BY sequence"));
     while (true) {

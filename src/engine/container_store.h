@@ -17,7 +17,9 @@
 
 namespace stasis::engine {
 
-inline constexpr size_t kKeptEvents = 1024;  // so many past events can be asked for
+// So many past events can be asked for, and no more than so many bytes of them (the last one always).
+inline constexpr size_t kKeptEvents = 1024;
+inline constexpr size_t kKeptEventBytes = 16 << 20;
 
 class ContainerStore {
  public:
@@ -34,7 +36,7 @@ class ContainerStore {
   Status Commit(const Change& change);
 
   StatusOr<std::vector<ContainerRecord>> LoadContainers();
-  // The last kKeptEvents, oldest first.
+  // The last kKeptEvents, as far as kKeptEventBytes go, oldest first.
   StatusOr<std::vector<backend::EventMessage>> LoadEvents();
   // InfinitePast when none was seen.
   StatusOr<absl::Time> SupervisorSeen();
@@ -43,7 +45,10 @@ class ContainerStore {
 
  private:
   explicit ContainerStore(std::unique_ptr<Database> database) : database_(std::move(database)) {}
+  Status SaveEvents(Transaction& transaction, const std::vector<backend::EventMessage>& events);
+
   std::unique_ptr<Database> database_;
+  size_t unpruned_ = 0;  // bytes of events since their bytes were counted; used in transactions only
 };
 
 }  // namespace stasis::engine

@@ -100,6 +100,26 @@ TEST_F(ContainerStoreTest, OnlyTheLastEventsAreKept) {
   EXPECT_EQ(events.back().at, absl::FromUnixSeconds(static_cast<int>(kKeptEvents) + 9));
 }
 
+TEST_F(ContainerStoreTest, LargeEventsDoNotFillTheDisk) {
+  auto store = *ContainerStore::Open(path());
+  constexpr size_t kSize = 2 << 20;
+  for (int i = 0; i < 40; ++i) {
+    backend::EventMessage event;
+    event.action = std::to_string(i);
+    event.attributes = {{"label", std::string(kSize, 'x')}};
+    event.at = absl::FromUnixSeconds(i);
+    ASSERT_TRUE(store->Commit({.events = {event}, .supervisor_seen = {}}).ok());
+  }
+  EXPECT_LT(*DiskUsage(directory_.path()), 4 * kKeptEventBytes);  // the write-ahead log too
+  const auto events = *store->LoadEvents();
+  ASSERT_THAT(events, SizeIs(kKeptEventBytes / kSize - 1));
+  EXPECT_EQ(events.back().action, "39");
+  backend::EventMessage larger = events.back();
+  larger.attributes["label"] = std::string(kKeptEventBytes + 1, 'x');
+  ASSERT_TRUE(store->Commit({.events = {larger}, .supervisor_seen = {}}).ok());
+  EXPECT_THAT(*store->LoadEvents(), SizeIs(1));
+}
+
 TEST_F(ContainerStoreTest, SettingsOutliveTheProcess) {
   std::string id;
   {

@@ -12,6 +12,13 @@ namespace {
 constexpr std::array<std::string_view, 7> kFilters = {"type",  "event", "container", "image",
                                                       "label", "scope", "daemon"};
 
+size_t BytesOf(const backend::EventMessage& event) {
+  size_t bytes = sizeof event + event.type.size() + event.action.size() + event.actor_id.size();
+  for (const auto& [name, value] : event.attributes)
+    bytes += sizeof name + sizeof value + name.size() + value.size();
+  return bytes;
+}
+
 std::string Attribute(const backend::EventMessage& event, const std::string& name) {
   const auto found = event.attributes.find(name);
   return found == event.attributes.end() ? std::string() : found->second;
@@ -66,15 +73,23 @@ Status CheckEventFilters(const backend::Filters& filters) {
   return {};
 }
 
-EventBus::EventBus(std::vector<backend::EventMessage> past)
-    : ring_(std::make_move_iterator(past.begin()), std::make_move_iterator(past.end())),
-      next_(ring_.size()) {}
+EventBus::EventBus(std::vector<backend::EventMessage> past) {
+  for (backend::EventMessage& event : past) Keep(std::move(event));
+}
+
+void EventBus::Keep(backend::EventMessage event) {
+  bytes_ += BytesOf(event);
+  ring_.push_back(std::move(event));
+  ++next_;
+  while (ring_.size() > kKeptEvents || (bytes_ > kKeptEventBytes && ring_.size() > 1)) {
+    bytes_ -= BytesOf(ring_.front());
+    ring_.pop_front();
+  }
+}
 
 void EventBus::Publish(backend::EventMessage event) {
   const std::lock_guard lock(mutex_);
-  ring_.push_back(std::move(event));
-  ++next_;
-  if (ring_.size() > kKeptEvents) ring_.pop_front();
+  Keep(std::move(event));
   published_.notify_all();
 }
 

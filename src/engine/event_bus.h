@@ -1,4 +1,4 @@
-// What happened, for who asks: the last events in a ring, and the live ones.
+// What happened, for who asks: the last events in a ring (kKeptEvents, kKeptEventBytes), and the live ones.
 //
 // Publishing never waits for a reader: readers follow the ring at their own pace, and one that falls behind
 // by more than the ring holds misses what has left it.
@@ -40,9 +40,12 @@ class EventBus {
   // Empty at those two.
   std::vector<backend::EventMessage> Next(uint64_t* cursor, absl::Time until, const std::stop_token& cancel);
 
+  void Keep(backend::EventMessage event);
+
   std::mutex mutex_;
   std::condition_variable_any published_;
   std::deque<backend::EventMessage> ring_;
+  size_t bytes_ = 0;   // of ring_
   uint64_t next_ = 0;  // number of the next event; ring_'s last one is next_ - 1
 };
 

@@ -2,6 +2,7 @@
 
 #include <thread>
 
+#include "engine/container_store.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -72,6 +73,24 @@ TEST(EventBusTest, AReaderThatIsGoneEndsTheStream) {
   const Status status =
       bus.Follow(query, [](const backend::EventMessage&) { return Unavailable("gone"); }, {});
   EXPECT_EQ(status.code(), StatusCode::kUnavailable);
+}
+
+TEST(EventBusTest, LargeEventsLeaveSooner) {
+  backend::EventMessage large = Event("large", absl::Now());
+  large.attributes["label"] = std::string(kKeptEventBytes / 4, 'x');
+  EventBus bus({Event("past", absl::Now()), large, large});
+  backend::EventQuery query;
+  query.since = absl::UnixEpoch();
+  query.until = absl::Now();
+  EXPECT_THAT(Actions(bus, query), ElementsAre("past", "large", "large"));
+  bus.Publish(large);
+  bus.Publish(large);
+  query.until = absl::Now();
+  EXPECT_THAT(Actions(bus, query), ElementsAre("large", "large", "large"));
+  large.attributes["label"] = std::string(kKeptEventBytes * 2, 'x');
+  bus.Publish(large);
+  query.until = absl::Now();
+  EXPECT_THAT(Actions(bus, query), ElementsAre("large"));
 }
 
 TEST(EventFilterTest, EachNameMatchesWhatItSays) {

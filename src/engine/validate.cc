@@ -12,6 +12,7 @@
 #include "engine/security_options.h"
 #include "engine/signals.h"
 #include "oci/capabilities.h"
+#include "oci/image_config.h"
 
 namespace stasis::engine {
 namespace {
@@ -37,6 +38,7 @@ Status CheckConfig(const backend::ContainerConfig& config) {
       return InvalidArgument("invalid environment variable: " + Printable(variable));
     }
   }
+  STASIS_RETURN_IF_ERROR(oci::CheckLabels(config.labels));
   if (!IsHostname(config.hostname)) return InvalidArgument("invalid hostname format: " + config.hostname);
   if (config.stop_signal.empty()) return {};
   return ParseSignal(config.stop_signal).status();

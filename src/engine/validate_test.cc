@@ -49,6 +49,9 @@ TEST_F(ValidateTest, NamesOfPlacesAreChecked) {
   config_.hostname = "a b";
   EXPECT_EQ(Verdict(), "invalid hostname format: a b");
   config_.hostname = "";
+  config_.labels = {{"a", std::string(70'000, 'x')}};
+  EXPECT_EQ(Verdict(), "labels: 70001 bytes in all, at most 65536 are allowed");
+  config_.labels = {};
   config_.env = {"=x"};
   EXPECT_EQ(Verdict(), "invalid environment variable: =x");
 }
