@@ -15,7 +15,7 @@ constexpr std::array<std::string_view, 7> kFilters = {"type",  "event", "contain
 size_t BytesOf(const backend::EventMessage& event) {
   size_t bytes = sizeof event + event.type.size() + event.action.size() + event.actor_id.size();
   for (const auto& [name, value] : event.attributes)
-    bytes += sizeof name + sizeof value + name.size() + value.size();
+    bytes += 2 * sizeof(std::string) + name.size() + value.size();
   return bytes;
 }
 
