@@ -13,6 +13,7 @@
 #include "linux/inside_root.h"
 #include "linux/mounts.h"
 #include "linux/namespaces.h"
+#include "protocol/checkpointer.h"
 
 namespace stasis::checkpoint {
 namespace {
@@ -136,7 +137,9 @@ Status AddOwnMounts(const Json& spec, const std::vector<MountEntry>& mounts, Con
   const Json linux_part = spec.value("linux", Json::object());
   if (!FindNamespace(linux_part, "cgroup").listed) {
     for (const MountEntry& mount : mounts) {
-      if (mount.type == "cgroup") view->mounts.push_back({mount.mount_point, mount.mount_point});
+      if (mount.type != "cgroup") continue;
+      std::string hierarchy = mount.mount_point.substr(mount.mount_point.rfind('/') + 1);
+      view->mounts.push_back({mount.mount_point, protocol::kOwnCgroupMount + hierarchy});
     }
   }
   for (const Json& device : ArrayField(linux_part, "devices")) {

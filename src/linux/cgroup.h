@@ -31,6 +31,8 @@ class Cgroup {
 
   CgroupLayout layout() const { return layout_; }
   const std::string& path() const { return path_; }
+  // The group's directory in every hierarchy there is, whether the group is there or not.
+  StatusOr<std::vector<std::string>> Directories() const;
   // The freezer's directory: /sys/fs/cgroup/freezer/PATH or /sys/fs/cgroup/PATH.
   std::string FreezerDirectory() const;
 
@@ -56,8 +58,6 @@ class Cgroup {
   Cgroup(CgroupLayout layout, std::string root, std::string path)
       : layout_(layout), root_(std::move(root)), path_(std::move(path)) {}
   std::string Directory(std::string_view controller) const;
-  // The group's directory in every hierarchy there is.
-  StatusOr<std::vector<std::string>> Directories() const;
   Status WriteFrozen(bool frozen) const;
   Status WaitFrozen(bool frozen, Deadline deadline, std::stop_token cancel) const;
   Status KillOnce(Deadline deadline) const;

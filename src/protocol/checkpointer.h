@@ -28,6 +28,10 @@
 
 namespace stasis::protocol {
 
+// In CRIU's images: begins the name of what the container sees of a hierarchy of cgroup v1, followed by the
+// hierarchy's ("memory"). At the restore the shim names the directory.
+inline constexpr char kOwnCgroupMount[] = "own-cgroup-";
+
 struct CheckpointPlan {
   CheckpointRequest request;
   std::string container_id;

@@ -34,6 +34,22 @@ std::vector<std::string> ReadArguments(const std::string& bundle) {
   return arguments;
 }
 
+// What runc has no flags for.
+StatusOr<std::string> CriuOptions(const Cgroup& cgroup) {
+  // Nothing was locked at the dump, so there is nothing to unlock, for which CRIU would need iptables.
+  std::string options = "network-lock skip\n";
+  if (cgroup.layout() != CgroupLayout::kV1) return options;
+  // The container sees its own group of each hierarchy. runc's restore would name the group that runc itself
+  // is in, which is the host's whole hierarchy.
+  STASIS_ASSIGN_OR_RETURN(std::vector<std::string> directories, cgroup.Directories());
+  for (const std::string& directory : directories) {
+    std::string hierarchy = directory.substr(0, directory.size() - cgroup.path().size());
+    hierarchy.erase(0, hierarchy.rfind('/') + 1);
+    options += "external mnt[" + std::string(protocol::kOwnCgroupMount) + hierarchy + "]:" + directory + "\n";
+  }
+  return options;
+}
+
 }  // namespace
 
 const char* Container::NameOf(Phase phase) {
@@ -244,9 +260,9 @@ StatusOr<pid_t> Container::Restore(const OnProgress& progress) {
   restore.images = config_.restore->directory + "/criu";
   restore.work = directory_ + "/restore";
   restore.shell_job = true;  // does nothing where the dump did without
-  // Nothing was locked at the dump, so there is nothing to unlock, for which CRIU would need iptables.
   std::string criu_options = directory_ + "/criu.conf";
-  STASIS_RETURN_IF_ERROR(WriteFileAtomically(criu_options, "network-lock skip\n"));
+  STASIS_ASSIGN_OR_RETURN(std::string options, CriuOptions(cgroup_));
+  STASIS_RETURN_IF_ERROR(WriteFileAtomically(criu_options, options));
   restore.criu_environment = {{"CRIU_CONFIG_FILE", criu_options}};
   STASIS_ASSIGN_OR_RETURN(restore.criu_environment["LD_PRELOAD"], CriuPreload());
   Launch launch{.id = protocol::kInit,

@@ -154,3 +154,13 @@ def test_a_command_without_input_has_no_file_of_the_hosts(engine, image):
     engine.docker("exec", "-d", "c1", "python3", "-c", stdin.replace("print(", "open('/out', 'w').write(repr((") + "))")
     fifo = wait_until(lambda: engine.out("exec", "c1", "cat", "/out", check=False), "the detached command is done")
     assert fifo.startswith("(True,")
+
+
+def test_a_restored_container_sees_no_cgroups_but_its_own(engine):
+    engine.counter("c1")
+    roots = ["exec", "c1", "sh", "-c", "grep ' - cgroup ' /proc/self/mountinfo | cut -d' ' -f4,5 | sort"]
+    before = engine.out(*roots)
+    for name in ("cp1", "cp2"):
+        engine.docker("checkpoint", "create", "c1", name)
+        engine.docker("start", "--checkpoint", name, "c1")
+        assert engine.out(*roots) == before
