@@ -120,6 +120,7 @@ int RealContainerTest::Runc(const std::vector<std::string>& args) {
   std::string criu = STASIS_CRIU;
   command.env = BaseEnvironment();
   command.env["PATH"] = criu.substr(0, criu.rfind('/')) + ":" + command.env["PATH"];
+  if (Exists(base_ + "/criu.conf")) command.env["CRIU_CONFIG_FILE"] = base_ + "/criu.conf";
   command.directory = bundle_;
   // Descriptors of a container must not be pipes of ours: /dev/null comes by itself where Run is not told.
   auto child = Spawn(command);
@@ -186,8 +187,24 @@ pid_t RealContainerTest::InitPid() {
   return json.ok() ? (*json)["init_process_pid"].get<pid_t>() : 0;
 }
 
+// As the shim does: what the container saw of cgroup v1 is its own group again.
+void RealContainerTest::WriteCriuOptions() {
+  auto cgroup = Cgroup::Open("/stasis/" + id_);
+  ASSERT_TRUE(cgroup.ok()) << cgroup.status();
+  auto directories = cgroup->Directories();
+  ASSERT_TRUE(directories.ok()) << directories.status();
+  std::string options;
+  for (const std::string& directory : *directories) {
+    std::string hierarchy = directory.substr(0, directory.size() - cgroup->path().size());
+    hierarchy.erase(0, hierarchy.rfind('/') + 1);
+    options += "external mnt[" + std::string(protocol::kOwnCgroupMount) + hierarchy + "]:" + directory + "\n";
+  }
+  ASSERT_TRUE(WriteFileAtomically(base_ + "/criu.conf", options).ok());
+}
+
 int RealContainerTest::Restore(const std::string& name) {
   EXPECT_EQ(Runc({"delete", "--force", id_}), 0);
+  WriteCriuOptions();
   return Runc({"restore", "--detach", "--manage-cgroups-mode", "ignore", "--tcp-established", "--file-locks",
                "--ext-unix-sk", "--image-path", checkpoints_ + "/" + name + "/criu", "--work-path",
                base_ + "/restore", id_});

@@ -40,6 +40,7 @@ class RealContainerTest : public testing::Test {
   std::string State();  // of runc: "running", "paused", "stopped", or "" where it is gone
   pid_t InitPid();
   int Runc(const std::vector<std::string>& args);
+  void WriteCriuOptions();
   int Restore(const std::string& name);
   std::string FreezerState();
 
