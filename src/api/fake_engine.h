@@ -298,9 +298,13 @@ class FakeEngine : public backend::SystemBackend,
       total += *count;
     }
   }
-  StatusOr<std::string> ImportImage(const backend::ByteSource&, const std::string& reference,
+  StatusOr<std::string> ImportImage(const backend::ByteSource& source, const std::string& reference,
                                     const std::string&, const std::vector<std::string>& changes,
                                     std::stop_token) override {
+    char buffer[4096];
+    for (size_t got = 1; got > 0;) {
+      STASIS_ASSIGN_OR_RETURN(got, source(buffer, sizeof buffer));
+    }
     return "sha256:" + reference + "/" + std::to_string(changes.size());
   }
   StatusOr<std::vector<backend::ImageSummary>> ListImages(bool, const backend::Filters&) override {

@@ -89,7 +89,6 @@ Checkpoint::Checkpoint(protocol::CheckpointPlan plan, std::string preload, OnPro
 Checkpoint::~Checkpoint() { Cancel(); }
 
 // ---- the three verbs, each one list
-// --------------------------------------------------------------------------
 
 Status Checkpoint::DoPrepare(const std::stop_token& cancel) {
   STASIS_RETURN_IF_ERROR(MakeDirectories());
@@ -139,7 +138,6 @@ Status Checkpoint::DoFinish(const std::stop_token& cancel) {
 }
 
 // ---- steps
-// ---------------------------------------------------------------------------------------------------
 
 Status Checkpoint::MakeDirectories() {
   STASIS_ASSIGN_OR_RETURN(CheckpointName name, CheckpointName::Parse(plan_.request.name));
@@ -265,7 +263,6 @@ void Checkpoint::WriteManifestFields() {
 }
 
 // ---- talking to CRIU
-// -----------------------------------------------------------------------------------------
 
 StatusOr<criu::Event> Checkpoint::Await(std::string_view phase, const std::stop_token& cancel) {
   for (;;) {
@@ -320,7 +317,6 @@ Status Checkpoint::Failed(std::string_view criu_error) const {
 }
 
 // ---- undoing
-// -------------------------------------------------------------------------------------------------
 
 Status Checkpoint::Note(bool thaw) {
   protocol::Journal journal;

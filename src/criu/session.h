@@ -5,10 +5,11 @@
 //   STASIS_ASSIGN_OR_RETURN(Session session, Session::Start(program));
 //   STASIS_ASSIGN_OR_RETURN(Version version, session.AskVersion(deadline, cancel));
 //   STASIS_RETURN_IF_ERROR(session.BeginDump(options));
-//   event = session.Next(...)  -> "pre-dump"    CRIU has started and probed; nothing of the container is
-//   touched session.Answer(true) event = session.Next(...)  -> "post-dump"   all image files are written, the
-//   tasks are still stopped session.Answer(true)                        false: nothing is killed, the tasks
-//   run on event = session.Next(...)  -> kDone
+//   session.Next(...)     -> "pre-dump": CRIU has started and probed; nothing of the container is touched
+//   session.Answer(true)
+//   session.Next(...)     -> "post-dump": all image files are written, the tasks are still stopped
+//   session.Answer(true)     false: nothing is killed, the tasks run on
+//   session.Next(...)     -> done
 //
 // Not thread-safe: one thread. A session that ends before kDone kills its CRIU (SIGKILL) and reaps it.
 #pragma once

@@ -20,12 +20,21 @@ constexpr std::array<const char*, 5> kInitPrograms = {"/usr/libexec/docker/docke
                                                       "/usr/bin/docker-init", "/usr/bin/tini-static",
                                                       "/usr/libexec/podman/catatonit", "/usr/bin/catatonit"};
 
+// What the kernel will show as mounted. runc opens a bind's source at a restore without following links, and
+// CRIU compares: both need the real path.
+StatusOr<std::string> RealPath(const std::string& path) {
+  std::error_code error;
+  const std::filesystem::path real = std::filesystem::canonical(path, error);
+  if (error) return ErrnoError(error.value(), "resolve its path");
+  return real.string();
+}
+
 StatusOr<std::string> FindInit() {
   for (const char* program : kInitPrograms) {
-    if (Exists(program)) return std::string(program);
+    if (StatusOr<std::string> real = RealPath(program); real.ok()) return real;
   }
   return FailedPrecondition(
-      "--init: this machine has no docker-init, tini-static or catatonit; install catatonit");
+      "--init: this machine has no docker-init, tini-static or catatonit; install tini");
 }
 
 bool SharesHostNetwork(const BundlePlan& plan) { return plan.network_namespace.empty(); }
@@ -69,16 +78,6 @@ Status WriteEtcFiles(const BundlePlan& plan) {
   return {};
 }
 
-// What the kernel will show as mounted. runc opens a bind's source at a restore without following links, and
-// CRIU compares: both need the real path.
-StatusOr<std::string> MountedSource(const ContainerMount& mount) {
-  if (mount.type != "bind") return mount.source;
-  std::error_code error;
-  const std::filesystem::path real = std::filesystem::canonical(mount.source, error);
-  if (error) return Annotate(ErrnoError(error.value(), "resolve its path"), "bind " + mount.source);
-  return real.string();
-}
-
 Status AddMounts(const BundlePlan& plan, oci::SpecOptions* spec) {
   const ContainerRecord& record = *plan.record;
   const std::array<std::pair<const char*, std::string>, 3> etc = {
@@ -96,7 +95,12 @@ Status AddMounts(const BundlePlan& plan, oci::SpecOptions* spec) {
       STASIS_RETURN_IF_ERROR(Annotate(Exists(mount.source) ? Status() : MakeDirectories(mount.source, 0755),
                                       "bind " + mount.source));
     }
-    STASIS_ASSIGN_OR_RETURN(std::string source, MountedSource(mount));
+    std::string source = mount.source;
+    if (mount.type == "bind") {
+      StatusOr<std::string> real = RealPath(source);
+      if (!real.ok()) return Annotate(real.status(), "bind " + source);
+      source = *std::move(real);
+    }
     spec->mounts.push_back({std::move(source), mount.destination, mount.type, mount.options});
   }
   return {};

@@ -111,9 +111,6 @@ class FakeSupervisor final : public Supervisor {
   Status Checkpoint(const types::CreateCheckpointRequest& request, std::stop_token cancel) override {
     return world_->on_checkpoint(request, std::move(cancel));
   }
-  StatusOr<std::vector<std::string>> Checkpoints(const std::string&, const std::string&) override {
-    return std::vector<std::string>();
-  }
   StatusOr<std::vector<types::Container>> State(const std::string& id) override {
     const std::lock_guard lock(world_->mutex_);
     std::vector<types::Container> found;

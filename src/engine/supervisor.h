@@ -31,9 +31,6 @@ class Supervisor {
   virtual Status Resize(const std::string& id, const std::string& process, uint32_t width,
                         uint32_t height) = 0;
   virtual Status Checkpoint(const types::CreateCheckpointRequest& request, std::stop_token cancel) = 0;
-  // Names of the checkpoints in `directory`.
-  virtual StatusOr<std::vector<std::string>> Checkpoints(const std::string& id,
-                                                         const std::string& directory) = 0;
   // All containers, or the one of this id (none: it is gone).
   virtual StatusOr<std::vector<types::Container>> State(const std::string& id) = 0;
 

@@ -130,18 +130,6 @@ Status SupervisorLink::Checkpoint(const types::CreateCheckpointRequest& request,
       .status();
 }
 
-StatusOr<std::vector<std::string>> SupervisorLink::Checkpoints(const std::string& id,
-                                                               const std::string& directory) {
-  types::ListCheckpointRequest request;
-  request.set_id(id);
-  request.set_checkpointdir(directory);
-  STASIS_ASSIGN_OR_RETURN(const types::ListCheckpointResponse response,
-                          Retry([&] { return client_.ListCheckpoint(request); }));
-  std::vector<std::string> names;
-  for (const types::Checkpoint& checkpoint : response.checkpoints()) names.push_back(checkpoint.name());
-  return names;
-}
-
 StatusOr<std::vector<types::Container>> SupervisorLink::State(const std::string& id) {
   types::StateRequest request;
   request.set_id(id);

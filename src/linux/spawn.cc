@@ -66,7 +66,6 @@ struct SpawnPlan {
 };
 
 // --- In the child
-// ---------------------------------------------------------------------------------------------
 
 [[noreturn]] void Fail(const SpawnPlan& plan, Step step, int error) {
   Failure failure = {step, error};
@@ -136,7 +135,6 @@ void EnterCgroups(const SpawnPlan& plan) {
 }
 
 // --- In the parent
-// --------------------------------------------------------------------------------------------
 
 Status CheckTexts(const Command& command) {
   if (command.argv.empty() || command.argv[0].empty()) return InvalidArgument("run: no program named");

@@ -2,8 +2,9 @@
 //
 //   DIRECTORY/NAME/                  0700
 //     manifest.json                  0600, see manifest.h; written last
-//     criu/*.img, descriptors.json   CRIU's image files and what `runc restore --image-path` needs beside
-//     them criu/dump.log                  CRIU's log of the dump
+//     criu/*.img                     CRIU's image files
+//     criu/descriptors.json          what `runc restore --image-path` needs beside them
+//     criu/dump.log                  CRIU's log of the dump
 //   DIRECTORY/.NAME.partial-XXXXXX/  one that is being made, or was when its maker died
 //   DIRECTORY/.NAME.deleted-XXXXXX/  one that is being deleted
 //
@@ -49,7 +50,7 @@ struct CheckpointEntry {
 // directory: none.
 StatusOr<std::vector<CheckpointEntry>> ListCheckpoints(const std::string& directory);
 
-// Whether DIRECTORY/NAME is there, whole or broken: such a name is not free.
+// Whether the name is not free: DIRECTORY/NAME is there, whole or broken.
 StatusOr<bool> CheckpointExists(const std::string& directory, const CheckpointName& name);
 
 // kNotFound: no such checkpoint. kDataLoss, kUnimplemented: as ParseManifest.

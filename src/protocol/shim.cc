@@ -50,6 +50,7 @@ StatusOr<RestoreSource> RestoreSourceFromJson(const Json& json) {
   JsonReader reader(json, "restore");
   reader.Get("directory", &source.directory);
   reader.Get("paused", &source.paused);
+  reader.Get("empty_namespaces", &source.empty_namespaces);
   STASIS_RETURN_IF_ERROR(reader.status());
   STASIS_RETURN_IF_ERROR(CheckAbsolutePath(source.directory, "restore.directory"));
   return source;
@@ -89,7 +90,9 @@ Json ToJson(const ShimConfig& config) {
                {"log_max_files", config.log_max_files},
                {"labels", config.labels}};
   if (config.restore) {
-    json["restore"] = {{"directory", config.restore->directory}, {"paused", config.restore->paused}};
+    json["restore"] = {{"directory", config.restore->directory},
+                       {"paused", config.restore->paused},
+                       {"empty_namespaces", config.restore->empty_namespaces}};
   }
   return json;
 }

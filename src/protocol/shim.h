@@ -49,8 +49,9 @@ struct Stdio {
 };
 
 struct RestoreSource {
-  std::string directory;  // of the checkpoint: CHECKPOINT_DIR/NAME
-  bool paused = false;    // come back frozen
+  std::string directory;                           // of the checkpoint: CHECKPOINT_DIR/NAME
+  bool paused = false;                             // come back frozen
+  std::vector<std::string> empty_namespaces = {};  // as at the dump: "network"
 };
 
 // Everything a shim needs to know at its start.
@@ -168,8 +169,8 @@ StatusOr<ShimEvent> ShimEventFromJson(const Json& json);
 // {"id":1,"result":{"terminal":B}}, or an error and the end. Then bytes: from the shim, raw where the process
 // has a terminal, else Docker's frames (one byte stream: 1 stdout, 2 stderr; three zero bytes; length, four
 // bytes, big endian; payload); to the shim, raw stdin. A half-close of the client ends its stdin; the shim
-// closes when the process has ended and all its output is sent. A client that reads nothing while more than
-// 1 MiB waits for it is dropped. Attaching to an exec's id before the exec was asked for is allowed: the
+// closes when the process has ended and all its output is sent. A client that does not read holds up the
+// process once 1 MiB waits for it. Attaching to an exec's id before the exec was asked for is allowed: the
 // client then waits for the exec's output.
 struct AttachRequest {
   std::string process = kInit;

@@ -83,7 +83,7 @@ OciRuntime::Call OciRuntime::NewCall(std::vector<std::string> arguments) {
 }
 
 Status OciRuntime::RunCall(const Call& call, const OciStreams* streams, const std::string& input,
-                           std::string* output, const OciLimits& limits) {
+                           const OciLimits& limits) {
   Command command;
   command.argv = call.argv;
   command.env = BaseEnvironment(call.environment);
@@ -102,7 +102,6 @@ Status OciRuntime::RunCall(const Call& call, const OciStreams* streams, const st
                             Run(command, {.deadline = limits.deadline, .cancel = limits.cancel}));
     exit = result.exit;
     error_tail = std::move(result.error_tail);
-    if (output) *output = std::move(result.output);
   }
   if (exit.ShellCode() == 0) return {};
   StatusOr<std::string> log = ReadFile(call.log, kMaxLog);
@@ -114,7 +113,7 @@ Status OciRuntime::RunCall(const Call& call, const OciStreams* streams, const st
 }
 
 StatusOr<pid_t> OciRuntime::Launch(Call call, const OciStreams& streams, const OciLimits& limits) {
-  STASIS_RETURN_IF_ERROR(RunCall(call, &streams, "", nullptr, limits));
+  STASIS_RETURN_IF_ERROR(RunCall(call, &streams, "", limits));
   return ReadPidFile(call.pid_file);
 }
 
@@ -165,26 +164,11 @@ StatusOr<pid_t> OciRuntime::Restore(const std::string& id, const std::string& bu
 }
 
 Status OciRuntime::Start(const std::string& id, const OciLimits& limits) {
-  return RunCall(NewCall({"start", id}), nullptr, "", nullptr, limits);
-}
-
-Status OciRuntime::Kill(const std::string& id, int signal, bool all, const OciLimits& limits) {
-  Call call = NewCall({"kill"});
-  if (all) call.Add({"--all"});
-  call.Add({id, std::to_string(signal)});
-  return RunCall(call, nullptr, "", nullptr, limits);
-}
-
-Status OciRuntime::Pause(const std::string& id, const OciLimits& limits) {
-  return RunCall(NewCall({"pause", id}), nullptr, "", nullptr, limits);
-}
-
-Status OciRuntime::Resume(const std::string& id, const OciLimits& limits) {
-  return RunCall(NewCall({"resume", id}), nullptr, "", nullptr, limits);
+  return RunCall(NewCall({"start", id}), nullptr, "", limits);
 }
 
 Status OciRuntime::Update(const std::string& id, const Json& resources, const OciLimits& limits) {
-  return RunCall(NewCall({"update", "--resources", "-", id}), nullptr, DumpJson(resources), nullptr, limits);
+  return RunCall(NewCall({"update", "--resources", "-", id}), nullptr, DumpJson(resources), limits);
 }
 
 Status OciRuntime::Delete(const std::string& id, bool force, const OciLimits& limits) {
@@ -195,14 +179,8 @@ Status OciRuntime::Delete(const std::string& id, bool force, const OciLimits& li
   Call call = NewCall({"delete"});
   if (force) call.Add({"--force"});
   call.Add({id});
-  Status status = RunCall(call, nullptr, "", nullptr, limits);
+  Status status = RunCall(call, nullptr, "", limits);
   return absl::IsNotFound(status) ? Status() : status;
-}
-
-StatusOr<Json> OciRuntime::State(const std::string& id, const OciLimits& limits) {
-  std::string output;
-  STASIS_RETURN_IF_ERROR(RunCall(NewCall({"state", id}), nullptr, "", &output, limits));
-  return ParseJson(output);
 }
 
 std::string LastRuntimeError(std::string_view log) {

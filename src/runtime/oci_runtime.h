@@ -72,20 +72,14 @@ class OciRuntime {
                           const OciStreams& streams, const OciRestore& restore, const OciLimits& limits);
 
   Status Start(const std::string& id, const OciLimits& limits);
-  Status Kill(const std::string& id, int signal, bool all, const OciLimits& limits);
-  Status Pause(const std::string& id, const OciLimits& limits);
-  Status Resume(const std::string& id, const OciLimits& limits);
-  // `resources` is a runtime-spec linux.resources object.
   Status Update(const std::string& id, const Json& resources, const OciLimits& limits);
   // Not an error when there is no such container. With force its processes are killed first.
   Status Delete(const std::string& id, bool force, const OciLimits& limits);
-  // The runtime's own JSON. kNotFound.
-  StatusOr<Json> State(const std::string& id, const OciLimits& limits);
 
  private:
   struct Call;  // one run: its files, its argv
   Call NewCall(std::vector<std::string> arguments);
-  Status RunCall(const Call& call, const OciStreams* streams, const std::string& input, std::string* output,
+  Status RunCall(const Call& call, const OciStreams* streams, const std::string& input,
                  const OciLimits& limits);
   StatusOr<pid_t> Launch(Call call, const OciStreams& streams, const OciLimits& limits);
 

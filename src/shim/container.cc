@@ -258,7 +258,10 @@ StatusOr<pid_t> Container::Restore(const OnProgress& progress) {
   });
   OciRestore restore;
   restore.images = config_.restore->directory + "/criu";
-  restore.work = directory_ + "/restore";
+  // Beside the container's log, where there is one: the log of a restore that failed outlives the shim.
+  const std::string& log = config_.log_path;
+  restore.work = (log.empty() ? directory_ : log.substr(0, log.rfind('/'))) + "/restore";
+  restore.empty_namespaces = config_.restore->empty_namespaces;
   restore.shell_job = true;  // does nothing where the dump did without
   std::string criu_options = directory_ + "/criu.conf";
   STASIS_ASSIGN_OR_RETURN(std::string options, CriuOptions(cgroup_));

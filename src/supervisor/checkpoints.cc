@@ -76,14 +76,15 @@ StatusOr<std::string> CheckpointDirectory(const std::string& requested, const st
   return requested;
 }
 
-StatusOr<std::string> FindCheckpoint(const std::string& requested, const std::string& bundle,
-                                     const std::string& name, const std::string& id) {
+StatusOr<protocol::RestoreSource> FindCheckpoint(const std::string& requested, const std::string& bundle,
+                                                 const std::string& name, const std::string& id) {
   STASIS_ASSIGN_OR_RETURN(std::string directory, CheckpointDirectory(requested, bundle));
   STASIS_ASSIGN_OR_RETURN(CheckpointName parsed, CheckpointName::Parse(name));
-  Status found = ReadManifest(directory, parsed).status();
-  if (absl::IsNotFound(found)) return NoSuchCheckpoint(name, id);
-  STASIS_RETURN_IF_ERROR(found);
-  return CheckpointPath(directory, parsed);
+  StatusOr<Manifest> found = ReadManifest(directory, parsed);
+  if (absl::IsNotFound(found.status())) return NoSuchCheckpoint(name, id);
+  if (!found.ok()) return found.status();
+  return protocol::RestoreSource{.directory = CheckpointPath(directory, parsed),
+                                 .empty_namespaces = std::move(found->empty_namespaces)};
 }
 
 StatusOr<types::ListCheckpointResponse> ListCheckpointsIn(const std::string& directory) {

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/status.h"
+#include "protocol/shim.h"
 #include "types/api.pb.h"
 
 namespace stasis::supervisor {
@@ -13,8 +14,8 @@ namespace stasis::supervisor {
 StatusOr<std::string> CheckpointDirectory(const std::string& requested, const std::string& bundle);
 
 // The path of the checkpoint `name`. kNotFound "checkpoint NAME does not exist for container ID".
-StatusOr<std::string> FindCheckpoint(const std::string& requested, const std::string& bundle,
-                                     const std::string& name, const std::string& id);
+StatusOr<protocol::RestoreSource> FindCheckpoint(const std::string& requested, const std::string& bundle,
+                                                 const std::string& name, const std::string& id);
 
 // Those in `directory`, ours and those that containerd 0.2 made (they have a config.json instead of a
 // manifest). What is broken is left out. No such directory: none.

@@ -89,7 +89,6 @@ Client::Client(const std::string& path, std::vector<std::shared_ptr<Interceptor>
 Client::~Client() = default;
 
 // ---- every unary call
-// --------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -142,7 +141,6 @@ StatusOr<Response> Client::Unary(const char* name, const google::protobuf::Messa
 }
 
 // ---- the calls
-// ---------------------------------------------------------------------------------------------------
 
 StatusOr<types::GetServerVersionResponse> Client::GetServerVersion(
     const types::GetServerVersionRequest& request, const CallOptions& options) {
@@ -217,7 +215,6 @@ StatusOr<types::StatsResponse> Client::Stats(const types::StatsRequest& request,
 }
 
 // ---- the event stream
-// --------------------------------------------------------------------------------------------
 
 class EventStream::Call {
  public:

@@ -83,7 +83,6 @@ ContainerActor::ContainerActor(ContainerRecord record, std::optional<ShimProcess
 ContainerActor::~ContainerActor() = default;
 
 // ---- what clients see
-// --------------------------------------------------------------------------------------------
 
 bool ContainerActor::Visible() const {
   std::lock_guard lock(mutex_);
@@ -146,7 +145,6 @@ void ContainerActor::SetPhase(Phase phase) {
 }
 
 // ---- calls
-// -------------------------------------------------------------------------------------------------------
 
 StatusOr<Json> ContainerActor::CallShim(std::string_view method, const Json& params,
                                         const ShimLimits& limits) {

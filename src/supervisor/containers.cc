@@ -71,7 +71,6 @@ Containers::~Containers() {
 }
 
 // ---- at the start
-// ------------------------------------------------------------------------------------------------
 
 Status Containers::Adopt() {
   STASIS_RETURN_IF_ERROR(MakeDirectories(shims_directory_));
@@ -119,7 +118,6 @@ void Containers::AdoptOne(const std::string& id) {
 }
 
 // ---- creation
-// ----------------------------------------------------------------------------------------------------
 
 StatusOr<types::Container> Containers::Create(const types::CreateContainerRequest& request,
                                               std::stop_token cancel) {
@@ -165,9 +163,9 @@ StatusOr<ContainerRecord> Containers::Plan(const BundleId& id,
   config.log_max_files = std::max(request.log_max_files(), 1u);
   config.labels.assign(request.labels().begin(), request.labels().end());
   if (!request.checkpoint().empty()) {
-    STASIS_ASSIGN_OR_RETURN(std::string directory, FindCheckpoint(request.checkpointdir(), bundle.path,
-                                                                  request.checkpoint(), id.str()));
-    config.restore = protocol::RestoreSource{directory, request.restore_paused()};
+    STASIS_ASSIGN_OR_RETURN(
+        config.restore, FindCheckpoint(request.checkpointdir(), bundle.path, request.checkpoint(), id.str()));
+    config.restore->paused = request.restore_paused();
   }
   return record;
 }
@@ -219,7 +217,6 @@ StatusOr<types::Container> Containers::CreateReserved(ContainerRecord record, st
 }
 
 // ---- looking up
-// --------------------------------------------------------------------------------------------------
 
 StatusOr<std::shared_ptr<ContainerActor>> Containers::Find(const std::string& id) const {
   std::lock_guard lock(mutex_);

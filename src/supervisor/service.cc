@@ -59,7 +59,6 @@ grpc::Status ApiService::GetServerVersion(grpc::ServerContext*, const types::Get
 }
 
 // ---- containers
-// --------------------------------------------------------------------------------------------------
 
 grpc::Status ApiService::CreateContainer(grpc::ServerContext* context,
                                          const types::CreateContainerRequest* request,
@@ -127,7 +126,6 @@ grpc::Status ApiService::Stats(grpc::ServerContext* context, const types::StatsR
 }
 
 // ---- processes
-// ---------------------------------------------------------------------------------------------------
 
 grpc::Status ApiService::AddProcess(grpc::ServerContext* context, const types::AddProcessRequest* request,
                                     types::AddProcessResponse* response) {
@@ -156,7 +154,6 @@ grpc::Status ApiService::UpdateProcess(grpc::ServerContext* context,
 }
 
 // ---- checkpoints
-// -------------------------------------------------------------------------------------------------
 
 StatusOr<std::string> ApiService::CheckpointsOf(const std::string& id, const std::string& directory) const {
   if (!directory.empty()) return CheckpointDirectory(directory, "");
@@ -216,7 +213,6 @@ grpc::Status ApiService::ListCheckpoint(grpc::ServerContext* context,
 }
 
 // ---- events
-// ------------------------------------------------------------------------------------------------------
 
 grpc::Status ApiService::Events(grpc::ServerContext* context, const types::EventsRequest* request,
                                 grpc::ServerWriter<types::Event>* writer) {

@@ -192,6 +192,8 @@ def test_kill_during_a_checkpoint(engine, workload, checkpoint_kill, leave_runni
     settle(engine)
     if not killed:
         pytest.skip(f"{program} was not there at stage {stage} (exit {result.returncode})")
+    if program == "stasis-checkpointer" and stage == "published":
+        assert result.returncode == 0, "past the point of no return, and yet: " + result.stderr
     if engine.inspect("c1", "{{.State.Status}}") == "exited":
         # Only a finished checkpoint with exit, or CRIU's own window, may end it.
         if program != "criu" and stage not in ("dumping", "frozen"):
