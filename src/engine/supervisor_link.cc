@@ -76,7 +76,7 @@ Status SupervisorLink::Update(const std::string& id, const std::string& status, 
 }
 
 Status SupervisorLink::Run(const std::string& id, std::stop_token cancel) {
-  const Status status = Update(id, "running", cancel);
+  Status status = Update(id, "running", cancel);
   if (!supervisor::ConnectionBroken(status)) return status;
   // The supervisor died in the middle of it. The shim goes on by itself: what became of it is asked.
   for (int attempt = 0; attempt < kRunAttempts; ++attempt) {
@@ -85,7 +85,7 @@ Status SupervisorLink::Run(const std::string& id, std::stop_token cancel) {
     const std::string& now = found.front().status();
     if (now != "created" && now != "stopped") return {};
     // Waits for a start that is under way; of one that failed meanwhile it says why.
-    const Status again = Update(id, "running", cancel);
+    Status again = Update(id, "running", cancel);
     if (again.ok() || (now == "stopped" && !supervisor::ConnectionBroken(again))) return again;
   }
   return status;

@@ -131,6 +131,8 @@ def kill_at(engine, stage, program, command):
         else:
             time.sleep(0.0005)
     thread.join()
+    if killed and program == "stasisd":
+        engine.daemon.wait(timeout=20)  # its client hears of it sooner
     return killed, result["exit"]
 
 
