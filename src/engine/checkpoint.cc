@@ -163,6 +163,7 @@ StatusOr<std::vector<std::string>> Engine::ListCheckpoints(const std::string& na
   STASIS_ASSIGN_OR_RETURN(const std::string where, CheckpointDirectory(container->Record(), directory));
   STASIS_ASSIGN_OR_RETURN(const std::vector<CheckpointEntry> entries, stasis::ListCheckpoints(where));
   std::vector<std::string> names;
+  names.reserve(entries.size());
   for (const CheckpointEntry& entry : entries) names.push_back(entry.name);
   return names;
 }
@@ -172,7 +173,7 @@ Status Engine::DeleteCheckpoint(const std::string& container_name, const std::st
   STASIS_ASSIGN_OR_RETURN(const CheckpointName name, CheckpointName::Parse(raw_name));
   STASIS_ASSIGN_OR_RETURN(const ContainerRef container, containers_.Find(container_name));
   STASIS_ASSIGN_OR_RETURN(const std::string where, CheckpointDirectory(container->Record(), directory));
-  const Status status = stasis::DeleteCheckpoint(where, name);
+  Status status = stasis::DeleteCheckpoint(where, name);
   if (!absl::IsNotFound(status)) return status;
   return NotFound("checkpoint " + name.str() + " does not exist for container " + container_name);
 }

@@ -55,7 +55,9 @@ bool MatchesOne(const backend::EventMessage& event, const std::string& filter, c
 bool Matches(const backend::EventMessage& event, const backend::Filters& filters) {
   for (const auto& [filter, values] : filters) {
     if (values.empty()) continue;
-    const auto matches = [&](const std::string& value) { return MatchesOne(event, filter, value); };
+    const auto matches = [&, &filter = filter](const std::string& value) {
+      return MatchesOne(event, filter, value);
+    };
     // All labels must match; of anything else one suffices.
     const bool match = filter == "label" ? std::all_of(values.begin(), values.end(), matches)
                                          : std::any_of(values.begin(), values.end(), matches);

@@ -218,11 +218,10 @@ StatusOr<protocol::CheckpointResult> Container::Checkpoint(const protocol::Check
                                                            std::stop_token cancel) {
   if (config_.checkpointer.empty()) return Unimplemented("this shim was given no checkpointer");
   STASIS_RETURN_IF_ERROR(BeginCheckpoint());
-  std::stop_source stop;
-  {
+  std::stop_source stop = [&] {
     std::lock_guard lock(mutex_);
-    stop = checkpoint_stop_;
-  }
+    return checkpoint_stop_;
+  }();
   std::stop_callback on_hang_up(cancel, [&] { stop.request_stop(); });
   Operation operation(loop_, table_.get());
   std::optional<VerbLock::Hold> alone;
