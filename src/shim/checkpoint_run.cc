@@ -43,7 +43,8 @@ StatusOr<Checkpointer> StartCheckpointer(const CheckpointSurroundings& around) {
 // The verbs, in order.
 StatusOr<CheckpointResult> Drive(const CheckpointPlan& plan, protocol::Caller* caller,
                                  const CheckpointHooks& hooks, std::stop_token cancel) {
-  const bool thawed_first = !plan.request.exit && hooks.after_thaw;
+  // A paused one stands still all the time, and an undo would freeze it again: it is kept until the end.
+  const bool thawed_first = !plan.request.exit && !plan.paused;
   auto on_notice = [&](const std::string& notice, const Json& params) {
     if (notice != "progress") return;
     // The container goes on before its checkpoint is on disk, and so does who waits for it.
