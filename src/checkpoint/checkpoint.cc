@@ -321,14 +321,14 @@ Status Checkpoint::Failed(std::string_view criu_error) const {
 Status Checkpoint::Note(bool thaw) {
   protocol::Journal journal;
   journal.thaw = thaw;
-  STASIS_ASSIGN_OR_RETURN(journal.checkpointer, protocol::NoteProcess(::getpid()));
+  STASIS_ASSIGN_OR_RETURN(journal.checkpointer, IdentifyProcess(::getpid()));
   if (staging_) {
     journal.staging = staging_->path();
     journal.staging_inode = staging_->inode();
     journal.published = staging_->published_path();
   }
   if (session_ && !session_->process().Ended()) {
-    STASIS_ASSIGN_OR_RETURN(journal.criu, protocol::NoteProcess(session_->process().pid()));
+    STASIS_ASSIGN_OR_RETURN(journal.criu, IdentifyProcess(session_->process().pid()));
   }
   return journal_.Write(journal);
 }

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <filesystem>
-#include <system_error>
 
 #include "absl/strings/str_cat.h"
 #include "engine/devices.h"
@@ -20,17 +18,9 @@ constexpr std::array<const char*, 5> kInitPrograms = {"/usr/libexec/docker/docke
                                                       "/usr/bin/docker-init", "/usr/bin/tini-static",
                                                       "/usr/libexec/podman/catatonit", "/usr/bin/catatonit"};
 
-// What the kernel will show as mounted. runc opens a bind's source at a restore without following links, and
-// CRIU compares: both need the real path.
-StatusOr<std::string> RealPath(const std::string& path) {
-  std::error_code error;
-  const std::filesystem::path real = std::filesystem::canonical(path, error);
-  if (error) return ErrnoError(error.value(), "resolve its path");
-  return real.string();
-}
-
 StatusOr<std::string> FindInit() {
   for (const char* program : kInitPrograms) {
+    // As any bind's source: the real path.
     if (StatusOr<std::string> real = RealPath(program); real.ok()) return real;
   }
   return FailedPrecondition(
@@ -96,6 +86,8 @@ Status AddMounts(const BundlePlan& plan, oci::SpecOptions* spec) {
                                       "bind " + mount.source));
     }
     std::string source = mount.source;
+    // What the kernel will show as mounted: runc opens a bind's source at a restore without following links,
+    // and CRIU compares.
     if (mount.type == "bind") {
       StatusOr<std::string> real = RealPath(source);
       if (!real.ok()) return Annotate(real.status(), "bind " + source);

@@ -6,7 +6,6 @@
 #include "engine/restart_policy.h"
 #include "engine/supervisor_link.h"
 #include "manifest/checkpoint_directory.h"
-#include "protocol/shim.h"
 
 namespace stasis::engine {
 namespace {

@@ -67,7 +67,8 @@ ReadBytes ReadFrom(UniqueFd file) {
   };
 }
 
-Status DigestMismatch(const Digest& want, const Digest& got) {
+Status CompareDigests(const Digest& got, const Digest& want) {
+  if (got == want) return absl::OkStatus();
   return InvalidArgument("blob digest mismatch: want " + want.str() + ", got " + got.str());
 }
 
@@ -80,8 +81,7 @@ Status CheckDigest(const ReadBytes& read, const Digest& expected, const std::sto
     if (cancel.stop_requested()) return Cancelled("cancelled");
     hash.Update({buffer.data(), got});
   }
-  Digest digest = hash.Finish();
-  return digest == expected ? absl::OkStatus() : DigestMismatch(expected, digest);
+  return CompareDigests(hash.Finish(), expected);
 }
 
 // The tags an OCI layout gives an image. A ref.name of "latest" alone is no name.
@@ -182,7 +182,7 @@ StatusOr<std::string> ImageArchive::ReadDocument(const std::string& path, size_t
 
 StatusOr<std::string> ImageArchive::ReadBlob(const oci::Descriptor& descriptor) const {
   STASIS_ASSIGN_OR_RETURN(std::string text, ReadDocument(BlobPath(descriptor.digest), kMaxDocument));
-  if (Sha256Of(text) != descriptor.digest) return DigestMismatch(descriptor.digest, Sha256Of(text));
+  STASIS_RETURN_IF_ERROR(CompareDigests(Sha256Of(text), descriptor.digest));
   return text;
 }
 
@@ -220,8 +220,9 @@ Status ImageArchive::Add(const std::string& config, const std::optional<Digest>&
     return absl::OkStatus();
   }
   STASIS_ASSIGN_OR_RETURN(image.config_text, ReadDocument(config, kMaxConfig));
-  if (digest && Sha256Of(image.config_text) != *digest)
-    return DigestMismatch(*digest, Sha256Of(image.config_text));
+  if (digest) {
+    STASIS_RETURN_IF_ERROR(CompareDigests(Sha256Of(image.config_text), *digest));
+  }
   found->config_bytes += image.config_text.size();
   if (found->config_bytes > kMaxConfigs)
     return InvalidArgument("image archive: configurations are too large");

@@ -1,7 +1,9 @@
 #include "linux/files.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include <utility>
@@ -158,6 +160,12 @@ Status MakeDirectories(const std::string& path, mode_t mode) {
     if (slash == path.npos) break;
   }
   return OpenFile(path, O_PATH | O_DIRECTORY).status();  // what was there may not be a directory
+}
+
+StatusOr<std::string> RealPath(const std::string& path) {
+  char resolved[PATH_MAX];
+  if (!::realpath(path.c_str(), resolved)) return ErrnoError(errno, "realpath " + path);
+  return std::string(resolved);
 }
 
 bool Exists(const std::string& path) {

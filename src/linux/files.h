@@ -69,6 +69,9 @@ Status RemoveTreeAt(int directory, const std::string& name);
 StatusOr<std::vector<std::string>> ListDirectory(const std::string& path);
 StatusOr<std::vector<std::string>> ListDirectory(int directory);
 
+// Absolute, without links, "." and ".." (realpath(3)). kNotFound.
+StatusOr<std::string> RealPath(const std::string& path);
+
 bool Exists(const std::string& path);  // without following a last link
 
 // Bytes used below `path` (st_blocks * 512), hard links counted once, other file systems left out.

@@ -1,12 +1,9 @@
 #include "linux/mounts.h"
 
-#include <limits.h>
-#include <stdlib.h>
 #include <sys/mount.h>
 
 #include <algorithm>
 #include <charconv>
-#include <cstring>
 
 #include "linux/files.h"
 
@@ -51,7 +48,8 @@ bool ParseId(std::string_view text, int* out) {
 // fields before the dash.
 bool ParseLine(std::string_view line, MountEntry* entry) {
   std::vector<std::string_view> words = SplitWords(line);
-  auto dash = std::find(words.begin() + std::min<size_t>(6, words.size()), words.end(), "-");
+  auto dash = std::find(words.begin() + static_cast<std::ptrdiff_t>(std::min<size_t>(6, words.size())),
+                        words.end(), "-");
   if (words.end() - dash < 4) return false;
   if (!ParseId(words[0], &entry->id) || !ParseId(words[1], &entry->parent_id)) return false;
   entry->device = words[2];
@@ -82,15 +80,13 @@ Status Unmount(const std::string& target, bool detach) {
 }
 
 Status UnmountBelow(const std::string& path) {
-  char resolved[PATH_MAX];  // mountinfo knows no links
-  if (!::realpath(path.c_str(), resolved)) {
-    return errno == ENOENT ? absl::OkStatus() : ErrnoError(errno, "realpath " + path);
-  }
-  std::string prefix = std::string(resolved) + (std::strcmp(resolved, "/") == 0 ? "" : "/");
+  const StatusOr<std::string> resolved = RealPath(path);  // mountinfo knows no links
+  if (!resolved.ok()) return GetErrno(resolved.status()) == ENOENT ? absl::OkStatus() : resolved.status();
+  const std::string prefix = *resolved == "/" ? "/" : *resolved + "/";
   for (int pass = 0; pass < kUnmountPasses; ++pass) {
     STASIS_ASSIGN_OR_RETURN(std::vector<MountEntry> mounts, ReadMounts());
     std::erase_if(mounts, [&](const MountEntry& entry) {
-      return entry.mount_point != resolved && !entry.mount_point.starts_with(prefix);
+      return entry.mount_point != *resolved && !entry.mount_point.starts_with(prefix);
     });
     if (mounts.empty()) return absl::OkStatus();
     std::stable_sort(mounts.begin(), mounts.end(), [](const MountEntry& a, const MountEntry& b) {

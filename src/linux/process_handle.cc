@@ -28,6 +28,13 @@ StatusOr<ProcessHandle> ProcessHandle::Open(pid_t pid) {
   return ProcessHandle(pid, std::move(fd));
 }
 
+StatusOr<ProcessHandle> ProcessHandle::Open(const ProcessIdentity& identity) {
+  STASIS_ASSIGN_OR_RETURN(ProcessHandle handle, Open(identity.pid));
+  STASIS_ASSIGN_OR_RETURN(const uint64_t now, ProcessStartTime(identity.pid));
+  if (now == identity.start_time && !handle.Ended()) return handle;
+  return NotFound("process " + std::to_string(identity.pid) + " has ended");
+}
+
 Status ProcessHandle::Signal(int signal) const {
   if (::syscall(SYS_pidfd_send_signal, fd_.get(), signal, nullptr, 0) == 0) return absl::OkStatus();
   return ErrnoError(errno, "pidfd_send_signal " + std::to_string(pid_));
@@ -55,6 +62,11 @@ StatusOr<uint64_t> ProcessStartTime(pid_t pid) {
     return Internal("cannot read " + ProcPath(pid, "stat"));
   }
   return ticks;
+}
+
+StatusOr<ProcessIdentity> IdentifyProcess(pid_t pid) {
+  STASIS_ASSIGN_OR_RETURN(const uint64_t start_time, ProcessStartTime(pid));
+  return ProcessIdentity{pid, start_time};
 }
 
 StatusOr<std::string> ProcessName(pid_t pid) {

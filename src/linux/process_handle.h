@@ -13,10 +13,20 @@
 
 namespace stasis {
 
+// Names a process for good, across restarts of ours. pid 0: none.
+struct ProcessIdentity {
+  pid_t pid = 0;
+  uint64_t start_time = 0;  // field 22 of /proc/PID/stat, in clock ticks since boot
+};
+// kNotFound when there is no such process.
+StatusOr<ProcessIdentity> IdentifyProcess(pid_t pid);
+
 class ProcessHandle {
  public:
   // kNotFound when there is no such process.
   static StatusOr<ProcessHandle> Open(pid_t pid);
+  // The very one: kNotFound when it has ended, whoever has its pid now.
+  static StatusOr<ProcessHandle> Open(const ProcessIdentity& identity);
   // Takes a pidfd that clone(2) or SCM_RIGHTS gave for `pid`.
   static ProcessHandle Adopt(pid_t pid, UniqueFd pidfd) { return ProcessHandle(pid, std::move(pidfd)); }
 
@@ -43,8 +53,7 @@ struct ExitStatus {
 };
 ExitStatus DecodeWait(int wait_status);
 
-// Field 22 of /proc/PID/stat: when it started, in clock ticks since boot. With the pid it names a process for
-// good, across restarts of ours.
+// ProcessIdentity::start_time.
 StatusOr<uint64_t> ProcessStartTime(pid_t pid);
 // comm, as /proc/PID/comm has it.
 StatusOr<std::string> ProcessName(pid_t pid);

@@ -57,6 +57,14 @@ TEST(ProcessHandleTest, StartTimeTellsProcessesApart) {
   EXPECT_EQ(ProcessStartTime(0x3fffffff).status().code(), StatusCode::kNotFound);
 }
 
+TEST(ProcessHandleTest, AnotherProcessOfTheSameNumberIsNotOpened) {
+  auto identity = IdentifyProcess(::getpid());
+  ASSERT_TRUE(identity.ok()) << identity.status();
+  EXPECT_TRUE(ProcessHandle::Open(*identity).ok());
+  ++identity->start_time;
+  EXPECT_EQ(ProcessHandle::Open(*identity).status().code(), StatusCode::kNotFound);
+}
+
 TEST(ProcessHandleTest, NamesWithParenthesesDoNotConfuse) {
   auto before = ProcessStartTime(::getpid());
   char old[16] = {};

@@ -7,7 +7,6 @@
 #include <chrono>
 
 #include "linux/files.h"
-#include "linux/process_handle.h"
 #include "protocol/fields.h"
 #include "protocol/shim.h"
 
@@ -22,12 +21,12 @@ constexpr seconds kCriuEnds{1};
 constexpr seconds kKilledEnds{20};
 constexpr seconds kFreeze{20};
 
-Json ToJson(const NotedProcess& process) {
+Json ToJson(const ProcessIdentity& process) {
   return {{"pid", process.pid}, {"start_time", process.start_time}};
 }
 
-StatusOr<NotedProcess> NotedProcessFromJson(const Json& json) {
-  NotedProcess process;
+StatusOr<ProcessIdentity> ProcessFromJson(const Json& json) {
+  ProcessIdentity process;
   JsonReader reader(json, "process");
   reader.Get("pid", &process.pid);
   reader.Get("start_time", &process.start_time);
@@ -36,12 +35,10 @@ StatusOr<NotedProcess> NotedProcessFromJson(const Json& json) {
 }
 
 // Waits for it to end by itself, then kills it.
-Status EndProcess(const NotedProcess& noted, seconds patience) {
+Status EndProcess(const ProcessIdentity& noted, seconds patience) {
   if (noted.pid <= 1) return {};
-  const StatusOr<ProcessHandle> handle = ProcessHandle::Open(noted.pid);
+  const StatusOr<ProcessHandle> handle = ProcessHandle::Open(noted);
   if (!handle.ok()) return {};
-  const StatusOr<uint64_t> started = ProcessStartTime(noted.pid);
-  if (!started.ok() || *started != noted.start_time) return {};  // a stranger by now
   if (handle->WaitEnded(After(patience), {}).ok()) return {};
   handle->Signal(SIGKILL).IgnoreError();  // it may have ended meanwhile
   return Annotate(handle->WaitEnded(After(kKilledEnds), {}), "kill process " + std::to_string(noted.pid));
@@ -74,8 +71,8 @@ StatusOr<Journal> JournalFromJson(const Json& json) {
   Journal journal;
   JsonReader reader(json, "journal");
   reader.Get("thaw", &journal.thaw);
-  STASIS_RETURN_IF_ERROR(GetStruct(reader, "checkpointer", NotedProcessFromJson, &journal.checkpointer));
-  STASIS_RETURN_IF_ERROR(GetStruct(reader, "criu", NotedProcessFromJson, &journal.criu));
+  STASIS_RETURN_IF_ERROR(GetStruct(reader, "checkpointer", ProcessFromJson, &journal.checkpointer));
+  STASIS_RETURN_IF_ERROR(GetStruct(reader, "criu", ProcessFromJson, &journal.criu));
   reader.Get("staging", &journal.staging);
   reader.Get("staging_inode", &journal.staging_inode);
   reader.Get("published", &journal.published);
@@ -83,11 +80,6 @@ StatusOr<Journal> JournalFromJson(const Json& json) {
   STASIS_RETURN_IF_ERROR(CheckAbsolutePath(journal.staging, "journal.staging", /*empty_ok=*/true));
   STASIS_RETURN_IF_ERROR(CheckAbsolutePath(journal.published, "journal.published", /*empty_ok=*/true));
   return journal;
-}
-
-StatusOr<NotedProcess> NoteProcess(pid_t pid) {
-  STASIS_ASSIGN_OR_RETURN(const uint64_t start_time, ProcessStartTime(pid));
-  return NotedProcess{pid, start_time};
 }
 
 JournalFile::JournalFile(const std::string& shim_directory) : path_(shim_directory + "/" + kJournalFile) {}

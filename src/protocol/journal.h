@@ -4,36 +4,26 @@
 // not durably.
 #pragma once
 
-#include <sys/types.h>
-
 #include <cstdint>
 #include <string>
 
 #include "base/json.h"
 #include "base/status.h"
 #include "linux/cgroup.h"
+#include "linux/process_handle.h"
 
 namespace stasis::protocol {
 
-// A process, with its start time (linux/process_handle.h), so that no stranger is taken for it. pid 0: none.
-struct NotedProcess {
-  pid_t pid = 0;
-  uint64_t start_time = 0;
-};
-
 struct Journal {
   bool thaw = false;  // the freezer was closed by us
-  NotedProcess checkpointer;
-  NotedProcess criu;
+  ProcessIdentity checkpointer;
+  ProcessIdentity criu;
   std::string staging;         // directory made aside, to be removed
   uint64_t staging_inode = 0;  // its number, by which it is known after the rename
   std::string published;       // what it is renamed to: once that is `staging_inode`, nothing is undone
 };
 Json ToJson(const Journal& journal);
 StatusOr<Journal> JournalFromJson(const Json& json);
-
-// kNotFound: no such process.
-StatusOr<NotedProcess> NoteProcess(pid_t pid);
 
 class JournalFile {
  public:

@@ -145,7 +145,7 @@ void ProcessStreams::Deliver(Stream stream, std::string_view bytes) {
   Source& source = SourceOf(stream);
   if (source.fifo.valid()) {
     source.fifo_pending += bytes;
-    FlushFifo(stream);
+    return FlushFifo(stream);  // which looks at the sources too
   }
   WatchSources();
 }

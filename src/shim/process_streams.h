@@ -45,8 +45,8 @@ class ProcessStreams {
   // Whether output is not read because a client does not take what it was sent.
   bool HeldUpByClient() const;
   // The process has ended and nobody waits for more output: what its pipes still hold is handed on, the log's
-  // last line is finished, clients are sent
-  // what waits for them and are closed. `gone` is called once the last client is gone, perhaps at once.
+  // last line is finished, clients are sent what waits for them and are closed. `gone` is called once the
+  // last client is gone, perhaps at once.
   void Finish(std::function<void()> gone);
 
   void AddClient(std::unique_ptr<AttachClient> client);

@@ -65,11 +65,8 @@ TEST_F(ShimTest, MuchInputArrivesWholeHoweverSlowlyItIsRead) {
 }
 
 TEST_F(ShimTest, ASlowClientHoldsUpTheProcessAndLosesNothing) {
-  StartShim({"/bin/sh", "-c", "yes 0123456789 | head -c 5000000"});
-  ASSERT_TRUE(Call("create").ok());
-  auto slow = Attach();
-  ASSERT_TRUE(AttachAnswer(*slow).ok());
-  ASSERT_TRUE(Call("start").ok());
+  std::optional<Attached> slow;
+  ASSERT_NO_FATAL_FAILURE(StartFlood(5000000, {&slow}));
   size_t before = 0;
   ASSERT_TRUE(Eventually([&] {  // the log stands still
     ::poll(nullptr, 0, 100);
@@ -84,13 +81,9 @@ TEST_F(ShimTest, ASlowClientHoldsUpTheProcessAndLosesNothing) {
 }
 
 TEST_F(ShimTest, AStuckClientThatGoesHoldsUpNobodyAnyMore) {
-  StartShim({"/bin/sh", "-c", "yes 0123456789 | head -c 5000000"});
-  ASSERT_TRUE(Call("create").ok());
-  auto stuck = Attach();
-  auto reader = Attach();
-  ASSERT_TRUE(AttachAnswer(*stuck).ok());
-  ASSERT_TRUE(AttachAnswer(*reader).ok());
-  ASSERT_TRUE(Call("start").ok());
+  std::optional<Attached> stuck;
+  std::optional<Attached> reader;
+  ASSERT_NO_FATAL_FAILURE(StartFlood(5000000, {&stuck, &reader}));
   ASSERT_TRUE(Eventually([&] { return LogText().size() > AttachClient::kMaxPending; }));
   stuck.reset();
   EXPECT_EQ(Payload(reader->Read()).size(), 5000000u);
@@ -99,11 +92,8 @@ TEST_F(ShimTest, AStuckClientThatGoesHoldsUpNobodyAnyMore) {
 }
 
 TEST_F(ShimTest, AStuckClientDelaysNoExit) {
-  StartShim({"/bin/sh", "-c", "yes 0123456789 | head -c 5000000"});
-  ASSERT_TRUE(Call("create").ok());
-  auto stuck = Attach();
-  ASSERT_TRUE(AttachAnswer(*stuck).ok());
-  ASSERT_TRUE(Call("start").ok());
+  std::optional<Attached> stuck;
+  ASSERT_NO_FATAL_FAILURE(StartFlood(5000000, {&stuck}));
   ASSERT_TRUE(Eventually([&] { return LogText().size() > AttachClient::kMaxPending; }));
   const absl::Time killed = absl::Now();
   ASSERT_TRUE(Call("kill", {{"process", kInit}, {"signal", SIGKILL}}).ok());
@@ -150,11 +140,8 @@ TEST_F(ShimTest, FifosAreServedAsContainerd02Did) {
 }
 
 TEST_F(ShimTest, TheLastOutputReachesASlowClientThoughTheContainerIsDeleted) {
-  StartShim({"/bin/sh", "-c", "yes 0123456789 | head -c 900000"});
-  ASSERT_TRUE(Call("create").ok());
-  auto client = Attach();
-  ASSERT_TRUE(AttachAnswer(*client).ok());
-  ASSERT_TRUE(Call("start").ok());
+  std::optional<Attached> client;
+  ASSERT_NO_FATAL_FAILURE(StartFlood(900000, {&client}));
   EXPECT_EQ(WaitForExit(), 0);
   ASSERT_TRUE(Call("delete").ok());
   EXPECT_EQ(Payload(client->Read()).size(), 900000u);

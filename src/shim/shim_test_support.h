@@ -240,6 +240,17 @@ class ShimTest : public testing::Test {
     return frame["result"];
   }
 
+  // A container that writes `bytes` bytes as fast as it can, with these clients there from the start.
+  void StartFlood(size_t bytes, std::initializer_list<std::optional<Attached>*> clients) {
+    StartShim({"/bin/sh", "-c", "yes 0123456789 | head -c " + std::to_string(bytes)});
+    ASSERT_TRUE(Call("create").ok());
+    for (std::optional<Attached>* client : clients) {
+      *client = Attach();
+      ASSERT_TRUE(client->has_value() && AttachAnswer(**client).ok());
+    }
+    ASSERT_TRUE(Call("start").ok());
+  }
+
   // The log's text of one stream, lines joined.
   std::string LogText(const std::string& stream = "stdout") {
     std::string text;

@@ -41,14 +41,9 @@ Status ReadReady(int fd, std::stop_token cancel) {
   return Internal(text);
 }
 
-struct Identity {
-  pid_t pid = 0;
-  uint64_t start_time = 0;
-};
-
-StatusOr<Identity> ReadPidFile(const std::string& directory) {
+StatusOr<ProcessIdentity> ReadPidFile(const std::string& directory) {
   STASIS_ASSIGN_OR_RETURN(std::string text, ReadFile(directory + "/" + protocol::kShimPidFile, 256));
-  Identity identity;
+  ProcessIdentity identity;
   const char* end = text.data() + text.size();
   auto pid = std::from_chars(text.data(), end, identity.pid);
   if (pid.ec != std::errc() || pid.ptr == end || *pid.ptr != ' ') return DataLoss("shim.pid: not a pid");
@@ -57,16 +52,8 @@ StatusOr<Identity> ReadPidFile(const std::string& directory) {
   return identity;
 }
 
-// The process `pid`, if it is still the one that began at `start_time`.
-StatusOr<ProcessHandle> OpenSame(pid_t pid, uint64_t start_time) {
-  STASIS_ASSIGN_OR_RETURN(ProcessHandle handle, ProcessHandle::Open(pid));
-  STASIS_ASSIGN_OR_RETURN(uint64_t now, ProcessStartTime(pid));
-  if (now != start_time || handle.Ended()) return NotFound("process " + std::to_string(pid) + " has ended");
-  return handle;
-}
-
-std::string NameOf(pid_t pid, uint64_t start_time) {
-  return std::to_string(pid) + " " + std::to_string(start_time);
+std::string NameOf(const ProcessIdentity& identity) {
+  return std::to_string(identity.pid) + " " + std::to_string(identity.start_time);
 }
 
 }  // namespace
@@ -83,15 +70,14 @@ StatusOr<ShimProcess> ShimProcess::Start(const std::string& program, const std::
   if (!child.ok()) return Annotate(child.status(), "start the shim");
   ready.write_end.reset();
   STASIS_RETURN_IF_ERROR(Annotate(ReadReady(ready.read_end.get(), cancel), "start the shim"));
-  pid_t pid = child->process().pid();
-  STASIS_ASSIGN_OR_RETURN(uint64_t start_time, ProcessStartTime(pid));
-  return ShimProcess(*std::move(child), std::nullopt, NameOf(pid, start_time));
+  STASIS_ASSIGN_OR_RETURN(const ProcessIdentity identity, IdentifyProcess(child->process().pid()));
+  return ShimProcess(*std::move(child), std::nullopt, NameOf(identity));
 }
 
 StatusOr<ShimProcess> ShimProcess::Find(const std::string& directory) {
-  STASIS_ASSIGN_OR_RETURN(Identity identity, ReadPidFile(directory));
-  STASIS_ASSIGN_OR_RETURN(ProcessHandle handle, OpenSame(identity.pid, identity.start_time));
-  return ShimProcess(std::nullopt, std::move(handle), NameOf(identity.pid, identity.start_time));
+  STASIS_ASSIGN_OR_RETURN(const ProcessIdentity identity, ReadPidFile(directory));
+  STASIS_ASSIGN_OR_RETURN(ProcessHandle handle, ProcessHandle::Open(identity));
+  return ShimProcess(std::nullopt, std::move(handle), NameOf(identity));
 }
 
 ShimProcess::~ShimProcess() {
