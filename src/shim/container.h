@@ -93,6 +93,7 @@ class Container {
   StatusOr<VerbLock::Hold> Acquire(VerbLock::Kind kind, std::stop_token cancel);
   OciLimits Limits(std::chrono::milliseconds limit);
   StatusOr<protocol::CheckpointPlan> PlanCheckpoint(const protocol::CheckpointRequest& request);
+  void NoteIfThawed();
   Status BeginCheckpoint();
   void EndCheckpoint();
   // Asks a checkpoint under way to stop and waits until it has been undone.

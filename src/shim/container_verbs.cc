@@ -213,6 +213,15 @@ StatusOr<protocol::CheckpointPlan> Container::PlanCheckpoint(const protocol::Che
   return FailedPrecondition("the container is " + state.status + ", not running");
 }
 
+// CRIU thaws what its user had paused, and the freeze afterwards may fail: then it runs, and that is said.
+void Container::NoteIfThawed() {
+  const StatusOr<bool> frozen = cgroup_.Frozen();
+  if (!frozen.ok() || *frozen) return;
+  log_->Line("the container was paused and could not be frozen again: it runs");
+  SetPhase(Phase::kRunning);
+  loop_->Call([&] { table_->AddEvent("resume", protocol::kInit); });
+}
+
 StatusOr<protocol::CheckpointResult> Container::Checkpoint(const protocol::CheckpointRequest& request,
                                                            const OnProgress& progress,
                                                            std::stop_token cancel) {
@@ -243,10 +252,15 @@ StatusOr<protocol::CheckpointResult> Container::Checkpoint(const protocol::Check
       loop_->Call([&] { checkpoint_kills_ = request.exit; });
       return {};
     };
-    hooks.after_thaw = [&] { alone.reset(); };
+    hooks.after_thaw = [&] {
+      if (!plan->paused) alone.reset();
+    };
     hooks.progress = progress;
     result = RunCheckpoint(*plan, {.checkpointer = config_.checkpointer, .cgroup = &cgroup_, .log = log_},
                            hooks, stop.get_token());
+    const bool ended = result.ok() && request.exit;
+    if (plan->paused && !ended) NoteIfThawed();
+    alone.reset();
   }
   if (!result.ok()) loop_->Call([&] { checkpoint_kills_ = false; });
   EndCheckpoint();

@@ -88,6 +88,16 @@ kill -9 $$
   EXPECT_TRUE(Eventually([&] { return !Cgroup::Open(config_.cgroup_path)->Frozen().value_or(false); }));
 }
 
+TEST_F(CheckpointTest, APausedOneThatIsNotFrozenAgainIsSaidToRun) {
+  UseScript("echo THAWED > $FREEZER/freezer.state 2>/dev/null || echo 0 > $FREEZER/cgroup.freeze; exit 5");
+  RunContainer(kCount);
+  ASSERT_TRUE(Call("pause", Json::object()).ok());
+  EXPECT_EQ(Message(Checkpoint().status()), "the checkpointer died (exit status 5)");
+  EXPECT_EQ(State().status, "running");
+  EXPECT_TRUE(Call("pause", Json::object()).ok());
+  EXPECT_TRUE(Frozen());
+}
+
 TEST_F(CheckpointTest, AStrangerWithCriusNumberIsLeftAlone) {
   UseScript(R"(
 printf '{"criu":{"pid":%s,"start_time":1}}' $(cat $DIR/../stranger) > $DIR/journal.json
