@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <climits>
 #include <cmath>
@@ -87,6 +88,7 @@ Status AddLimits(const CreateOptions& options, Json& host) {
       return InvalidArgument("invalid value \"" + options.cpus + "\" for --cpus");
     host["NanoCpus"] = static_cast<int64_t>(std::llround(cpus * 1e9));
   }
+  if (options.cpu_shares) host["CpuShares"] = *options.cpu_shares;
   if (options.pids_limit) host["PidsLimit"] = *options.pids_limit;
   for (const std::string& ulimit : options.ulimits) {
     const KeyValue parts = SplitAt(ulimit, '=');
@@ -128,6 +130,28 @@ Json Map(const std::vector<std::string>& pairs) {
   return map;
 }
 
+void AddVariable(const std::string& value, std::vector<std::string>& environment) {
+  if (value.find('=') != value.npos) {
+    environment.push_back(value);
+  } else if (const char* own = std::getenv(value.c_str())) {
+    environment.push_back(value + "=" + own);
+  }
+}
+
+// docker's rules, and its words.
+Status AddEnvironmentLine(std::string_view line, std::vector<std::string>& environment) {
+  constexpr std::string_view kBlanks = " \t\r\v\f";
+  line.remove_prefix(std::min(line.find_first_not_of(kBlanks), line.size()));
+  if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
+  if (line.empty() || line.front() == '#') return absl::OkStatus();
+  const std::string_view name = line.substr(0, line.find('='));
+  if (name.empty()) return InvalidArgument("no variable name on line '" + std::string(line) + "'");
+  if (name.find_first_of(kBlanks) != name.npos)
+    return InvalidArgument("variable '" + std::string(name) + "' contains whitespaces");
+  AddVariable(std::string(line), environment);
+  return absl::OkStatus();
+}
+
 StatusOr<Json> HostConfigBody(const CreateOptions& options, Json& config) {
   Json host = {{"AutoRemove", options.remove},
                {"ReadonlyRootfs", options.read_only},
@@ -149,15 +173,17 @@ StatusOr<Json> HostConfigBody(const CreateOptions& options, Json& config) {
 
 }  // namespace
 
-std::vector<std::string> Environment(const std::vector<std::string>& values) {
+StatusOr<std::vector<std::string>> Environment(const std::vector<std::string>& files,
+                                               const std::vector<std::string>& values) {
   std::vector<std::string> environment;
-  for (const std::string& value : values) {
-    if (value.find('=') != value.npos) {
-      environment.push_back(value);
-    } else if (const char* own = std::getenv(value.c_str())) {
-      environment.push_back(value + "=" + own);
+  for (const std::string& path : files) {
+    StatusOr<std::string> text = ReadFile(path);
+    if (!text.ok()) return InvalidArgument("open " + path + ": " + Message(text.status()));
+    for (const std::string& line : Split(*text, '\n')) {
+      STASIS_RETURN_IF_ERROR(Annotate(AddEnvironmentLine(line, environment), path));
     }
   }
+  for (const std::string& value : values) AddVariable(value, environment);
   return environment;
 }
 
@@ -225,11 +251,11 @@ StatusOr<Json> CreateBody(const CreateOptions& options) {
                {"AttachStdin", options.interactive && !options.detach},
                {"AttachStdout", !options.detach},
                {"AttachStderr", !options.detach},
-               {"Env", Environment(options.env)},
                {"Labels", Map(options.labels)},
                {"Hostname", options.hostname},
                {"User", options.user},
                {"WorkingDir", options.work_dir}};
+  STASIS_ASSIGN_OR_RETURN(body["Env"], Environment(options.env_files, options.env));
   if (!options.command.empty()) body["Cmd"] = options.command;
   if (options.entrypoint) body["Entrypoint"] = Json::array({*options.entrypoint});
   if (!options.stop_signal.empty()) body["StopSignal"] = options.stop_signal;

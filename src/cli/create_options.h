@@ -24,6 +24,7 @@ struct CreateOptions {
   bool privileged = false;
   bool init = false;
   std::vector<std::string> env;
+  std::vector<std::string> env_files;
   std::vector<std::string> volumes;
   std::vector<std::string> mounts;
   std::vector<std::string> tmpfs;
@@ -38,6 +39,7 @@ struct CreateOptions {
   std::string hostname;
   std::string memory;
   std::string cpus;
+  std::optional<int64_t> cpu_shares;
   std::optional<int64_t> pids_limit;
   std::string network;
   std::string restart;
@@ -51,9 +53,11 @@ struct CreateOptions {
 // is malformed.
 StatusOr<Json> CreateBody(const CreateOptions& options);
 
-// `-e` values as the API wants them: NAME=VALUE; a NAME alone takes our own value, and is left out where we
-// have none.
-std::vector<std::string> Environment(const std::vector<std::string>& values);
+// `--env-file` and `-e` values as the API wants them, the files' first: NAME=VALUE; a NAME alone takes our
+// own value, and is left out where we have none. In a file each line is one, but for empty ones and those
+// that begin with '#'. kInvalidArgument: a file cannot be read, or a name in it is empty or holds a blank.
+StatusOr<std::vector<std::string>> Environment(const std::vector<std::string>& files,
+                                               const std::vector<std::string>& values);
 
 // "type=bind,source=/a,target=/b,readonly" as definition Mount of the API.
 StatusOr<Json> ParseMount(std::string_view text);

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
+#include "linux/files.h"
+
 namespace stasis::cli {
 namespace {
 
@@ -87,9 +89,23 @@ TEST(CreateOptionsTest, UnconfinedSeccompPassesInBothForms) {
 TEST(CreateOptionsTest, NamesAloneTakeOurEnvironment) {
   ::setenv("STASIS_TEST_OWN", "mine", 1);
   ::unsetenv("STASIS_TEST_NONE");
-  EXPECT_EQ(Environment({"A=1", "STASIS_TEST_OWN", "STASIS_TEST_NONE"}),
+  EXPECT_EQ(*Environment({}, {"A=1", "STASIS_TEST_OWN", "STASIS_TEST_NONE"}),
             (std::vector<std::string>{"A=1", "STASIS_TEST_OWN=mine"}));
   ::unsetenv("STASIS_TEST_OWN");
+}
+
+TEST(CreateOptionsTest, EnvironmentFilesAreReadAsDockerReadsThem) {
+  auto directory = TemporaryDirectory::Create("/tmp", "stasis-test-");
+  ASSERT_TRUE(directory.ok());
+  const std::string file = directory->path() + "/env";
+  ASSERT_TRUE(WriteFileAtomically(file, "# a comment\n\n  A=1 2\r\nB=\nPATH\nSTASIS_TEST_NONE\n").ok());
+  EXPECT_EQ(*Environment({file}, {"A=3"}),
+            (std::vector<std::string>{"A=1 2", "B=", std::string("PATH=") + ::getenv("PATH"), "A=3"}));
+  ASSERT_TRUE(WriteFileAtomically(file, "A B=1\n").ok());
+  EXPECT_EQ(Message(Environment({file}, {}).status()), file + ": variable 'A B' contains whitespaces");
+  ASSERT_TRUE(WriteFileAtomically(file, "=1\n").ok());
+  EXPECT_EQ(Message(Environment({file}, {}).status()), file + ": no variable name on line '=1'");
+  EXPECT_FALSE(Environment({directory->path() + "/none"}, {}).ok());
 }
 
 TEST(CreateOptionsTest, FiltersOfOneNameAreGathered) {

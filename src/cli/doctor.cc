@@ -74,8 +74,8 @@ std::string DoctorText(const Checks& checks) {
     line.resize(9, ' ');
     line += check.name;
     line.resize(std::max<size_t>(line.size() + 1, 30), ' ');
-    text += line + Printable(check.detail) + "\n";
-    if (!check.remedy.empty()) text += std::string(9, ' ') + "-> " + Printable(check.remedy) + "\n";
+    text += line + Shown(check.detail) + "\n";
+    if (!check.remedy.empty()) text += std::string(9, ' ') + "-> " + Shown(check.remedy) + "\n";
   }
   return text;
 }

@@ -33,7 +33,8 @@ Checks CheckRights();
 Checks CheckCgroups();
 // Overlay on the file system of the root directory, and its space.
 Checks CheckStorage(const std::string& root);
-// Version, `criu check`, and a dump and restore of a process that holds a TCP connection.
+// Version, `criu check`, our preloaded library, and a dump and restore of a process that holds a TCP
+// connection.
 Checks CheckCriu(const std::string& criu);
 // Version, and a container of busybox checkpointed, restored and entered.
 Checks CheckRunc(const std::string& runc, const std::string& criu);

@@ -1,5 +1,5 @@
-// CRIU: its version, its own check, and what neither tells, whether a process with a TCP connection comes
-// back.
+// CRIU: its version, its own check, and what neither tells: whether our library is loaded into it, and
+// whether a process with a TCP connection comes back.
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -13,6 +13,7 @@
 #include "cli/doctor_victim.h"
 #include "cli/orphan.h"
 #include "criu/log.h"
+#include "criu/session.h"
 #include "linux/cancel.h"
 #include "linux/files.h"
 #include "linux/subprocess.h"
@@ -28,6 +29,13 @@ RunLimits Limits() {
   RunLimits limits;
   limits.deadline = After(kLimit);
   return limits;
+}
+
+StatusOr<std::string> OwnPath() {
+  std::array<char, 4096> self{};
+  const ssize_t size = ::readlink("/proc/self/exe", self.data(), self.size());
+  if (size <= 0) return ErrnoError(errno, "readlink /proc/self/exe");
+  return std::string(self.data(), static_cast<size_t>(size));
 }
 
 // The directory of one trial: images, logs, the FIFO.
@@ -53,11 +61,9 @@ class Trial {
 };
 
 StatusOr<Child> Trial::StartVictim() {
-  std::array<char, 4096> self{};
-  const ssize_t size = ::readlink("/proc/self/exe", self.data(), self.size());
-  if (size <= 0) return ErrnoError(errno, "readlink /proc/self/exe");
+  STASIS_ASSIGN_OR_RETURN(const std::string self, OwnPath());
   Command victim;
-  victim.argv = {std::string(self.data(), static_cast<size_t>(size)), kVictimCommand, fifo_path_};
+  victim.argv = {self, kVictimCommand, fifo_path_};
   victim.env = BaseEnvironment();
   victim.new_session = true;
   return Spawn(victim);
@@ -145,6 +151,29 @@ Check CheckItself(const std::string& criu) {
           "boot a kernel that has what CRIU names, or take a newer CRIU: scripts/setup"};
 }
 
+// The loader goes on without a library that it cannot load. Asked for what it would load, it names it or not.
+Status PreloadLoads(const std::string& criu, const std::string& library) {
+  Command command;
+  command.argv = {criu, "--version"};
+  command.env = BaseEnvironment();
+  command.env["LD_PRELOAD"] = library;
+  command.env["LD_TRACE_LOADED_OBJECTS"] = "1";  // ld.so(8)
+  STASIS_ASSIGN_OR_RETURN(const CommandResult result, Run(command, Limits()));
+  if (result.output.find(library + " (0x") != result.output.npos) return absl::OkStatus();
+  const bool silent = result.error_tail.empty();
+  return FailedPrecondition(library + " is not loaded into " + criu + ": " +
+                            (silent ? "is it linked statically?" : result.error_tail));
+}
+
+Check CheckPreload(const std::string& criu) {
+  StatusOr<std::string> self = OwnPath();
+  Status status = self.status();
+  if (self.ok()) status = PreloadLoads(criu, self->substr(0, self->rfind('/') + 1) + criu::kPreloadLibrary);
+  if (status.ok()) return {"criu preload", Verdict::kOk, "our library is loaded into CRIU"};
+  return {"criu preload", Verdict::kFail, Message(status),
+          "keep the library beside the programs; build it here"};
+}
+
 Check CheckTrial(const std::string& criu) {
   auto directory = TemporaryDirectory::Create("/tmp", "stasis-doctor-");
   Status status = directory.ok() ? Trial(criu, directory->path()).Run() : directory.status();
@@ -159,6 +188,7 @@ Checks CheckCriu(const std::string& criu) {
   Checks checks = {CheckVersion(criu, usable)};
   if (!usable) return checks;
   checks.push_back(CheckItself(criu));
+  checks.push_back(CheckPreload(criu));
   if (Status status = SetChildSubreaper(); !status.ok()) {
     checks.push_back({"criu dump, restore", Verdict::kFail, Message(status), "boot a newer kernel"});
   } else {

@@ -22,18 +22,21 @@ struct ExecOptions {
   bool detach = false;
   bool privileged = false;
   std::vector<std::string> env;
+  std::vector<std::string> env_files;
   std::string user;
   std::string work_dir;
 };
 
 StatusOr<std::string> CreateExec(const ApiClient& client, const ExecOptions& options) {
+  STASIS_ASSIGN_OR_RETURN(const std::vector<std::string> environment,
+                          Environment(options.env_files, options.env));
   const Json body = {{"AttachStdin", options.interactive && !options.detach},
                      {"AttachStdout", !options.detach},
                      {"AttachStderr", !options.detach},
                      {"Tty", options.tty},
                      {"Privileged", options.privileged},
                      {"Cmd", options.command},
-                     {"Env", Environment(options.env)},
+                     {"Env", environment},
                      {"User", options.user},
                      {"WorkingDir", options.work_dir}};
   STASIS_ASSIGN_OR_RETURN(Json created,
@@ -109,6 +112,7 @@ void AddExec(CLI::App& app, Action* action) {
   exec->add_option("-u,--user", options->user, "USER[:GROUP]");
   exec->add_option("-w,--workdir", options->work_dir, "Working directory inside");
   AddRepeated(*exec, "-e,--env", options->env, "NAME=VALUE, or NAME to pass ours on");
+  AddRepeated(*exec, "--env-file", options->env_files, "File of such lines");
   exec->callback([=] {
     *action = [=](const ApiClient& client) {
       auto arguments = TrailingArguments(*exec, 2);

@@ -90,6 +90,7 @@ void AddCreateFlags(CLI::App& app, CreateOptions& o) {
   app.add_option("-h,--hostname", o.hostname, "Host name inside");
   app.add_option("-m,--memory", o.memory, "Memory limit, such as 64m");
   app.add_option("--cpus", o.cpus, "CPUs it may use, such as 1.5");
+  app.add_option("-c,--cpu-shares", o.cpu_shares, "Its weight against others where the CPUs are busy");
   app.add_option("--pids-limit", o.pids_limit, "Processes it may have");
   app.add_option("--network,--net", o.network, "none, host or container:NAME");
   app.add_option("--restart", o.restart, "no, always, unless-stopped or on-failure[:N]");
@@ -97,6 +98,7 @@ void AddCreateFlags(CLI::App& app, CreateOptions& o) {
   app.add_option("--stop-signal", o.stop_signal, "What stop sends");
   app.add_option("--stop-timeout", o.stop_timeout, "Seconds until stop kills");
   AddRepeated(app, "-e,--env", o.env, "NAME=VALUE, or NAME to pass ours on");
+  AddRepeated(app, "--env-file", o.env_files, "File of such lines");
   AddRepeated(app, "-v,--volume", o.volumes, "SOURCE:TARGET[:ro]");
   AddRepeated(app, "--mount", o.mounts, "type=bind,source=...,target=...");
   AddRepeated(app, "--tmpfs", o.tmpfs, "PATH[:OPTIONS]");

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/log.h"
+
 namespace stasis::cli {
 namespace {
 
@@ -17,16 +19,10 @@ size_t Width(std::string_view text) {
 
 }  // namespace
 
-std::string Printable(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-  }
-  return out;
-}
+std::string Shown(std::string_view text) { return Printable(text, text.npos); }
 
 void Table::AddRow(std::vector<std::string> cells) {
-  for (std::string& cell : cells) cell = Printable(cell);
+  for (std::string& cell : cells) cell = Shown(cell);
   rows_.push_back(std::move(cells));
 }
 

@@ -7,14 +7,13 @@
 
 namespace stasis::cli {
 
-// A text of the daemon's or of a container's made fit for a terminal: control characters, escape sequences
-// among them, become "?". UTF-8 stays.
-std::string Printable(std::string_view text);
+// A text of the daemon's or of a container's made fit for a terminal, whatever its length.
+std::string Shown(std::string_view text);
 
 class Table {
  public:
   explicit Table(std::vector<std::string> header) { AddRow(std::move(header)); }
-  // Cells are made Printable. As many as the header has.
+  // Cells are Shown. As many as the header has.
   void AddRow(std::vector<std::string> cells);
   // All rows, each with its newline.
   std::string Text() const;

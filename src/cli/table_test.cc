@@ -18,7 +18,7 @@ TEST(TableTest, ColumnsAreAligned) {
 TEST(TableTest, EscapeSequencesDoNotReachTheTerminal) {
   Table table({"A"});
   table.AddRow({"\x1b[2J\n"});
-  EXPECT_EQ(table.Text(), "A\n?[2J?\n");
+  EXPECT_EQ(table.Text(), "A\n\\x1b[2J\\x0a\n");
 }
 
 }  // namespace

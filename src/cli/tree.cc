@@ -13,7 +13,7 @@ void DrawChildren(const TreeNode& node, const std::string& indent, int depth, st
       text += "...\n";
       return;
     }
-    text += Printable(node.children[i].label) + "\n";
+    text += Shown(node.children[i].label) + "\n";
     DrawChildren(node.children[i], indent + (last ? "    " : "│   "), depth + 1, text);
   }
 }
@@ -21,7 +21,7 @@ void DrawChildren(const TreeNode& node, const std::string& indent, int depth, st
 }  // namespace
 
 std::string DrawTree(const TreeNode& root) {
-  std::string text = Printable(root.label) + "\n";
+  std::string text = Shown(root.label) + "\n";
   DrawChildren(root, "", 1, text);
   return text;
 }

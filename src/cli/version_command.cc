@@ -15,7 +15,7 @@ constexpr char kApiVersion[] = "1.47";
 std::string Line(const std::string& name, const std::string& value, const char* indent = " ") {
   std::string line = indent + name + ":";
   line.resize(std::max<size_t>(line.size() + 1, 20), ' ');
-  return line + Printable(value) + "\n";
+  return line + Shown(value) + "\n";
 }
 
 Json ClientVersion() {

@@ -41,9 +41,12 @@ inline constexpr Version kOldestVersion{4, 2, 0};
 // kFailedPrecondition: older than kOldestVersion; says so and what to do.
 Status CheckVersion(const Version& version);
 
+// src/criu/preload; it lies beside the programs.
+inline constexpr char kPreloadLibrary[] = "stasis-criu-preload.so";
+
 struct Program {
   std::string path;     // of criu
-  std::string preload;  // a library of ours to be loaded into it (src/criu/preload), or empty
+  std::string preload;  // path of kPreloadLibrary, or empty
 };
 
 struct ExternalMount {

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "checkpoint/server.h"
+#include "criu/session.h"
 #include "linux/files.h"
 
 namespace stasis {
@@ -21,7 +22,7 @@ constexpr int kConnection = 3;
 std::string DefaultPreload() {
   std::error_code error;
   std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
-  return error ? std::string() : (program.parent_path() / "stasis-criu-preload.so").string();
+  return error ? std::string() : (program.parent_path() / criu::kPreloadLibrary).string();
 }
 
 int Main(int argc, char** argv) {

@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import subprocess
 import termios
@@ -252,14 +253,18 @@ def test_version_tells_both_sides(stasis):
     assert "Server:" in stasis("version").stdout
 
 
-def test_doctor_finds_this_machine_fit_and_leaves_nothing(stasis):
+def test_doctor_finds_this_machine_fit_and_leaves_nothing(stasis, tmp_path):
     before = sorted(os.listdir("/tmp"))
     result = stasis("doctor", "--format", "json", check=False)
     checks = {check["Name"]: check for check in json.loads(result.stdout)}
     assert result.returncode == 0, result.stdout
     assert checks["criu dump, restore"]["Verdict"] == "ok"
+    assert checks["criu preload"]["Verdict"] == "ok"
     assert checks["runc container"]["Verdict"] in ("ok", "SKIPPED")
     assert [name for name in os.listdir("/tmp") if name not in before and "doctor" in name] == []
     assert "stasis-doctor" not in open("/proc/self/mounts").read()
+    alone = subprocess.run([shutil.copy(BIN / "stasis", tmp_path), "doctor", "--format", "json"], stdout=subprocess.PIPE, check=False)
+    preload = next(check for check in json.loads(alone.stdout) if check["Name"] == "criu preload")
+    assert alone.returncode == 1 and preload["Verdict"] == "FAIL" and "stasis-criu-preload.so" in preload["Detail"]
     result = stasis("doctor", "--criu", "/nonexistent", check=False)
     assert result.returncode == 1 and "FAIL     criu" in result.stdout and "-> run scripts/setup" in result.stdout
