@@ -12,6 +12,7 @@ Usage: tests/virtual-machine.sh COMMAND [ARGUMENT...]
 Boots Debian 13's cloud kernel under qemu (no KVM needed), all cgroup v2 controllers on, with a minimal Debian 12 as its root, and
 runs COMMAND there as root in a copy of this checkout, with the programs of build/release as they are here. For example:
   tests/virtual-machine.sh scripts/quickstart --built
+  tests/virtual-machine.sh build/release/bin/linux_test --gtest_filter='*Cgroup*'
   tests/virtual-machine.sh /usr/bin/python3 -m pytest -q tests/integration/test_checkpoints.py
 
 Exits with COMMAND's status. Needs root, qemu-system-x86, debootstrap, e2fsprogs, cpio, kmod. The first run builds the root and keeps it in
@@ -117,7 +118,6 @@ mkdir -p "$work/build/release" "$run/root/usr/local/lib" "$run/root/usr/local/bi
 git -C "$here" ls-files -z --cached --others --exclude-standard | tar -C "$here" --null -T - --ignore-failed-read -cf - 2>/dev/null |
   tar -C "$work" -xf -
 cp -a "$here/build/release/bin" "$work/build/release/"
-rm -f "$work"/build/release/bin/*_test
 cp -a /usr/local/lib/stasis "$run/root/usr/local/lib/"
 if docker=$(type -P docker); then cp "$docker" "$run/root/usr/local/bin/docker"; fi
 kernel=$(basename "$run"/root/boot/vmlinuz-*)
