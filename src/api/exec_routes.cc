@@ -8,21 +8,6 @@ namespace {
 
 using backend::ExecBackend;
 
-// "ConsoleSize": [height, width]
-Status ReadConsoleSize(const JsonReader& reader, uint32_t* width, uint32_t* height) {
-  const Json* size = reader.Find("ConsoleSize");
-  if (!size) return absl::OkStatus();
-  auto fits = [](const Json& number) {
-    return number.is_number_unsigned() && number.get<uint64_t>() <= 0xffff;
-  };
-  if (!size->is_array() || size->size() != 2 || !fits((*size)[0]) || !fits((*size)[1])) {
-    return InvalidArgument("ConsoleSize: want [height, width]");
-  }
-  *height = (*size)[0].get<uint32_t>();
-  *width = (*size)[1].get<uint32_t>();
-  return absl::OkStatus();
-}
-
 Status Create(ExecBackend& backend, Request& request, Response& response) {
   STASIS_ASSIGN_OR_RETURN(Json body, ReadJson(request, /*required=*/true));
   backend::ExecConfig config;
@@ -37,7 +22,7 @@ Status Create(ExecBackend& backend, Request& request, Response& response) {
   reader.Get("User", &config.user);
   reader.Get("WorkingDir", &config.working_dir);
   STASIS_RETURN_IF_ERROR(reader.status());
-  STASIS_RETURN_IF_ERROR(ReadConsoleSize(reader, &config.width, &config.height));
+  STASIS_RETURN_IF_ERROR(backend::ReadConsoleSize(reader, &config.console_size));
   if (config.cmd.empty()) return InvalidArgument("No exec command specified");
   STASIS_ASSIGN_OR_RETURN(std::string id, backend.CreateExec(request.Value("id"), config));
   return response.Json(201, {{"Id", id}});
@@ -46,20 +31,18 @@ Status Create(ExecBackend& backend, Request& request, Response& response) {
 Status Start(ExecBackend& backend, Request& request, Response& response) {
   STASIS_ASSIGN_OR_RETURN(Json body, ReadJson(request, /*required=*/false));
   bool detach = false;
-  uint32_t width = 0;
-  uint32_t height = 0;
+  backend::ConsoleSize size;
   JsonReader reader(body);
   reader.Get("Detach", &detach);
   STASIS_RETURN_IF_ERROR(reader.status());
-  STASIS_RETURN_IF_ERROR(ReadConsoleSize(reader, &width, &height));
+  STASIS_RETURN_IF_ERROR(backend::ReadConsoleSize(reader, &size));
   const std::string& exec = request.Value("id");
   if (detach) {
     STASIS_RETURN_IF_ERROR(backend.StartExecDetached(exec));
     return response.Empty(200);
   }
   STASIS_ASSIGN_OR_RETURN(backend::ExecDetails details, backend.InspectExec(exec));
-  STASIS_ASSIGN_OR_RETURN(std::unique_ptr<backend::AttachSession> session,
-                          backend.AttachExec(exec, width, height));
+  STASIS_ASSIGN_OR_RETURN(std::unique_ptr<backend::AttachSession> session, backend.AttachExec(exec, size));
   STASIS_ASSIGN_OR_RETURN(HijackedConnection * client,
                           response.Hijack(StreamType(session->terminal(), request.minor_version)));
   STASIS_ASSIGN_OR_RETURN(UniqueFd process, session->Connect(request.cancel));

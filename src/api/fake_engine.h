@@ -237,8 +237,8 @@ class FakeEngine : public backend::SystemBackend,
    private:
     FakeEngine& engine_;
   };
-  StatusOr<std::unique_ptr<backend::AttachSession>> AttachExec(const std::string& id, uint32_t,
-                                                               uint32_t) override {
+  StatusOr<std::unique_ptr<backend::AttachSession>> AttachExec(const std::string& id,
+                                                               backend::ConsoleSize) override {
     STASIS_RETURN_IF_ERROR(InspectExec(id).status());
     return std::make_unique<ExecSession>(*this);
   }

@@ -132,7 +132,7 @@ TEST_F(ServerTest, ExecRunsDetachedAttachedOrSaysWhyNot) {
               StartsWith("HTTP/1.1 400 "));
   EXPECT_THAT(Post("/containers/c1/exec", R"({"Cmd":["sh"],"AttachStdin":true,"ConsoleSize":[24,80]})"),
               AllOf(StartsWith("HTTP/1.1 201 "), HasSubstr("{\"Id\":\"e1\"}")));
-  EXPECT_EQ(engine_.exec.get().width, 80u);
+  EXPECT_EQ(engine_.exec.get().console_size.width, 80u);
   EXPECT_THAT(Post("/exec/e1/start", R"({"Detach":true})"), StartsWith("HTTP/1.1 200 "));
   EXPECT_THAT(Post("/exec/e9/start", "{}"),
               AllOf(StartsWith("HTTP/1.1 404 "), HasSubstr("No such exec instance: e9")));

@@ -378,6 +378,19 @@ Json ToJson(const ContainerConfig& config) {
   return json;
 }
 
+Status ReadConsoleSize(const JsonReader& reader, ConsoleSize* size) {
+  const Json* json = reader.Find("ConsoleSize");
+  if (!json || json->is_null()) return absl::OkStatus();
+  auto fits = [](const Json& number) {
+    return number.is_number_unsigned() && number.get<uint64_t>() <= 0xffff;
+  };
+  if (!json->is_array() || json->size() != 2 || !fits((*json)[0]) || !fits((*json)[1])) {
+    return InvalidArgument("ConsoleSize: want [height, width]");
+  }
+  *size = {(*json)[0].get<uint32_t>(), (*json)[1].get<uint32_t>()};
+  return absl::OkStatus();
+}
+
 StatusOr<HostConfig> HostConfigFromJson(const Json& json) {
   JsonReader reader(json, "HostConfig");
   HostConfig config;
@@ -396,6 +409,7 @@ StatusOr<HostConfig> HostConfigFromJson(const Json& json) {
   STASIS_RETURN_IF_ERROR(CheckResources(config));
   STASIS_RETURN_IF_ERROR(ReadLists(reader, config));
   STASIS_RETURN_IF_ERROR(ReadLogConfig(reader, config));
+  STASIS_RETURN_IF_ERROR(ReadConsoleSize(reader, &config.console_size));
   STASIS_RETURN_IF_ERROR(ReadRestartPolicy(reader, config));
   if (config.auto_remove && !config.restart_policy.empty() && config.restart_policy != "no") {
     return InvalidArgument("can't create 'AutoRemove' container with restart policy");
@@ -414,7 +428,7 @@ Json ToJson(const HostConfig& config) {
       {"AutoRemove", config.auto_remove},
       {"VolumeDriver", ""},
       {"VolumesFrom", Json()},
-      {"ConsoleSize", {0, 0}},
+      {"ConsoleSize", {config.console_size.height, config.console_size.width}},
       {"CapAdd", ListOrNull(config.cap_add)},
       {"CapDrop", ListOrNull(config.cap_drop)},
       {"CgroupnsMode", "private"},

@@ -62,6 +62,14 @@ struct DeviceRequest {  // definition DeviceMapping
   std::string permissions;
 };
 
+// Of a terminal, in characters; 0: not said.
+struct ConsoleSize {
+  uint32_t height = 0;
+  uint32_t width = 0;
+};
+// Member "ConsoleSize": [height, width]. Left as it is where there is none, or null.
+Status ReadConsoleSize(const JsonReader& reader, ConsoleSize* size);
+
 struct HostConfig {
   std::vector<std::string> binds;
   std::vector<MountRequest> mounts;
@@ -101,6 +109,7 @@ struct HostConfig {
   int restart_maximum = 0;
   std::string log_driver;  // LogConfig.Type
   std::map<std::string, std::string> log_options;
+  ConsoleSize console_size;  // when it starts
   Json port_bindings = Json::object();
   bool publish_all_ports = false;
 };

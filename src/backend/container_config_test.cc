@@ -10,7 +10,7 @@ Json Parse(std::string_view text) { return *ParseJson(text); }
 // What `docker run -it -m 64m --tmpfs /t:size=1m --ulimit nofile=5:6 --mount ... img sh` sends, shortened.
 constexpr char kHostConfig[] = R"({"Binds":["/a:/b:ro"],"ContainerIDFile":"","LogConfig":{"Type":"json-file",
   "Config":{"max-size":"1m"}},"NetworkMode":"none","PortBindings":{},"RestartPolicy":{"Name":"on-failure",
-  "MaximumRetryCount":3},"AutoRemove":false,"CapAdd":["NET_ADMIN"],"CapDrop":null,"Memory":67108864,
+  "MaximumRetryCount":3},"AutoRemove":false,"CapAdd":["NET_ADMIN"],"CapDrop":null,"Memory":67108864,"ConsoleSize":[24,80],
   "MemorySwappiness":-1,"NanoCpus":500000000,"PidsLimit":0,"Init":true,"Tmpfs":{"/t":"size=1m"},
   "Ulimits":[{"Name":"nofile","Soft":5,"Hard":6}],"Devices":[{"PathOnHost":"/dev/null","PathInContainer":"/dev/x",
   "CgroupPermissions":"rwm"}],"Mounts":[{"Type":"bind","Source":"/s","Target":"/d","ReadOnly":true,
@@ -61,6 +61,8 @@ TEST(HostConfigTest, EveryFieldIsRead) {
   EXPECT_EQ(config->memory, 67108864);
   EXPECT_EQ(config->pids_limit, 0);
   EXPECT_EQ(config->init, true);
+  EXPECT_EQ(config->console_size.height, 24u);
+  EXPECT_EQ(config->console_size.width, 80u);
   EXPECT_EQ(config->log_options.at("max-size"), "1m");
   EXPECT_EQ(config->restart_maximum, 3);
   EXPECT_EQ(config->tmpfs.at("/t"), "size=1m");
@@ -105,6 +107,8 @@ TEST(HostConfigTest, WrongValuesAreRefused) {
                            R"({"Devices":[{"CgroupPermissions":"x"}]})",
                            R"({"Tmpfs":["/t"]})",
                            R"({"PortBindings":[]})",
+                           R"({"ConsoleSize":[24]})",
+                           R"({"ConsoleSize":[24,-1]})",
                            R"({"PidsLimit":1e300})"}) {
     StatusOr<HostConfig> config = HostConfigFromJson(Parse(text));
     EXPECT_EQ(config.status().code(), StatusCode::kInvalidArgument) << text;

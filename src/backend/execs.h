@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/container_config.h"
 #include "backend/streams.h"
 #include "base/status.h"
 
@@ -23,8 +24,7 @@ struct ExecConfig {
   std::vector<std::string> env;
   std::string user;
   std::string working_dir;
-  uint32_t width = 0;
-  uint32_t height = 0;
+  ConsoleSize console_size = {};
 };
 
 struct ExecDetails {
@@ -48,8 +48,7 @@ class ExecBackend {
   // answer's header goes out in between, so that no output comes together with it: clients that read header
   // and stream by different means would lose that. When it cannot be started, Connect gives a stream that
   // says why. Errors as StartExecDetached's, but those of the start itself.
-  virtual StatusOr<std::unique_ptr<AttachSession>> AttachExec(const std::string& exec, uint32_t width,
-                                                              uint32_t height) = 0;
+  virtual StatusOr<std::unique_ptr<AttachSession>> AttachExec(const std::string& exec, ConsoleSize size) = 0;
   virtual Status ResizeExec(const std::string& exec, uint32_t width, uint32_t height) = 0;
   virtual StatusOr<ExecDetails> InspectExec(const std::string& exec) = 0;
 };

@@ -10,6 +10,7 @@
 #include <map>
 #include <utility>
 
+#include "cli/terminal.h"
 #include "cli/units.h"
 #include "linux/files.h"
 
@@ -161,6 +162,8 @@ StatusOr<Json> HostConfigBody(const CreateOptions& options, Json& config) {
                {"NetworkMode", options.network.empty() ? "default" : options.network},
                {"LogConfig", {{"Type", ""}, {"Config", Map(options.log_opts)}}}};
   if (options.init) host["Init"] = true;
+  const auto size = options.tty ? GetWindowSize(STDOUT_FILENO) : std::nullopt;
+  if (size) host["ConsoleSize"] = {size->height, size->width};
   for (const std::string& option : options.security_opts) {
     STASIS_ASSIGN_OR_RETURN(std::string resolved, SecurityOption(option));
     host["SecurityOpt"].push_back(resolved);

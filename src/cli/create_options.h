@@ -48,9 +48,9 @@ struct CreateOptions {
   std::optional<int> stop_timeout;
 };
 
-// The body of POST /containers/create. Reads the environment for `-e NAME`, the working directory for
-// relative paths of `-v`, and the file that `--security-opt seccomp=FILE` names. kInvalidArgument: an option
-// is malformed.
+// The body of POST /containers/create. Reads the size of the terminal, the environment for `-e NAME`, the
+// working directory for relative paths of `-v`, and the file that `--security-opt seccomp=FILE` names.
+// kInvalidArgument: an option is malformed.
 StatusOr<Json> CreateBody(const CreateOptions& options);
 
 // `--env-file` and `-e` values as the API wants them, the files' first: NAME=VALUE; a NAME alone takes our

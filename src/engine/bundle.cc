@@ -154,6 +154,8 @@ StatusOr<oci::ProcessOptions> PlanProcess(const ContainerRecord& record, const s
       oci::ContainerEnvironment(record.config.env, record.config.hostname, record.config.tty, user.home);
   process.cwd = record.config.working_dir.empty() ? "/" : record.config.working_dir;
   process.terminal = record.config.tty;
+  process.console_height = record.host_config.console_size.height;
+  process.console_width = record.host_config.console_size.width;
   return process;
 }
 

@@ -94,8 +94,8 @@ class Engine final : public backend::ContainerBackend,
   // ExecBackend
   StatusOr<std::string> CreateExec(const std::string& container, const backend::ExecConfig& config) override;
   Status StartExecDetached(const std::string& exec) override;
-  StatusOr<std::unique_ptr<backend::AttachSession>> AttachExec(const std::string& exec, uint32_t width,
-                                                               uint32_t height) override;
+  StatusOr<std::unique_ptr<backend::AttachSession>> AttachExec(const std::string& exec,
+                                                               backend::ConsoleSize size) override;
   Status ResizeExec(const std::string& exec, uint32_t width, uint32_t height) override;
   StatusOr<backend::ExecDetails> InspectExec(const std::string& exec) override;
 
@@ -203,7 +203,7 @@ class Engine final : public backend::ContainerBackend,
 
   // ---- exec.cc ----
   class ExecSession;
-  StatusOr<UniqueFd> StartAttached(const std::shared_ptr<Exec>& exec, uint32_t width, uint32_t height,
+  StatusOr<UniqueFd> StartAttached(const std::shared_ptr<Exec>& exec, backend::ConsoleSize size,
                                    std::stop_token cancel);
   Status RunExec(const std::shared_ptr<Exec>& exec, bool attached, std::stop_token cancel);
   void HandleExecExit(const std::string& exec, int code);

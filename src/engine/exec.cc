@@ -70,8 +70,8 @@ StatusOr<types::AddProcessRequest> PlanRequest(const Exec& exec, const Container
     request.mutable_capabilities()->Assign(limits.capabilities.begin(), limits.capabilities.end());
   }
   request.set_open_stdin(config.attach_stdin);
-  request.set_width(config.width);
-  request.set_height(config.height);
+  request.set_width(config.console_size.width);
+  request.set_height(config.console_size.height);
   return request;
 }
 
@@ -101,11 +101,11 @@ Status Engine::StartExecDetached(const std::string& id) {
 // An exec whose client has been answered, and that runs once it is connected.
 class Engine::ExecSession final : public backend::AttachSession {
  public:
-  ExecSession(Engine& engine, std::shared_ptr<Exec> exec, uint32_t width, uint32_t height)
-      : engine_(engine), exec_(std::move(exec)), width_(width), height_(height) {}
+  ExecSession(Engine& engine, std::shared_ptr<Exec> exec, backend::ConsoleSize size)
+      : engine_(engine), exec_(std::move(exec)), size_(size) {}
   bool terminal() const override { return exec_->config().tty; }
   StatusOr<UniqueFd> Connect(std::stop_token cancel) override {
-    StatusOr<UniqueFd> stream = engine_.StartAttached(exec_, width_, height_, std::move(cancel));
+    StatusOr<UniqueFd> stream = engine_.StartAttached(exec_, size_, std::move(cancel));
     if (stream.ok()) return stream;
     exec_->Finish(FailureCode(stream.status()));
     return StreamOf(stream.status(), terminal());
@@ -114,20 +114,19 @@ class Engine::ExecSession final : public backend::AttachSession {
  private:
   Engine& engine_;
   const std::shared_ptr<Exec> exec_;
-  const uint32_t width_;
-  const uint32_t height_;
+  const backend::ConsoleSize size_;
 };
 
-StatusOr<std::unique_ptr<backend::AttachSession>> Engine::AttachExec(const std::string& id, uint32_t width,
-                                                                     uint32_t height) {
+StatusOr<std::unique_ptr<backend::AttachSession>> Engine::AttachExec(const std::string& id,
+                                                                     backend::ConsoleSize size) {
   STASIS_ASSIGN_OR_RETURN(const std::shared_ptr<Exec> exec, execs_.Find(id));
   STASIS_ASSIGN_OR_RETURN(const ContainerRef container, containers_.Find(exec->container()));
   STASIS_RETURN_IF_ERROR(CheckExecAllowed(container->Record()));
   STASIS_RETURN_IF_ERROR(exec->BeginRunning());
-  return std::unique_ptr<backend::AttachSession>(std::make_unique<ExecSession>(*this, exec, width, height));
+  return std::unique_ptr<backend::AttachSession>(std::make_unique<ExecSession>(*this, exec, size));
 }
 
-StatusOr<UniqueFd> Engine::StartAttached(const std::shared_ptr<Exec>& exec, uint32_t width, uint32_t height,
+StatusOr<UniqueFd> Engine::StartAttached(const std::shared_ptr<Exec>& exec, backend::ConsoleSize size,
                                          std::stop_token cancel) {
   STASIS_ASSIGN_OR_RETURN(const ContainerRef container, containers_.Find(exec->container()));
   const std::string socket = container->attach_socket();
@@ -141,8 +140,9 @@ StatusOr<UniqueFd> Engine::StartAttached(const std::shared_ptr<Exec>& exec, uint
   exec->WatchStream(UniqueFd(::fcntl(stream.get(), F_DUPFD_CLOEXEC, 0)));
   STASIS_RETURN_IF_ERROR(RunExec(exec, true, {}));  // a client that leaves now does not end it
   STASIS_RETURN_IF_ERROR(AwaitAttached(stream.get(), After(kAttachLimit), std::move(cancel)));
-  if (exec->config().tty && width > 0 && height > 0) {
-    supervisor_->Resize(exec->container(), exec->id(), width, height).IgnoreError();  // it may have ended
+  if (exec->config().tty && size.width > 0 && size.height > 0) {
+    supervisor_->Resize(exec->container(), exec->id(), size.width, size.height)
+        .IgnoreError();  // it may have ended
   }
   return stream;
 }

@@ -36,9 +36,10 @@ def stasis(engine):
 class Terminal:
     """A program on a terminal of its own."""
 
-    def __init__(self, engine, *arguments):
+    def __init__(self, engine, *arguments, size=(24, 80)):
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
+            termios.tcsetwinsize(0, size)
             os.execve(STASIS, ["stasis", *arguments], {**os.environ, "STASIS_HOST": engine.host})
         self.seen = ""
 
@@ -153,11 +154,10 @@ def test_signals_reach_the_container(stasis, engine):
 
 
 def test_a_terminal_is_one_inside_and_as_before_outside(engine):
-    terminal = Terminal(engine, "run", "--rm", "-it", "busybox", "sh", "-c", "tty; stty size; read x; echo got-$x; exit 3")
-    termios.tcsetwinsize(terminal.fd, (33, 101))
+    terminal = Terminal(engine, "run", "--rm", "-it", "busybox", "sh", "-c", "stty size; tty; read x; echo got-$x; exit 3", size=(33, 101))
     before = terminal.mode()
+    terminal.wait_for("33 101")  # from its first moment
     terminal.wait_for("/dev/pts/0")
-    terminal.wait_for("33 101")
     assert not terminal.mode() & termios.ICANON
     terminal.type("hello\r")
     terminal.wait_for("got-hello")
