@@ -54,4 +54,11 @@ Status Connection::Write(std::string_view bytes, std::optional<std::chrono::seco
   return absl::OkStatus();
 }
 
+void Connection::Linger(Deadline deadline, std::stop_token cancel) {
+  ::shutdown(socket_.get(), SHUT_WR);
+  char buffer[16 << 10];
+  while (Read(buffer, sizeof buffer, deadline, cancel).value_or(0) > 0) {
+  }
+}
+
 }  // namespace stasis::api

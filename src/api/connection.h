@@ -31,6 +31,10 @@ class Connection {
   // All of `bytes`. `pause` bounds the time in which not one byte is taken; nullopt: no bound.
   Status Write(std::string_view bytes, std::optional<std::chrono::seconds> pause, std::stop_token cancel);
 
+  // Writes no more, and throws away what still comes, until the client closes: one that is still writing a
+  // body that nobody wants reads the answer only then.
+  void Linger(Deadline deadline, std::stop_token cancel);
+
  private:
   UniqueFd socket_;
 };

@@ -61,8 +61,7 @@ void HttpResponse::SkipReadBody() {
   }
 }
 
-Status HttpResponse::Whole(int http_status, std::string_view content_type, std::string_view body,
-                           bool head_only) {
+Status HttpResponse::Whole(int http_status, std::string_view content_type, std::string_view body) {
   if (started()) return Internal("two answers to one request");
   state_ = State::kWhole;
   http_status_ = http_status;
@@ -73,6 +72,7 @@ Status HttpResponse::Whole(int http_status, std::string_view content_type, std::
   bool keep = KeepsAlive();
   close_ = !keep;
   bytes += Field("Connection", keep ? "keep-alive" : "close") + "\r\n";
+  const bool head_only = setting_.parser && setting_.parser->head().method == "HEAD";
   if (may_have_body && !head_only) bytes += body;
   // Not `cancel`: what was decided is still said, and a client that is gone fails the write by itself.
   Status status = setting_.connection->Write(bytes, setting_.write_pause, setting_.server_stop);

@@ -27,8 +27,7 @@ class HttpResponse : public Response, private HijackedConnection {
   explicit HttpResponse(Setting setting) : setting_(std::move(setting)) {}
 
   void SetHeader(std::string_view name, std::string_view value) override;
-  Status Whole(int http_status, std::string_view content_type, std::string_view body,
-               bool head_only) override;
+  Status Whole(int http_status, std::string_view content_type, std::string_view body) override;
   Status StartStream(int http_status, std::string_view content_type) override;
   Status Write(std::string_view bytes) override;
   StatusOr<HijackedConnection*> Hijack(std::string_view content_type) override;

@@ -35,9 +35,8 @@ class Response {
 
   Status Json(int http_status, const stasis::Json& body);
   Status Empty(int http_status);
-  // `head_only`: the header as if the body followed, and no body (HEAD).
-  virtual Status Whole(int http_status, std::string_view content_type, std::string_view body,
-                       bool head_only = false) = 0;
+  // To a HEAD: the header as if the body followed, and no body.
+  virtual Status Whole(int http_status, std::string_view content_type, std::string_view body) = 0;
   // {"message": ...} with the status of HttpStatusOf.
   Status Error(const Status& error);
 

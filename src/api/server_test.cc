@@ -52,6 +52,23 @@ TEST_F(ServerTest, OldHttpIsAnsweredAndClosed) {
   EXPECT_THAT(all, AllOf(HasSubstr("Connection: close"), Not(HasSubstr("chunked")), EndsWith("}\n")));
 }
 
+TEST_F(ServerTest, WhoIsStillSendingABodyThatNobodyReadsIsAnswered) {
+  Start();
+  for (int i = 0; i < 20; ++i) {
+    RawClient client = Connect();
+    ASSERT_TRUE(client.Send("POST /build HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000\r\n\r\n"));
+    ASSERT_TRUE(client.Send(std::string(2000000, 'x'))) << "cut off after " << i;
+    EXPECT_THAT(client.ReadAll(), HasSubstr("docker build is not implemented"));
+    EXPECT_FALSE(client.reset);
+  }
+}
+
+TEST_F(ServerTest, AHeadIsAnsweredWithoutABody) {
+  Start();
+  EXPECT_THAT(Ask("HEAD /containers/c1/archive?path=/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
+              AllOf(StartsWith("HTTP/1.1 501 "), Not(HasSubstr("message"))));
+}
+
 TEST_F(ServerTest, ErrorsHaveDockersCodesAndShape) {
   Start();
   EXPECT_THAT(Get("/nothing"),
@@ -62,6 +79,7 @@ TEST_F(ServerTest, ErrorsHaveDockersCodesAndShape) {
               AllOf(StartsWith("HTTP/1.1 400 "), HasSubstr("client version 1.99 is too new")));
   EXPECT_THAT(Get("/v1.1/info"),
               AllOf(StartsWith("HTTP/1.1 400 "), HasSubstr("client version 1.1 is too old")));
+  EXPECT_THAT(Get("/networks/x"), AllOf(StartsWith("HTTP/1.1 404 "), HasSubstr("no such network: x")));
   EXPECT_THAT(Get("/networks"),
               AllOf(StartsWith("HTTP/1.1 501 "), HasSubstr("docker network is not implemented")));
   EXPECT_THAT(Post("/images/create?fromImage=busybox", ""), StartsWith("HTTP/1.1 501 "));

@@ -11,6 +11,7 @@ namespace stasis::api {
 namespace {
 
 constexpr size_t kReadSize = 64 << 10;
+constexpr std::chrono::seconds kLingerLimit{5};
 
 void LogRequest(const Request& request, const HttpResponse& response, const Status& outcome,
                 absl::Time begun) {
@@ -104,6 +105,7 @@ bool Session::ServeOne() {
   Status outcome = watch.ok() ? Handle(*parser, request, response) : watch.status();
   bool goes_on = response.Finish(outcome);
   LogRequest(request, response, outcome, begun);
+  if (!goes_on && !parser->done()) connection_.Linger(After(kLingerLimit), stop_.get_token());
   return goes_on;
 }
 

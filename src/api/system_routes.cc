@@ -6,11 +6,11 @@
 namespace stasis::api {
 namespace {
 
-Status Ping(Request& request, Response& response) {
+Status Ping(Request&, Response& response) {
   response.SetHeader("Cache-Control", "no-cache, no-store, must-revalidate");
   response.SetHeader("Pragma", "no-cache");
   response.SetHeader("Swarm", "inactive");
-  return response.Whole(200, "text/plain; charset=utf-8", "OK", /*head_only=*/request.method == "HEAD");
+  return response.Whole(200, "text/plain; charset=utf-8", "OK");
 }
 
 Status Info(backend::SystemBackend& backend, Response& response) {

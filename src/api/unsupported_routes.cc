@@ -1,4 +1,5 @@
 #include "api/routes.h"
+#include "base/log.h"
 
 namespace stasis::api {
 namespace {
@@ -38,12 +39,10 @@ constexpr Missing kMissing[] = {
     {"POST", "/grpc", "BuildKit"},
     {"GET", "/volumes", "docker volume"},
     {"POST", "/volumes/create", "docker volume"},
-    {"GET", "/volumes/{name}", "docker volume"},
     {"PUT", "/volumes/{name}", "docker volume"},
     {"DELETE", "/volumes/{name}", "docker volume"},
     {"POST", "/volumes/prune", "docker volume"},
     {"GET", "/networks", "docker network"},
-    {"GET", "/networks/{id}", "docker network"},
     {"DELETE", "/networks/{id}", "docker network"},
     {"POST", "/networks/create", "docker network"},
     {"POST", "/networks/{id}/connect", "docker network"},
@@ -53,7 +52,6 @@ constexpr Missing kMissing[] = {
     {"GET", "/plugins/privileges", "docker plugin"},
     {"POST", "/plugins/pull", "docker plugin"},
     {"POST", "/plugins/create", "docker plugin"},
-    {"GET", "/plugins/{name...}/json", "docker plugin"},
     {"DELETE", "/plugins/{name...}", "docker plugin"},
     {"POST", "/plugins/{name...}/enable", "docker plugin"},
     {"POST", "/plugins/{name...}/disable", "docker plugin"},
@@ -68,28 +66,31 @@ constexpr Missing kMissing[] = {
     {"GET", "/swarm/unlockkey", "docker swarm"},
     {"POST", "/swarm/unlock", "docker swarm"},
     {"GET", "/nodes", "docker node"},
-    {"GET", "/nodes/{id}", "docker node"},
     {"DELETE", "/nodes/{id}", "docker node"},
     {"POST", "/nodes/{id}/update", "docker node"},
     {"GET", "/services", "docker service"},
     {"POST", "/services/create", "docker service"},
-    {"GET", "/services/{id}", "docker service"},
     {"DELETE", "/services/{id}", "docker service"},
     {"POST", "/services/{id}/update", "docker service"},
     {"GET", "/services/{id}/logs", "docker service"},
     {"GET", "/tasks", "docker service ps"},
-    {"GET", "/tasks/{id}", "docker service ps"},
     {"GET", "/tasks/{id}/logs", "docker service logs"},
     {"GET", "/secrets", "docker secret"},
     {"POST", "/secrets/create", "docker secret"},
-    {"GET", "/secrets/{id}", "docker secret"},
     {"DELETE", "/secrets/{id}", "docker secret"},
     {"POST", "/secrets/{id}/update", "docker secret"},
     {"GET", "/configs", "docker config"},
     {"POST", "/configs/create", "docker config"},
-    {"GET", "/configs/{id}", "docker config"},
     {"DELETE", "/configs/{id}", "docker config"},
     {"POST", "/configs/{id}/update", "docker config"},
+};
+
+// There is none of these, and `docker inspect NAME` asks for each in turn until one is found.
+constexpr Missing kNone[] = {
+    {"GET", "/volumes/{name}", "volume"}, {"GET", "/networks/{name}", "network"},
+    {"GET", "/nodes/{name}", "node"},     {"GET", "/services/{name}", "service"},
+    {"GET", "/tasks/{name}", "task"},     {"GET", "/plugins/{name...}/json", "plugin"},
+    {"GET", "/secrets/{name}", "secret"}, {"GET", "/configs/{name}", "config"},
 };
 
 }  // namespace
@@ -102,6 +103,13 @@ std::vector<Route> UnsupportedRoutes() {
     Handler handler = [message](Request&, Response&) { return Unimplemented(message); };
     routes.push_back({missing.method, missing.pattern, std::move(handler),
                       std::string("501: ") + missing.what, "unsupported"});
+  }
+  for (const Missing& none : kNone) {
+    Handler handler = [what = std::string(none.what)](Request& request, Response&) {
+      return NotFound("no such " + what + ": " + Printable(request.Value("name")));
+    };
+    routes.push_back({none.method, none.pattern, std::move(handler),
+                      std::string("404: there is no ") + none.what, "unsupported"});
   }
   return routes;
 }

@@ -113,6 +113,8 @@ void AddStart(CLI::App& app, Action* action) {
   start->add_option("--checkpoint-dir", options->checkpoint_dir, "The checkpoint is in this directory");
   start->callback([=] {
     *action = [=](const ApiClient& client) {
+      if (!options->checkpoint.empty() && names->size() != 1)
+        return Report(InvalidArgument("you cannot restore multiple containers at once"));
       if (!options->attach && !options->interactive)
         return ForEach(*names, [&](const std::string& name) { return Start(client, name, *options); });
       if (names->size() != 1)

@@ -76,6 +76,24 @@ Status AddVolumes(const CreateOptions& options, Json& config, Json& host) {
   return absl::OkStatus();
 }
 
+// "[[IP:][HOST]:]CONTAINER[/PROTOCOL]". The daemon judges the ports.
+void AddPorts(const CreateOptions& options, Json& config, Json& host) {
+  for (const std::string& published : options.publish) {
+    std::string container = published, on_host, address;
+    if (const size_t colon = container.rfind(':'); colon != container.npos) {
+      on_host = container.substr(0, colon);
+      container.erase(0, colon + 1);
+      if (const size_t before = on_host.rfind(':'); before != on_host.npos) {
+        address = on_host.substr(0, before);
+        on_host.erase(0, before + 1);
+      }
+    }
+    if (container.find('/') == container.npos) container += "/tcp";
+    config["ExposedPorts"][container] = Json::object();
+    host["PortBindings"][container].push_back({{"HostIp", address}, {"HostPort", on_host}});
+  }
+}
+
 Status AddLimits(const CreateOptions& options, Json& host) {
   if (!options.memory.empty()) {
     STASIS_ASSIGN_OR_RETURN(int64_t bytes, ParseBytes(options.memory));
@@ -171,6 +189,7 @@ StatusOr<Json> HostConfigBody(const CreateOptions& options, Json& config) {
   STASIS_ASSIGN_OR_RETURN(host["RestartPolicy"], ParseRestartPolicy(options.restart));
   STASIS_RETURN_IF_ERROR(AddVolumes(options, config, host));
   STASIS_RETURN_IF_ERROR(AddLimits(options, host));
+  AddPorts(options, config, host);
   return host;
 }
 

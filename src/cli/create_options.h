@@ -26,6 +26,7 @@ struct CreateOptions {
   std::vector<std::string> env;
   std::vector<std::string> env_files;
   std::vector<std::string> volumes;
+  std::vector<std::string> publish;
   std::vector<std::string> mounts;
   std::vector<std::string> tmpfs;
   std::vector<std::string> cap_add;

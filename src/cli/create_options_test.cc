@@ -15,6 +15,7 @@ TEST(CreateOptionsTest, TheBodySaysWhatTheFlagsSay) {
   options.interactive = true;
   options.remove = true;
   options.volumes = {"/a:/b:ro", "/anonymous"};
+  options.publish = {"8080:80", "127.0.0.1::53/udp"};
   options.tmpfs = {"/scratch:size=1m", "/run"};
   options.memory = "64m";
   options.cpus = "1.5";
@@ -35,6 +36,8 @@ TEST(CreateOptionsTest, TheBodySaysWhatTheFlagsSay) {
   const Json& host = (*body)["HostConfig"];
   EXPECT_EQ(host["Binds"], Json::array({"/a:/b:ro"}));
   EXPECT_EQ(host["Tmpfs"], Json({{"/scratch", "size=1m"}, {"/run", ""}}));
+  EXPECT_EQ(host["PortBindings"]["80/tcp"], Json::parse(R"([{"HostIp":"","HostPort":"8080"}])"));
+  EXPECT_EQ(host["PortBindings"]["53/udp"], Json::parse(R"([{"HostIp":"127.0.0.1","HostPort":""}])"));
   EXPECT_EQ(host["Memory"], 64 << 20);
   EXPECT_EQ(host["NanoCpus"], 1'500'000'000);
   EXPECT_EQ(host["PidsLimit"], 50);

@@ -18,11 +18,14 @@ int RunDoctor(const DoctorOptions& options, bool json) {
   };
   add(CheckKernel());
   add(CheckNamespaces());
-  add(CheckRights());
-  add(CheckCgroups());
-  add(CheckStorage(options.root));
-  add(CheckCriu(options.criu));
-  add(CheckRunc(options.runc, options.criu));
+  const Checks rights = CheckRights();
+  add(rights);
+  if (!AnyFailed(rights)) {  // without them what follows fails, and says nothing of the machine
+    add(CheckCgroups());
+    add(CheckStorage(options.root));
+    add(CheckCriu(options.criu));
+    add(CheckRunc(options.runc, options.criu));
+  }
   if (json) {
     Print(DumpJson(DoctorJson(all)) + "\n");
   } else {

@@ -100,6 +100,7 @@ void AddCreateFlags(CLI::App& app, CreateOptions& o) {
   AddRepeated(app, "-e,--env", o.env, "NAME=VALUE, or NAME to pass ours on");
   AddRepeated(app, "--env-file", o.env_files, "File of such lines");
   AddRepeated(app, "-v,--volume", o.volumes, "SOURCE:TARGET[:ro]");
+  AddRepeated(app, "-p,--publish", o.publish, "[[IP:]HOST:]CONTAINER[/PROTOCOL]");
   AddRepeated(app, "--mount", o.mounts, "type=bind,source=...,target=...");
   AddRepeated(app, "--tmpfs", o.tmpfs, "PATH[:OPTIONS]");
   AddRepeated(app, "--cap-add", o.cap_add, "Add a capability");

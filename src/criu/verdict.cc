@@ -87,7 +87,7 @@ constexpr Cause kDumpCauses[] = {
 
 constexpr Cause kRestoreCauses[] = {
     {"has bad size", "File ", " has bad size",
-     "the file /%s was changed since the checkpoint: its size is another"},
+     "the file /%s was changed since the checkpoint: its size has changed"},
     {"has bad build-ID", "File ", " has bad build-ID", "the program /%s was changed since the checkpoint"},
     {"has bad mode", "File ", " has bad mode",
      "the file /%s was changed since the checkpoint: its mode is another"},

@@ -106,7 +106,7 @@ TEST(VerdictTest, AnUnknownCauseShowsCriusWordsAndTheLog) {
 
 TEST(VerdictTest, ARestoreThatFailedNamesTheFile) {
   EXPECT_EQ(Restore("File tmp/data has bad size 9 (expect 5)"),
-            "the file /tmp/data was changed since the checkpoint: its size is another");
+            "the file /tmp/data was changed since the checkpoint: its size has changed");
   EXPECT_EQ(Restore("File usr/bin/x has bad build-ID"),
             "the program /usr/bin/x was changed since the checkpoint");
   EXPECT_EQ(Restore("File tmp/data has bad mode 0100600 (expect 0100644)"),

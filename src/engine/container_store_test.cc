@@ -1,5 +1,7 @@
 #include "engine/container_store.h"
 
+#include <sys/stat.h>
+
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "linux/files.h"
@@ -57,6 +59,16 @@ TEST_F(ContainerStoreTest, RecordsComeBackAsTheyWere) {
   EXPECT_EQ(ToJson(records[0]), ToJson(record));
   EXPECT_EQ(records[0].state.finished_at, absl::InfinitePast());
   EXPECT_EQ(records[0].state.started_at, record.state.started_at);
+}
+
+TEST_F(ContainerStoreTest, NobodyElseReadsIt) {
+  ASSERT_TRUE(WriteFileAtomically(path(), "", 0644).ok());  // as an earlier version left it
+  const auto store = *ContainerStore::Open(path());
+  for (const char* suffix : {"", "-wal", "-shm"}) {
+    struct stat info = {};
+    ASSERT_EQ(::stat((path() + suffix).c_str(), &info), 0) << suffix;
+    EXPECT_EQ(info.st_mode & 0777, 0600u) << suffix;
+  }
 }
 
 TEST_F(ContainerStoreTest, ATakenNameWritesNothing) {

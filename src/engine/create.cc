@@ -51,6 +51,11 @@ StatusOr<backend::CreateResult> Engine::Create(const backend::CreateRequest& req
 StatusOr<ContainerRecord> Engine::PlanContainer(const backend::CreateRequest& request,
                                                 const image::Image& image, const std::string& name) const {
   STASIS_ASSIGN_OR_RETURN(ContainerId id, ContainerId::Parse(RandomHex(32)));
+  // The user's own; what an image declares lies in the container's layer.
+  if (!request.config.volumes.empty()) {
+    return Unimplemented("volumes are not implemented by Stasis yet: \"" + request.config.volumes.front() +
+                         "\"; give it a directory of the host");
+  }
   ContainerRecord record{.id = std::move(id),
                          .name = name,
                          .created = absl::Now(),

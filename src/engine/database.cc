@@ -1,8 +1,13 @@
 #include "engine/database.h"
 
+#include <fcntl.h>
 #include <sqlite3.h>
+#include <sys/stat.h>
+
+#include <cerrno>
 
 #include "absl/strings/str_cat.h"
+#include "linux/files.h"
 
 namespace stasis::engine {
 namespace {
@@ -70,6 +75,13 @@ Status Transaction::Execute(const std::string& sql) {
 
 StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& path,
                                                    const std::vector<std::string>& migrations) {
+  // It holds what containers keep in their environment. SQLite gives its other files the mode of the first.
+  for (const char* suffix : {"", "-wal", "-shm"}) {
+    const std::string file = path + suffix;
+    if (suffix[0] != '\0' && !Exists(file)) continue;
+    STASIS_ASSIGN_OR_RETURN(const UniqueFd opened, OpenFile(file, O_RDWR | O_CREAT, 0600));
+    if (::fchmod(opened.get(), 0600) != 0) return ErrnoError(errno, "chmod " + file);
+  }
   sqlite3* handle = nullptr;
   const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX;
   const int result = sqlite3_open_v2(path.c_str(), &handle, flags, nullptr);

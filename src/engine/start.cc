@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "engine/bundle.h"
 #include "engine/engine.h"
+#include "engine/restore_check.h"
 #include "engine/supervisor_link.h"
 #include "engine/validate.h"
 #include "linux/files.h"
@@ -107,6 +108,12 @@ StatusOr<std::optional<Engine::RestorePoint>> Engine::FindRestorePoint(
     return NotFound("checkpoint " + name.str() + " does not exist for container " + record.name);
   }
   STASIS_ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(directory, name));
+  if (!manifest.engine_record.empty()) {
+    STASIS_ASSIGN_OR_RETURN(const Json json, ParseJson(manifest.engine_record));
+    const StatusOr<ContainerRecord> saved = RecordFromJson(json);
+    STASIS_RETURN_IF_ERROR(Annotate(saved.status(), "checkpoint " + name.str() + ": its container's record"));
+    STASIS_RETURN_IF_ERROR(CheckSameOptions(*saved, record));
+  }
   return std::optional<RestorePoint>({name.str(), directory, manifest.paused});
 }
 

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/file.h>
+#include <sys/un.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -63,6 +64,23 @@ void AddFlags(CLI::App& app, Flags& flags) {
   app.add_flag("--print-routes", flags.print_routes, "list the API and end");
 }
 
+Status CheckSocketPath(const std::string& flag, const std::string& path) {
+  constexpr size_t kLongest = sizeof(sockaddr_un::sun_path) - 1;
+  if (!path.starts_with('/')) return InvalidArgument(flag + ": want an absolute path");
+  if (path.size() > kLongest)
+    return InvalidArgument(flag + ": " + path + ": a socket's path has at most " + std::to_string(kLongest) +
+                           " bytes");
+  return absl::OkStatus();
+}
+
+Status CheckPaths(const Flags& flags) {
+  if (!flags.root.starts_with('/'))
+    return InvalidArgument("--root " + flags.root + ": want an absolute path");
+  STASIS_RETURN_IF_ERROR(CheckSocketPath("--state " + flags.state, flags.state + "/supervisor.sock"));
+  if (flags.supervisor.empty()) return absl::OkStatus();
+  return CheckSocketPath("--supervisor " + flags.supervisor, flags.supervisor);
+}
+
 StatusOr<std::vector<UnixListener>> Listen(const Flags& flags) {
   constexpr std::string_view kScheme = "unix://";
   std::vector<std::string> hosts = flags.hosts;
@@ -73,6 +91,7 @@ StatusOr<std::vector<UnixListener>> Listen(const Flags& flags) {
       return InvalidArgument("--host " + host + ": want unix://PATH");
     }
     const std::string path = host.substr(kScheme.size());
+    STASIS_RETURN_IF_ERROR(CheckSocketPath("--host " + host, path));
     STASIS_RETURN_IF_ERROR(MakeDirectories(std::filesystem::path(path).parent_path().string(), 0755));
     STASIS_ASSIGN_OR_RETURN(UnixListener listener, UnixListener::Listen(path, 0660));
     listeners.push_back(std::move(listener));
@@ -114,6 +133,7 @@ StatusOr<std::unique_ptr<SupervisorProcess>> StartSupervisor(const Flags& flags)
 }
 
 Status Serve(const Flags& flags, const sigset_t& signals) {
+  STASIS_RETURN_IF_ERROR(CheckPaths(flags));
   STASIS_ASSIGN_OR_RETURN(const UniqueFd lock, LockRoot(flags.root));
   STASIS_RETURN_IF_ERROR(MakeDirectories(flags.state, 0711));
   STASIS_ASSIGN_OR_RETURN(std::vector<UnixListener> listeners, Listen(flags));

@@ -78,7 +78,7 @@ TEST_F(FakeRuntimeTest, ARestoreThatFailsCarriesCriusReason) {
 echo '(00.1)      1: Error (criu/files-reg.c:9): File tmp/x has bad size 5 (expect 3)' > $2/restore.log; exit 1)");
   OciRestore restore{.images = "/i", .work = directory_->path() + "/work"};
   EXPECT_EQ(Message(runtime.Restore("c", "/b", false, {}, restore, limits_).status()),
-            "the file /tmp/x was changed since the checkpoint: its size is another");
+            "the file /tmp/x was changed since the checkpoint: its size has changed");
 }
 
 }  // namespace
