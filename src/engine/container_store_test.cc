@@ -9,7 +9,6 @@
 namespace stasis::engine {
 namespace {
 
-using testing::ElementsAre;
 using testing::IsEmpty;
 using testing::SizeIs;
 

@@ -34,7 +34,8 @@ Status CheckSameOptions(const ContainerRecord& saved, const ContainerRecord& tar
   const std::set<std::string> before = Mounts(saved), now = Mounts(target);
   std::set_symmetric_difference(before.begin(), before.end(), now.begin(), now.end(),
                                 std::back_inserter(mounts));
-  for (const std::string& mount : mounts) different.push_back("the mount " + Printable(mount));
+  std::transform(mounts.begin(), mounts.end(), std::back_inserter(different),
+                 [](const std::string& mount) { return "the mount " + Printable(mount); });
   const auto compare = [&](const char* option, const auto& a, const auto& b) {
     if (a != b) different.push_back(option);
   };
