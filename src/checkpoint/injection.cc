@@ -1,0 +1,244 @@
+#include "checkpoint/injection.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <string>
+#include <tuple>
+#include <utility>
+
+#include "linux/files.h"
+
+// What is written into the process: the call, then all that was changed for it is put back. It touches
+// neither stack nor flags: a system call keeps the flags, and mov, lea and jrcxz change none.
+asm(R"(
+  .pushsection .rodata
+  .balign 16
+  .globl stasis_injected_call, stasis_injected_clone, stasis_injected_slots
+stasis_injected_call:
+  syscall
+  jmp 1f
+  .balign 16
+stasis_injected_clone:
+  syscall
+  mov %rax, %rcx
+  jrcxz 2f
+  jmp 1f
+2:
+  mov $231, %eax  # exit_group
+  mov $0, %edi
+  syscall
+1:
+  mov $14, %eax  # rt_sigprocmask
+  mov $2, %edi   # SIG_SETMASK
+  lea stasis_injected_slots+8*16(%rip), %rsi
+  mov $0, %edx
+  mov $8, %r10d
+  syscall
+  mov stasis_injected_slots+8*0(%rip), %r15
+  mov stasis_injected_slots+8*1(%rip), %r14
+  mov stasis_injected_slots+8*2(%rip), %r13
+  mov stasis_injected_slots+8*3(%rip), %r12
+  mov stasis_injected_slots+8*4(%rip), %rbp
+  mov stasis_injected_slots+8*5(%rip), %rbx
+  mov stasis_injected_slots+8*6(%rip), %r11
+  mov stasis_injected_slots+8*7(%rip), %r10
+  mov stasis_injected_slots+8*8(%rip), %r9
+  mov stasis_injected_slots+8*9(%rip), %r8
+  mov stasis_injected_slots+8*10(%rip), %rax
+  mov stasis_injected_slots+8*11(%rip), %rcx
+  mov stasis_injected_slots+8*12(%rip), %rdx
+  mov stasis_injected_slots+8*13(%rip), %rsi
+  mov stasis_injected_slots+8*14(%rip), %rdi
+  jmp *stasis_injected_slots+8*15(%rip)
+  .balign 8
+stasis_injected_slots:
+  .popsection
+)");
+
+extern "C" {
+extern const unsigned char stasis_injected_call[];
+extern const unsigned char stasis_injected_clone[];
+extern const unsigned char stasis_injected_slots[];
+}
+
+namespace stasis::checkpoint {
+namespace {
+
+constexpr char kVdso[] = "[vdso]";
+constexpr uint64_t kNoSystemCall = ~0ULL;  // as orig_rax: nothing to be made again
+constexpr uint64_t kAllSignals = ~0ULL;
+constexpr int kSystemCallStop = SIGTRAP | 0x80;
+constexpr uint64_t kOptionsOfTwin = PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD;
+
+// In the order of the code above.
+struct Slots {
+  uint64_t r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi, rip;
+  uint64_t blocked_signals;
+};
+
+size_t CodeSize() { return static_cast<size_t>(stasis_injected_slots - stasis_injected_call); }
+size_t WholeSize() { return CodeSize() + sizeof(Slots); }
+
+struct Range {
+  uint64_t begin = 0;
+  uint64_t end = 0;
+};
+
+StatusOr<Range> FindVdso(pid_t process) {
+  STASIS_ASSIGN_OR_RETURN(const std::string maps, ReadFile("/proc/" + std::to_string(process) + "/maps"));
+  const size_t name = maps.find(kVdso);
+  if (name == maps.npos) return FailedPrecondition("process " + std::to_string(process) + " has no vdso");
+  const size_t line = maps.rfind('\n', name) + 1;  // 0 where it is the first
+  Range range;
+  if (std::sscanf(maps.c_str() + line, "%lx-%lx", &range.begin, &range.end) != 2)
+    return Internal("/proc/" + std::to_string(process) + "/maps: malformed");
+  return range;
+}
+
+// Room for our code in `vdso`: where it stands already, or in the zeros at its end.
+StatusOr<size_t> FindRoom(const std::string& vdso) {
+  const std::string code(reinterpret_cast<const char*>(stasis_injected_call), CodeSize());
+  if (const size_t there = vdso.find(code); there != vdso.npos) return there;
+  constexpr size_t kAlignment = 16;
+  const size_t last = vdso.find_last_not_of('\0');
+  const size_t room = last == vdso.npos ? vdso.size() : (last + 2 * kAlignment) & ~(kAlignment - 1);
+  if (room + WholeSize() > vdso.size()) return FailedPrecondition("no room behind the vdso");
+  return room;
+}
+
+Slots ToSlots(const user_regs_struct& r, uint64_t blocked_signals) {
+  return {r.r15, r.r14, r.r13, r.r12, r.rbp, r.rbx, r.r11, r.r10,          r.r9,
+          r.r8,  r.rax, r.rcx, r.rdx, r.rsi, r.rdi, r.rip, blocked_signals};
+}
+
+void TakeSlots(const Slots& slots, user_regs_struct& r) {
+  std::tie(r.r15, r.r14, r.r13, r.r12, r.rbp, r.rbx, r.r11, r.r10) =
+      std::tie(slots.r15, slots.r14, slots.r13, slots.r12, slots.rbp, slots.rbx, slots.r11, slots.r10);
+  std::tie(r.r9, r.r8, r.rax, r.rcx, r.rdx, r.rsi, r.rdi, r.rip) =
+      std::tie(slots.r9, slots.r8, slots.rax, slots.rcx, slots.rdx, slots.rsi, slots.rdi, slots.rip);
+}
+
+// The kernel would make an interrupted call again as it returns to the program; we have to, since it returns
+// to our code.
+void RestartInterruptedCall(user_regs_struct& registers) {
+  constexpr int64_t kRestartSys = -512, kRestartNoIntr = -513, kRestartNoHand = -514, kRestartBlock = -516;
+  constexpr uint64_t kSyscallLength = 2;
+  if (static_cast<int64_t>(registers.orig_rax) >= 0) {
+    switch (static_cast<int64_t>(registers.rax)) {
+      case kRestartSys:
+      case kRestartNoIntr:
+      case kRestartNoHand:
+        registers.rax = registers.orig_rax;
+        registers.rip -= kSyscallLength;
+        break;
+      case kRestartBlock:
+        registers.rax = SYS_restart_syscall;
+        registers.rip -= kSyscallLength;
+        break;
+    }
+  }
+  registers.orig_rax = kNoSystemCall;
+}
+
+}  // namespace
+
+StatusOr<Injection> Injection::Prepare(pid_t process) {
+  STASIS_ASSIGN_OR_RETURN(const Range range, FindVdso(process));
+  STASIS_ASSIGN_OR_RETURN(UniqueFd memory, OpenFile("/proc/" + std::to_string(process) + "/mem", O_RDWR));
+  std::string vdso(range.end - range.begin, '\0');
+  if (::pread(memory.get(), vdso.data(), vdso.size(), static_cast<off_t>(range.begin)) !=
+      static_cast<ssize_t>(vdso.size()))
+    return ErrnoError(errno, "read the vdso of " + std::to_string(process));
+  STASIS_ASSIGN_OR_RETURN(const size_t room, FindRoom(vdso));
+  return Injection(std::move(memory), range.begin + room);
+}
+
+Status Injection::Settle(TracedThread& thread) const {
+  STASIS_ASSIGN_OR_RETURN(user_regs_struct registers, thread.Registers());
+  if (registers.rip - address_ >= CodeSize()) return absl::OkStatus();
+  Slots slots = {};
+  if (::pread(memory_.get(), &slots, sizeof slots, static_cast<off_t>(address_ + CodeSize())) != sizeof slots)
+    return ErrnoError(errno, "read the registers of " + std::to_string(thread.id()));
+  TakeSlots(slots, registers);
+  registers.orig_rax = kNoSystemCall;
+  STASIS_RETURN_IF_ERROR(thread.SetBlockedSignals(slots.blocked_signals));
+  return thread.SetRegisters(registers);
+}
+
+StatusOr<Injection::Place> Injection::Look(const TracedThread& thread) {
+  Place place;
+  STASIS_ASSIGN_OR_RETURN(place.registers, thread.Registers());
+  STASIS_ASSIGN_OR_RETURN(place.blocked_signals, thread.BlockedSignals());
+  RestartInterruptedCall(place.registers);
+  // The kernel forgets a restartable sequence, since it sees our code instead; so it is aborted here.
+  STASIS_ASSIGN_OR_RETURN(const uint64_t abort, thread.RestartableSequenceAbort(place.registers.rip));
+  if (abort != 0) place.registers.rip = abort;
+  return place;
+}
+
+Status Injection::Write(const Place& place) const {
+  std::string text(reinterpret_cast<const char*>(stasis_injected_call), CodeSize());
+  const Slots slots = ToSlots(place.registers, place.blocked_signals);
+  text.append(reinterpret_cast<const char*>(&slots), sizeof slots);
+  const auto size = static_cast<ssize_t>(text.size());
+  if (::pwrite(memory_.get(), text.data(), text.size(), static_cast<off_t>(address_)) != size)
+    return ErrnoError(errno, "write behind the vdso");
+  return absl::OkStatus();
+}
+
+// Each order below matters: wherever we die, what runs on is the code, and the slots are true.
+StatusOr<int64_t> Injection::Run(TracedThread& thread, const SystemCall& call, uint64_t entry, pid_t* clone,
+                                 Deadline deadline) {
+  STASIS_ASSIGN_OR_RETURN(const Place place, Look(thread));
+  STASIS_RETURN_IF_ERROR(Write(place));
+  user_regs_struct registers = place.registers;
+  registers.rip = address_ + entry;
+  registers.rax = call.number;
+  registers.orig_rax = kNoSystemCall;
+  std::tie(registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9) =
+      std::tuple_cat(call.arguments);
+  STASIS_RETURN_IF_ERROR(thread.SetRegisters(registers));
+  // A handler would run in the midst of the code.
+  STASIS_RETURN_IF_ERROR(thread.SetBlockedSignals(kAllSignals));
+  bool stopped = false;
+  for (int seen = 0; seen < 2;) {  // the call's entry, and its exit
+    STASIS_RETURN_IF_ERROR(thread.ContinueToSystemCall());
+    STASIS_ASSIGN_OR_RETURN(const TracedThread::Stop stop, thread.AwaitStop(deadline));
+    if (stop.signal == kSystemCallStop) ++seen;
+    if (stop.event == 0 && stop.signal == SIGSTOP) stopped = true;
+    if (stop.event == PTRACE_EVENT_CLONE || stop.event == PTRACE_EVENT_FORK) {
+      STASIS_ASSIGN_OR_RETURN(*clone, thread.NewThread());
+    }
+  }
+  STASIS_ASSIGN_OR_RETURN(const user_regs_struct after, thread.Registers());
+  STASIS_RETURN_IF_ERROR(thread.SetBlockedSignals(place.blocked_signals));
+  STASIS_RETURN_IF_ERROR(thread.SetRegisters(place.registers));
+  if (stopped) static_cast<void>(::syscall(SYS_tkill, thread.id(), SIGSTOP));
+  return static_cast<int64_t>(after.rax);
+}
+
+StatusOr<int64_t> Injection::Call(TracedThread& thread, const SystemCall& call, Deadline deadline) {
+  pid_t none = 0;
+  return Run(thread, call, 0, &none, deadline);
+}
+
+StatusOr<TracedThread> Injection::Clone(TracedThread& thread, Deadline deadline) {
+  pid_t clone = 0;
+  const auto entry = static_cast<uint64_t>(stasis_injected_clone - stasis_injected_call);
+  STASIS_ASSIGN_OR_RETURN(const int64_t returned,
+                          Run(thread, {.number = SYS_clone}, entry, &clone, deadline));
+  if (returned < 0) return ErrnoError(static_cast<int>(-returned), "clone " + std::to_string(thread.id()));
+  if (clone <= 0) return Internal("clone " + std::to_string(thread.id()) + ": the copy is not traced");
+  TracedThread twin = TracedThread::Adopt(clone);
+  STASIS_RETURN_IF_ERROR(twin.AwaitStop(deadline).status());
+  STASIS_RETURN_IF_ERROR(twin.SetOptions(kOptionsOfTwin));
+  return twin;
+}
+
+}  // namespace stasis::checkpoint

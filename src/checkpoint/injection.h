@@ -1,0 +1,67 @@
+// A system call made by a stopped thread of somebody else's program, so that our death at any instruction
+// leaves the program unharmed (docs/adr/0004). x86-64.
+//
+// The thread is sent to a few instructions of ours in the padding behind its vdso, which a write through
+// /proc/PID/mem makes private to the process. They make the call, and then load every register from slots
+// beside them and jump to where the program stood: with us or without us. What the call clones ends at once
+// when we are not there to hold it.
+#pragma once
+
+#include <sys/types.h>
+
+#include <array>
+#include <cstdint>
+#include <utility>
+
+#include "base/status.h"
+#include "linux/clock.h"
+#include "linux/traced_thread.h"
+#include "linux/unique_fd.h"
+
+namespace stasis::checkpoint {
+
+struct SystemCall {
+  uint64_t number = 0;
+  std::array<uint64_t, 6> arguments = {};
+};
+
+// Of one process; serves its threads, one at a time.
+class Injection {
+ public:
+  // Finds the room. Changes nothing. kFailedPrecondition: the process has no vdso, or there is no room in it.
+  static StatusOr<Injection> Prepare(pid_t process);
+
+  // A tracer before us may have died and left a thread in the code: that one gets its registers. To be called
+  // for each stopped thread of the process before the first Call.
+  Status Settle(TracedThread& thread) const;
+
+  // Makes the call in `thread`, which was seized with PTRACE_O_TRACESYSGOOD and stands in PTRACE_EVENT_STOP.
+  // Returns what the kernel returned, an error as a negative number. Afterwards the thread is stopped and has
+  // its registers as they were, but that a system call that the stop had interrupted is made again once it
+  // runs. kDeadlineExceeded, kNotFound (it was killed): it is as good as untouched.
+  StatusOr<int64_t> Call(TracedThread& thread, const SystemCall& call, Deadline deadline);
+
+  // clone(2) without flags: a copy of the process, its memory copied on write, that tells its parent nothing
+  // of its end. It is traced, stands still before its first instruction, and has PTRACE_O_EXITKILL: it dies
+  // with us. `thread` is seized with PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK too. kResourceExhausted: a
+  // limit on processes or memory.
+  StatusOr<TracedThread> Clone(TracedThread& thread, Deadline deadline);
+
+ private:
+  // Where a thread stands, and goes on.
+  struct Place {
+    user_regs_struct registers = {};
+    uint64_t blocked_signals = 0;
+  };
+
+  Injection(UniqueFd memory, uint64_t address) : memory_(std::move(memory)), address_(address) {}
+  static StatusOr<Place> Look(const TracedThread& thread);
+  Status Write(const Place& place) const;
+  StatusOr<int64_t> Run(TracedThread& thread, const SystemCall& call, uint64_t entry, pid_t* clone,
+                        Deadline deadline);
+
+  UniqueFd memory_;       // /proc/PID/mem
+  uint64_t address_ = 0;  // of our code in the process
+};
+
+}  // namespace stasis::checkpoint
