@@ -5,7 +5,7 @@ import subprocess
 import threading
 import time
 
-from harness import wait_until
+from harness import REPOSITORY, wait_until
 
 
 def wait_for_more(engine, name, count):
@@ -365,6 +365,19 @@ def test_a_copied_checkpoint_dir_still_works(engine, tmp_path):
     assert_counts_on(engine, "c1")
 
 
+def test_another_container_must_have_the_same_options(engine, tmp_path):
+    """Whatever else it was created with, CRIU would not bring it about: refused, not dropped."""
+    engine.counter("c1")
+    engine.docker("checkpoint", "create", "--checkpoint-dir", tmp_path / "cps", "c1", "cp")
+    (tmp_path / "data").mkdir()
+    engine.docker("create", "--name", "c2", "--read-only", "--user", "nobody", "-v", f"{tmp_path}/data:/data", "busybox", "true")
+    start = engine.docker("start", "--checkpoint-dir", tmp_path / "cps", "--checkpoint", "cp", "c2", check=False)
+    assert start.returncode != 0
+    assert "container c2 was not created with the options of the container that the checkpoint was made of" in start.stderr
+    assert "the mount /data (bind), --user, --read-only" in start.stderr
+    assert engine.inspect("c2", "{{.State.Status}}") == "created"
+
+
 def test_binds_come_back_also_those_named_by_a_link(engine, tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
@@ -379,6 +392,23 @@ def test_binds_come_back_also_those_named_by_a_link(engine, tmp_path):
     wait_for_more(engine, "c1", before)
     assert_counts_on(engine, "c1")
     wait_until(lambda: (tmp_path / "real/copy").read_text() == "a file\n", "the copy is whole")  # it is written anew each time
+
+
+def test_waits_outlast_checkpoints_that_leave_them_running(engine, tmp_path):
+    """CRIU's own dump would end them with EINTR (src/criu/preload/waits.c)."""
+    subprocess.run(["gcc", "-O2", "-static", "-pthread", "-o", tmp_path / "waits", REPOSITORY / "tests/programs/waits.c"], check=True)
+    engine.docker("run", "-d", "--name", "c1", "-v", f"{tmp_path}/waits:/waits:ro", "busybox", "/waits")
+
+    def lines(word):
+        return [line for line in engine.out("logs", "c1").splitlines() if line.startswith(word)]
+
+    wait_until(lambda: lines("leader"), "it waits")
+    for n in range(8):
+        engine.docker("checkpoint", "create", "--leave-running", "c1", f"cp{n}")
+    for name in ("nanosleep", "clock_nanosleep", "poll", "select", "condition", "leader"):
+        before = len(lines(name))
+        wait_until(lambda: len(lines(name)) > before + 1, f"{name} goes on")
+    assert lines("WRONG") == []
 
 
 def test_init_reaps_and_comes_back(engine):
