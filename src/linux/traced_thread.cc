@@ -19,6 +19,8 @@
 namespace stasis {
 namespace {
 
+constexpr int kSystemCallStop = SIGTRAP | 0x80;
+
 // Of ptrace(2); glibc 2.36 has no name for it.
 constexpr int kGetRseqConfiguration = 0x420f;
 struct RseqConfiguration {
@@ -85,11 +87,19 @@ Status TracedThread::AwaitHalt(Deadline deadline) {
 StatusOr<TracedThread::Stop> TracedThread::AwaitStop(Deadline deadline) {
   const sigset_t child = ChildSignal();
   for (;;) {
-    int status = 0;
-    const pid_t waited = ::waitpid(id_, &status, __WALL | WNOHANG);
-    if (waited < 0 && errno != EINTR) return Failed("wait", id_);
-    if (waited == id_) {
-      if (WIFSTOPPED(status)) return Stop{WSTOPSIG(status), status >> 16};
+    // Looked at before it is taken: once a stop for a signal is taken, the kernel has the signal from us
+    // alone, and our death would lose it. Continue takes it too.
+    siginfo_t info = {};
+    if (::waitid(P_PID, static_cast<id_t>(id_), &info, WEXITED | WSTOPPED | __WALL | WNOHANG | WNOWAIT) !=
+            0 &&
+        errno != EINTR)
+      return Failed("wait", id_);
+    if (info.si_pid == id_) {
+      const bool stopped = info.si_code == CLD_TRAPPED || info.si_code == CLD_STOPPED;
+      const Stop stop = {info.si_status & 0xff, info.si_status >> 8};
+      if (stopped && stop.event == 0 && stop.signal != kSystemCallStop) return stop;
+      static_cast<void>(::waitpid(id_, nullptr, __WALL | WNOHANG));
+      if (stopped) return stop;
       const pid_t gone = std::exchange(id_, 0);
       return NotFound("thread " + std::to_string(gone) + " has ended");
     }
