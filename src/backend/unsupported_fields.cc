@@ -36,6 +36,7 @@ const std::vector<Field>& Fields() {
       {"HostConfig", "OomKillDisable", false},
       {"HostConfig", "DnsOptions", false},
       {"HostConfig", "DnsSearch", false},
+      {"", "Volumes", true},  // the user's own; what an image declares lies in the container's layer
       {"", "Healthcheck", false},
       {"", "MacAddress", false},
       {"", "OnBuild", false},

@@ -10,7 +10,8 @@ StatusOr<std::vector<std::string>> Check(const char* text) {
 }
 
 TEST(UnsupportedFieldsTest, WhatTheCliSendsByDefaultIsNeitherRefusedNorWarnedOf) {
-  auto warnings = Check(R"({"OnBuild":null,"Healthcheck":null,"HostConfig":{"VolumesFrom":null,"Links":null,
+  auto warnings =
+      Check(R"({"OnBuild":null,"Volumes":{},"Healthcheck":null,"HostConfig":{"VolumesFrom":null,"Links":null,
     "VolumeDriver":"","CgroupnsMode":"","Isolation":"","UsernsMode":"","MemorySwappiness":-1,"OomKillDisable":false,
     "BlkioWeight":0,"BlkioDeviceReadBps":[],"DnsOptions":[],"CpuRealtimePeriod":0}})");
   ASSERT_TRUE(warnings.ok()) << warnings.status();
@@ -23,7 +24,8 @@ TEST(UnsupportedFieldsTest, WhatTheCliSendsByDefaultIsNeitherRefusedNorWarnedOf)
 TEST(UnsupportedFieldsTest, WhatWouldMakeAnotherContainerIsRefusedByName) {
   for (const char* text :
        {R"({"HostConfig":{"VolumesFrom":["c1"]}})", R"({"HostConfig":{"DeviceRequests":[{"Count":-1}]}})",
-        R"({"HostConfig":{"UsernsMode":"x"}})", R"({"HostConfig":{"BlkioDeviceReadBps":[{"Rate":1}]}})"}) {
+        R"({"Volumes":{"/d":{}}})", R"({"HostConfig":{"UsernsMode":"x"}})",
+        R"({"HostConfig":{"BlkioDeviceReadBps":[{"Rate":1}]}})"}) {
     EXPECT_EQ(Check(text).status().code(), StatusCode::kUnimplemented) << text;
   }
   EXPECT_EQ(Message(Check(R"({"HostConfig":{"Links":["a:b"]}})").status()),

@@ -73,7 +73,6 @@ namespace {
 constexpr char kVdso[] = "[vdso]";
 constexpr uint64_t kNoSystemCall = ~0ULL;  // as orig_rax: nothing to be made again
 constexpr uint64_t kAllSignals = ~0ULL;
-constexpr int kSystemCallStop = SIGTRAP | 0x80;
 constexpr uint64_t kOptionsOfTwin = PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD;
 
 // In the order of the code above.
@@ -210,8 +209,8 @@ StatusOr<int64_t> Injection::Run(TracedThread& thread, const SystemCall& call, u
   for (int seen = 0; seen < 2;) {  // the call's entry, and its exit
     STASIS_RETURN_IF_ERROR(thread.ContinueToSystemCall());
     STASIS_ASSIGN_OR_RETURN(const TracedThread::Stop stop, thread.AwaitStop(deadline));
-    if (stop.signal == kSystemCallStop) ++seen;
-    if (stop.event == 0 && stop.signal == SIGSTOP) stopped = true;
+    if (stop.AtSystemCall()) ++seen;
+    if (stop.AtSignal() && stop.signal == SIGSTOP) stopped = true;
     if (stop.event == PTRACE_EVENT_CLONE || stop.event == PTRACE_EVENT_FORK) {
       STASIS_ASSIGN_OR_RETURN(*clone, thread.NewThread());
     }

@@ -31,13 +31,6 @@ RunLimits Limits() {
   return limits;
 }
 
-StatusOr<std::string> OwnPath() {
-  std::array<char, 4096> self{};
-  const ssize_t size = ::readlink("/proc/self/exe", self.data(), self.size());
-  if (size <= 0) return ErrnoError(errno, "readlink /proc/self/exe");
-  return std::string(self.data(), static_cast<size_t>(size));
-}
-
 // The directory of one trial: images, logs, the FIFO.
 class Trial {
  public:
@@ -61,7 +54,7 @@ class Trial {
 };
 
 StatusOr<Child> Trial::StartVictim() {
-  STASIS_ASSIGN_OR_RETURN(const std::string self, OwnPath());
+  STASIS_ASSIGN_OR_RETURN(const std::string self, RealPath("/proc/self/exe"));
   Command victim;
   victim.argv = {self, kVictimCommand, fifo_path_};
   victim.env = BaseEnvironment();
@@ -166,7 +159,7 @@ Status PreloadLoads(const std::string& criu, const std::string& library) {
 }
 
 Check CheckPreload(const std::string& criu) {
-  StatusOr<std::string> self = OwnPath();
+  const StatusOr<std::string> self = RealPath("/proc/self/exe");
   Status status = self.status();
   if (self.ok()) status = PreloadLoads(criu, self->substr(0, self->rfind('/') + 1) + criu::kPreloadLibrary);
   if (status.ok()) return {"criu preload", Verdict::kOk, "our library is loaded into CRIU"};

@@ -17,12 +17,7 @@ ContainerRecord SomeRecord(char digit, std::string name) {
           .name = std::move(name),
           .created = absl::FromUnixSeconds(1700000000),
           .image_id = "sha256:" + std::string(64, 'e'),
-          .argv = {"sh", "-c", "true"},
-          .config = {},
-          .host_config = {},
-          .mounts = {},
-          .state = {},
-          .exiting_checkpoint = {}};
+          .argv = {"sh", "-c", "true"}};
 }
 
 class ContainerStoreTest : public testing::Test {

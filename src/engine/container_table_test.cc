@@ -7,16 +7,7 @@ namespace {
 
 std::shared_ptr<Container> Make(const std::string& id, const std::string& name) {
   return std::make_shared<Container>(
-      ContainerRecord{.id = *ContainerId::Parse(id + std::string(64 - id.size(), '0')),
-                      .name = name,
-                      .created = {},
-                      .image_id = {},
-                      .argv = {},
-                      .config = {},
-                      .host_config = {},
-                      .mounts = {},
-                      .state = {},
-                      .exiting_checkpoint = {}});
+      ContainerRecord{.id = *ContainerId::Parse(id + std::string(64 - id.size(), '0')), .name = name});
 }
 
 class ContainerTableTest : public testing::Test {

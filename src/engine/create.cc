@@ -51,21 +51,12 @@ StatusOr<backend::CreateResult> Engine::Create(const backend::CreateRequest& req
 StatusOr<ContainerRecord> Engine::PlanContainer(const backend::CreateRequest& request,
                                                 const image::Image& image, const std::string& name) const {
   STASIS_ASSIGN_OR_RETURN(ContainerId id, ContainerId::Parse(RandomHex(32)));
-  // The user's own; what an image declares lies in the container's layer.
-  if (!request.config.volumes.empty()) {
-    return Unimplemented("volumes are not implemented by Stasis yet: \"" + request.config.volumes.front() +
-                         "\"; give it a directory of the host");
-  }
   ContainerRecord record{.id = std::move(id),
                          .name = name,
                          .created = absl::Now(),
                          .image_id = image.id.str(),
-                         .argv = {},
                          .config = request.config,
-                         .host_config = request.host_config,
-                         .mounts = {},
-                         .state = {},
-                         .exiting_checkpoint = {}};
+                         .host_config = request.host_config};
   const Json none = Json::object();
   const Json& image_config = image.config->contains("config") ? (*image.config)["config"] : none;
   STASIS_RETURN_IF_ERROR(Annotate(MergeImageConfig(image_config, &record.config), request.config.image));

@@ -11,13 +11,7 @@ class ListFilterTest : public testing::Test {
       : record_{.id = *ContainerId::Parse("abc" + std::string(61, '0')),
                 .name = "web1",
                 .created = absl::FromUnixSeconds(100),
-                .image_id = "sha256:" + std::string(64, 'e'),
-                .argv = {},
-                .config = {},
-                .host_config = {},
-                .mounts = {},
-                .state = {},
-                .exiting_checkpoint = {}} {
+                .image_id = "sha256:" + std::string(64, 'e')} {
     record_.config.image = "busybox";
     record_.config.labels = {{"role", "front"}};
     record_.state.phase = Phase::kExited;

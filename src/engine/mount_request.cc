@@ -77,8 +77,6 @@ StatusOr<ContainerMount> SettleBind(const backend::MountRequest& request) {
   ContainerMount mount{.type = "bind",
                        .source = CleanPath(request.source),
                        .destination = CleanPath(request.target),
-                       .options = {},
-                       .mode = {},
                        .read_write = !request.read_only,
                        .propagation = propagation,
                        .create_source = request.create_source};
@@ -114,7 +112,6 @@ StatusOr<ContainerMount> ParseBind(const std::string& bind) {
   ContainerMount mount{.type = "bind",
                        .source = CleanPath(parts[0]),
                        .destination = CleanPath(parts[1]),
-                       .options = {},
                        .mode = parts.size() == 3 ? parts[2] : "",
                        .read_write = true,
                        .propagation = "rprivate",
@@ -148,8 +145,7 @@ StatusOr<ContainerMount> ParseTmpfs(const std::string& destination, const std::s
                        .destination = CleanPath(destination),
                        .options = {"noexec", "nosuid", "nodev"},
                        .mode = options,
-                       .read_write = true,
-                       .propagation = {}};
+                       .read_write = true};
   const std::vector<std::string> given = absl::StrSplit(options, ',', absl::SkipEmpty());
   for (const std::string& option : given) {
     const size_t equals = option.find('=');

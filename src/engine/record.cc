@@ -150,16 +150,7 @@ StatusOr<ContainerRecord> RecordFromJson(const Json& json) {
   reader.Get("Id", &id_text);
   STASIS_RETURN_IF_ERROR(reader.status());
   STASIS_ASSIGN_OR_RETURN(ContainerId id, ContainerId::Parse(id_text));
-  ContainerRecord record{.id = std::move(id),
-                         .name = {},
-                         .created = {},
-                         .image_id = {},
-                         .argv = {},
-                         .config = {},
-                         .host_config = {},
-                         .mounts = {},
-                         .state = {},
-                         .exiting_checkpoint = {}};
+  ContainerRecord record{.id = std::move(id)};
   reader.Get("Name", &record.name);
   reader.Get("ImageId", &record.image_id);
   reader.Get("Argv", &record.argv);

@@ -56,13 +56,13 @@ struct RunState {
 
 // A mount as it was settled at create time: what the spec gets and inspect shows.
 struct ContainerMount {
-  std::string type;  // "bind" or "tmpfs"
-  std::string source;
-  std::string destination;
-  std::vector<std::string> options;  // of the runtime-spec: "rbind", "ro", "rprivate", "size=..."
-  std::string mode;                  // as the user wrote it: "ro,z"
+  std::string type = {};  // "bind" or "tmpfs"
+  std::string source = {};
+  std::string destination = {};
+  std::vector<std::string> options = {};  // of the runtime-spec: "rbind", "ro", "rprivate", "size=..."
+  std::string mode = {};                  // as the user wrote it: "ro,z"
   bool read_write = true;
-  std::string propagation;
+  std::string propagation = {};
   bool create_source = false;  // -v makes a directory of a source that is missing; Mounts do not
 };
 
@@ -73,20 +73,21 @@ struct ExitingCheckpoint {
   std::string directory;
 };
 
+// Members have initializers so that who makes one names only what it knows.
 struct ContainerRecord {
   ContainerId id;
-  std::string name;  // without a slash
-  absl::Time created;
-  std::string image_id;           // "sha256:..."
-  std::vector<std::string> argv;  // entrypoint and command
-  backend::ContainerConfig config;
-  backend::HostConfig host_config;
-  std::vector<ContainerMount> mounts;
-  RunState state;
+  std::string name = {};  // without a slash
+  absl::Time created = {};
+  std::string image_id = {};           // "sha256:..."
+  std::vector<std::string> argv = {};  // entrypoint and command
+  backend::ContainerConfig config = {};
+  backend::HostConfig host_config = {};
+  std::vector<ContainerMount> mounts = {};
+  RunState state = {};
   int restart_count = 0;
   bool stopped_by_user = false;      // no restart policy
   bool ended_by_checkpoint = false;  // --rm keeps it
-  std::optional<ExitingCheckpoint> exiting_checkpoint;
+  std::optional<ExitingCheckpoint> exiting_checkpoint = {};
 };
 
 Json ToJson(const ContainerRecord& record);

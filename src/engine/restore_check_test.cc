@@ -9,16 +9,7 @@ namespace {
 using testing::EndsWith;
 
 ContainerRecord Record(const std::string& name) {
-  return {.id = *ContainerId::Parse(std::string(64, 'a')),
-          .name = name,
-          .created = {},
-          .image_id = {},
-          .argv = {},
-          .config = {},
-          .host_config = {},
-          .mounts = {},
-          .state = {},
-          .exiting_checkpoint = {}};
+  return {.id = *ContainerId::Parse(std::string(64, 'a')), .name = name};
 }
 
 TEST(RestoreCheckTest, WhatCriuDoesNotBringIsNotTheSameOptions) {
@@ -35,8 +26,7 @@ TEST(RestoreCheckTest, WhatCriuDoesNotBringIsNotTheSameOptions) {
 TEST(RestoreCheckTest, EveryDifferenceIsNamed) {
   ContainerRecord saved = Record("web");
   ContainerRecord target = Record("other");
-  target.mounts.push_back(
-      {.type = "bind", .source = "/s", .destination = "/data", .options = {}, .mode = {}, .propagation = {}});
+  target.mounts.push_back({.type = "bind", .source = "/s", .destination = "/data"});
   target.config.tty = true;
   target.config.user = "nobody";
   target.host_config.readonly_rootfs = true;
@@ -55,8 +45,7 @@ TEST(RestoreCheckTest, EveryDifferenceIsNamed) {
 
 TEST(RestoreCheckTest, AMountThatIsReadOnlyIsAnother) {
   ContainerRecord saved = Record("web");
-  saved.mounts.push_back(
-      {.type = "bind", .source = "/s", .destination = "/data", .options = {}, .mode = {}, .propagation = {}});
+  saved.mounts.push_back({.type = "bind", .source = "/s", .destination = "/data"});
   ContainerRecord target = saved;
   EXPECT_TRUE(CheckSameOptions(saved, target).ok());
   target.mounts[0].source = "/elsewhere";  // the same files may lie elsewhere on another machine

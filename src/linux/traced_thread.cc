@@ -19,8 +19,6 @@
 namespace stasis {
 namespace {
 
-constexpr int kSystemCallStop = SIGTRAP | 0x80;
-
 // Of ptrace(2); glibc 2.36 has no name for it.
 constexpr int kGetRseqConfiguration = 0x420f;
 struct RseqConfiguration {
@@ -80,7 +78,7 @@ Status TracedThread::AwaitHalt(Deadline deadline) {
   for (;;) {
     STASIS_ASSIGN_OR_RETURN(const Stop stop, AwaitStop(deadline));
     if (stop.event == PTRACE_EVENT_STOP) return absl::OkStatus();
-    STASIS_RETURN_IF_ERROR(Continue(stop.event == 0 ? stop.signal : 0));
+    STASIS_RETURN_IF_ERROR(Continue(stop.AtSignal() ? stop.signal : 0));
   }
 }
 
@@ -97,7 +95,7 @@ StatusOr<TracedThread::Stop> TracedThread::AwaitStop(Deadline deadline) {
     if (info.si_pid == id_) {
       const bool stopped = info.si_code == CLD_TRAPPED || info.si_code == CLD_STOPPED;
       const Stop stop = {info.si_status & 0xff, info.si_status >> 8};
-      if (stopped && stop.event == 0 && stop.signal != kSystemCallStop) return stop;
+      if (stopped && stop.AtSignal()) return stop;
       static_cast<void>(::waitpid(id_, nullptr, __WALL | WNOHANG));
       if (stopped) return stop;
       const pid_t gone = std::exchange(id_, 0);

@@ -4,6 +4,7 @@
 // blocked (BlockChildSignals) so that a wait for a stop can have a deadline.
 #pragma once
 
+#include <signal.h>
 #include <sys/types.h>
 #include <sys/user.h>
 
@@ -19,11 +20,14 @@ Status BlockChildSignals();
 
 class TracedThread {
  public:
-  // A stop as wait(2) tells it. `event` is a PTRACE_EVENT_*, or 0; a system call's entry and exit have the
-  // signal SIGTRAP | 0x80 (PTRACE_O_TRACESYSGOOD).
+  // A stop as wait(2) tells it. `event` is a PTRACE_EVENT_*, or 0.
   struct Stop {
     int signal = 0;
     int event = 0;
+    // The entry or the exit of a system call, under PTRACE_O_TRACESYSGOOD.
+    bool AtSystemCall() const { return event == 0 && signal == (SIGTRAP | 0x80); }
+    // A signal that it is to get: Continue gives it.
+    bool AtSignal() const { return event == 0 && !AtSystemCall(); }
   };
 
   // PTRACE_SEIZE: it runs on. `options` are PTRACE_O_*; never PTRACE_O_EXITKILL for one that is to outlive

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <filesystem>
 #include <string>
 
 #include "base/log.h"
@@ -20,9 +19,8 @@ constexpr int kConnection = 3;
 
 // The library for CRIU lies beside this program.
 std::string DefaultPreload() {
-  std::error_code error;
-  std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
-  return error ? std::string() : (program.parent_path() / criu::kPreloadLibrary).string();
+  const StatusOr<std::string> self = RealPath("/proc/self/exe");
+  return self.ok() ? self->substr(0, self->rfind('/') + 1) + criu::kPreloadLibrary : "";
 }
 
 int Main(int argc, char** argv) {

@@ -43,7 +43,6 @@ StatusOr<Checkpointer> StartCheckpointer(const CheckpointSurroundings& around) {
 // The verbs, in order.
 StatusOr<CheckpointResult> Drive(const CheckpointPlan& plan, protocol::Caller* caller,
                                  const CheckpointHooks& hooks, std::stop_token cancel) {
-  // A paused one stands still all the time, and an undo would freeze it again: it is kept until the end.
   const bool thawed_first = !plan.request.exit && !plan.paused;
   auto on_notice = [&](const std::string& notice, const Json& params) {
     if (notice != "progress") return;
@@ -109,7 +108,6 @@ StatusOr<CheckpointResult> RunCheckpoint(const CheckpointPlan& plan, const Check
       around.log->IfError("kill the container", around.cgroup->KillAll(After(kUndoLimit)));
     result = CheckpointResult{};
   }
-  hooks.after_thaw();
   if (result.ok()) return result;
   result = Explain(result.status(), broken, exit, cancel);
   if (undone.ok()) return result;

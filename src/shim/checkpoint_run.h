@@ -17,7 +17,8 @@ namespace stasis {
 struct CheckpointHooks {
   // Called before the freeze: stops everything else, or fails. From here on the container must not change.
   std::function<Status()> before_freeze;
-  // Called once the container runs again (or is dead), or the freeze was undone. Perhaps twice.
+  // Called once a container that runs on does so, before its checkpoint is on disk. Not for one that was
+  // paused: it stands still all the time, and an undo would freeze it again.
   std::function<void()> after_thaw;
   std::function<void(const Json& params)> progress;
 };

@@ -252,9 +252,7 @@ StatusOr<protocol::CheckpointResult> Container::Checkpoint(const protocol::Check
       loop_->Call([&] { checkpoint_kills_ = request.exit; });
       return {};
     };
-    hooks.after_thaw = [&] {
-      if (!plan->paused) alone.reset();
-    };
+    hooks.after_thaw = [&] { alone.reset(); };
     hooks.progress = progress;
     result = RunCheckpoint(*plan, {.checkpointer = config_.checkpointer, .cgroup = &cgroup_, .log = log_},
                            hooks, stop.get_token());

@@ -143,9 +143,7 @@ class ShimTest : public testing::Test {
 
   // A program of ours that was built with this test.
   static std::string BesideTest(const std::string& program) {
-    char self[4096] = {};
-    EXPECT_GT(::readlink("/proc/self/exe", self, sizeof self - 1), 0);
-    std::string path(self);
+    const std::string path = *RealPath("/proc/self/exe");
     return path.substr(0, path.rfind('/') + 1) + program;
   }
 
