@@ -2,12 +2,15 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <cstdio>
+#include <cstring>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -19,7 +22,7 @@
 asm(R"(
   .pushsection .rodata
   .balign 16
-  .globl stasis_injected_call, stasis_injected_clone, stasis_injected_slots
+  .globl stasis_injected_call, stasis_injected_clone, stasis_injected_name, stasis_injected_slots
 stasis_injected_call:
   syscall
   jmp 1f
@@ -56,6 +59,8 @@ stasis_injected_clone:
   mov stasis_injected_slots+8*13(%rip), %rsi
   mov stasis_injected_slots+8*14(%rip), %rdi
   jmp *stasis_injected_slots+8*15(%rip)
+stasis_injected_name:
+  .asciz "stasis-twin"
   .balign 8
 stasis_injected_slots:
   .popsection
@@ -64,6 +69,7 @@ stasis_injected_slots:
 extern "C" {
 extern const unsigned char stasis_injected_call[];
 extern const unsigned char stasis_injected_clone[];
+extern const unsigned char stasis_injected_name[];
 extern const unsigned char stasis_injected_slots[];
 }
 
@@ -73,16 +79,20 @@ namespace {
 constexpr char kVdso[] = "[vdso]";
 constexpr uint64_t kNoSystemCall = ~0ULL;  // as orig_rax: nothing to be made again
 constexpr uint64_t kAllSignals = ~0ULL;
-constexpr uint64_t kOptionsOfTwin = PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD;
+constexpr uint64_t kOptionsOfTwin = PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD | PTRACE_O_SUSPEND_SECCOMP;
 
 // In the order of the code above.
 struct Slots {
   uint64_t r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi, rip;
   uint64_t blocked_signals;
+  // From before the registers are set until they are set back. Where the tracer died in between nobody can
+  // say when the thread is through: a signal handler may run on top of the code. Last, so written last.
+  uint64_t in_use;
 };
 
 size_t CodeSize() { return static_cast<size_t>(stasis_injected_slots - stasis_injected_call); }
-size_t WholeSize() { return CodeSize() + sizeof(Slots); }
+constexpr size_t kAlignment = 16;
+size_t WholeSize() { return (CodeSize() + sizeof(Slots) + kAlignment - 1) & ~(kAlignment - 1); }
 
 struct Range {
   uint64_t begin = 0;
@@ -100,11 +110,16 @@ StatusOr<Range> FindVdso(pid_t process) {
   return range;
 }
 
-// Room for our code in `vdso`: where it stands already, or in the zeros at its end.
-StatusOr<size_t> FindRoom(const std::string& vdso) {
+// Room for our code in the zeros at the end of `vdso`, after the places that dead tracers have left in use.
+StatusOr<size_t> FindRoom(const std::string& vdso, std::vector<uint64_t>* abandoned) {
   const std::string code(reinterpret_cast<const char*>(stasis_injected_call), CodeSize());
-  if (const size_t there = vdso.find(code); there != vdso.npos) return there;
-  constexpr size_t kAlignment = 16;
+  for (size_t at = 0; (at = vdso.find(code, at)) != vdso.npos; at += WholeSize()) {
+    if (at + WholeSize() > vdso.size()) break;
+    Slots slots;
+    std::memcpy(&slots, vdso.data() + at + CodeSize(), sizeof slots);
+    if (slots.in_use == 0) return at;
+    abandoned->push_back(at);
+  }
   const size_t last = vdso.find_last_not_of('\0');
   const size_t room = last == vdso.npos ? vdso.size() : (last + 2 * kAlignment) & ~(kAlignment - 1);
   if (room + WholeSize() > vdso.size()) return FailedPrecondition("no room behind the vdso");
@@ -112,8 +127,8 @@ StatusOr<size_t> FindRoom(const std::string& vdso) {
 }
 
 Slots ToSlots(const user_regs_struct& r, uint64_t blocked_signals) {
-  return {r.r15, r.r14, r.r13, r.r12, r.rbp, r.rbx, r.r11, r.r10,          r.r9,
-          r.r8,  r.rax, r.rcx, r.rdx, r.rsi, r.rdi, r.rip, blocked_signals};
+  return {r.r15, r.r14, r.r13, r.r12, r.rbp, r.rbx, r.r11, r.r10,           r.r9,
+          r.r8,  r.rax, r.rcx, r.rdx, r.rsi, r.rdi, r.rip, blocked_signals, 1};
 }
 
 void TakeSlots(const Slots& slots, user_regs_struct& r) {
@@ -154,25 +169,34 @@ StatusOr<Injection> Injection::Prepare(pid_t process) {
   if (::pread(memory.get(), vdso.data(), vdso.size(), static_cast<off_t>(range.begin)) !=
       static_cast<ssize_t>(vdso.size()))
     return ErrnoError(errno, "read the vdso of " + std::to_string(process));
-  STASIS_ASSIGN_OR_RETURN(const size_t room, FindRoom(vdso));
-  return Injection(std::move(memory), range.begin + room);
+  std::vector<uint64_t> abandoned;
+  STASIS_ASSIGN_OR_RETURN(const size_t room, FindRoom(vdso, &abandoned));
+  for (uint64_t& place : abandoned) place += range.begin;
+  return Injection(std::move(memory), range.begin + room, std::move(abandoned));
 }
 
 Status Injection::Settle(TracedThread& thread) const {
   STASIS_ASSIGN_OR_RETURN(user_regs_struct registers, thread.Registers());
-  if (registers.rip - address_ >= CodeSize()) return absl::OkStatus();
-  Slots slots = {};
-  if (::pread(memory_.get(), &slots, sizeof slots, static_cast<off_t>(address_ + CodeSize())) != sizeof slots)
-    return ErrnoError(errno, "read the registers of " + std::to_string(thread.id()));
-  TakeSlots(slots, registers);
-  registers.orig_rax = kNoSystemCall;
-  STASIS_RETURN_IF_ERROR(thread.SetBlockedSignals(slots.blocked_signals));
-  return thread.SetRegisters(registers);
+  for (const uint64_t place : abandoned_) {
+    if (registers.rip - place >= CodeSize()) continue;
+    Slots slots = {};
+    if (::pread(memory_.get(), &slots, sizeof slots, static_cast<off_t>(place + CodeSize())) != sizeof slots)
+      return ErrnoError(errno, "read the registers of " + std::to_string(thread.id()));
+    TakeSlots(slots, registers);
+    registers.orig_rax = kNoSystemCall;
+    STASIS_RETURN_IF_ERROR(thread.SetBlockedSignals(slots.blocked_signals));
+    STASIS_RETURN_IF_ERROR(thread.SetRegisters(registers));
+    return Release(place);
+  }
+  return absl::OkStatus();
 }
 
 StatusOr<Injection::Place> Injection::Look(const TracedThread& thread) {
   Place place;
   STASIS_ASSIGN_OR_RETURN(place.registers, thread.Registers());
+  constexpr uint64_t kCode64 = 0x33;  // the kernel's __USER_CS
+  if (place.registers.cs != kCode64)
+    return FailedPrecondition("thread " + std::to_string(thread.id()) + " runs 32-bit code");
   STASIS_ASSIGN_OR_RETURN(place.blocked_signals, thread.BlockedSignals());
   RestartInterruptedCall(place.registers);
   // The kernel forgets a restartable sequence, since it sees our code instead; so it is aborted here.
@@ -187,6 +211,14 @@ Status Injection::Write(const Place& place) const {
   text.append(reinterpret_cast<const char*>(&slots), sizeof slots);
   const auto size = static_cast<ssize_t>(text.size());
   if (::pwrite(memory_.get(), text.data(), text.size(), static_cast<off_t>(address_)) != size)
+    return ErrnoError(errno, "write behind the vdso");
+  return absl::OkStatus();
+}
+
+Status Injection::Release(uint64_t place) const {
+  const uint64_t in_use = 0;
+  const uint64_t address = place + CodeSize() + offsetof(Slots, in_use);
+  if (::pwrite(memory_.get(), &in_use, sizeof in_use, static_cast<off_t>(address)) != sizeof in_use)
     return ErrnoError(errno, "write behind the vdso");
   return absl::OkStatus();
 }
@@ -218,6 +250,7 @@ StatusOr<int64_t> Injection::Run(TracedThread& thread, const SystemCall& call, u
   STASIS_ASSIGN_OR_RETURN(const user_regs_struct after, thread.Registers());
   STASIS_RETURN_IF_ERROR(thread.SetBlockedSignals(place.blocked_signals));
   STASIS_RETURN_IF_ERROR(thread.SetRegisters(place.registers));
+  STASIS_RETURN_IF_ERROR(Release(address_));
   if (stopped) static_cast<void>(::syscall(SYS_tkill, thread.id(), SIGSTOP));
   return static_cast<int64_t>(after.rax);
 }
@@ -227,16 +260,21 @@ StatusOr<int64_t> Injection::Call(TracedThread& thread, const SystemCall& call, 
   return Run(thread, call, 0, &none, deadline);
 }
 
-StatusOr<TracedThread> Injection::Clone(TracedThread& thread, Deadline deadline) {
+Status Injection::Rename(TracedThread& thread, Deadline deadline) {
+  const auto name = address_ + static_cast<uint64_t>(stasis_injected_name - stasis_injected_call);
+  return Call(thread, {.number = SYS_prctl, .arguments = {PR_SET_NAME, name}}, deadline).status();
+}
+
+StatusOr<Injection::Twin> Injection::Clone(TracedThread& thread, Deadline deadline) {
   pid_t clone = 0;
   const auto entry = static_cast<uint64_t>(stasis_injected_clone - stasis_injected_call);
   STASIS_ASSIGN_OR_RETURN(const int64_t returned,
                           Run(thread, {.number = SYS_clone}, entry, &clone, deadline));
   if (returned < 0) return ErrnoError(static_cast<int>(-returned), "clone " + std::to_string(thread.id()));
   if (clone <= 0) return Internal("clone " + std::to_string(thread.id()) + ": the copy is not traced");
-  TracedThread twin = TracedThread::Adopt(clone);
-  STASIS_RETURN_IF_ERROR(twin.AwaitStop(deadline).status());
-  STASIS_RETURN_IF_ERROR(twin.SetOptions(kOptionsOfTwin));
+  Twin twin = {TracedThread::Adopt(clone), static_cast<pid_t>(returned)};
+  STASIS_RETURN_IF_ERROR(twin.thread.AwaitStop(deadline).status());
+  STASIS_RETURN_IF_ERROR(twin.thread.SetOptions(kOptionsOfTwin));
   return twin;
 }
 

@@ -12,6 +12,7 @@
 #include <array>
 #include <cstdint>
 #include <utility>
+#include <vector>
 
 #include "base/status.h"
 #include "linux/clock.h"
@@ -28,7 +29,8 @@ struct SystemCall {
 // Of one process; serves its threads, one at a time.
 class Injection {
  public:
-  // Finds the room. Changes nothing. kFailedPrecondition: the process has no vdso, or there is no room in it.
+  // Finds the room. Changes nothing. kFailedPrecondition: the process has no vdso, or there is no room in it:
+  // each tracer that died in the midst of a call has used up one place.
   static StatusOr<Injection> Prepare(pid_t process);
 
   // A tracer before us may have died and left a thread in the code: that one gets its registers. To be called
@@ -41,11 +43,18 @@ class Injection {
   // runs. kDeadlineExceeded, kNotFound (it was killed): it is as good as untouched.
   StatusOr<int64_t> Call(TracedThread& thread, const SystemCall& call, Deadline deadline);
 
+  // Calls the thread "stasis-twin".
+  Status Rename(TracedThread& thread, Deadline deadline);
+
+  struct Twin {
+    TracedThread thread;
+    pid_t inside = 0;  // its pid as `thread` sees it
+  };
   // clone(2) without flags: a copy of the process, its memory copied on write, that tells its parent nothing
   // of its end. It is traced, stands still before its first instruction, and has PTRACE_O_EXITKILL: it dies
   // with us. `thread` is seized with PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK too. kResourceExhausted: a
   // limit on processes or memory.
-  StatusOr<TracedThread> Clone(TracedThread& thread, Deadline deadline);
+  StatusOr<Twin> Clone(TracedThread& thread, Deadline deadline);
 
  private:
   // Where a thread stands, and goes on.
@@ -54,14 +63,17 @@ class Injection {
     uint64_t blocked_signals = 0;
   };
 
-  Injection(UniqueFd memory, uint64_t address) : memory_(std::move(memory)), address_(address) {}
+  Injection(UniqueFd memory, uint64_t address, std::vector<uint64_t> abandoned)
+      : memory_(std::move(memory)), address_(address), abandoned_(std::move(abandoned)) {}
   static StatusOr<Place> Look(const TracedThread& thread);
   Status Write(const Place& place) const;
+  Status Release(uint64_t place) const;
   StatusOr<int64_t> Run(TracedThread& thread, const SystemCall& call, uint64_t entry, pid_t* clone,
                         Deadline deadline);
 
-  UniqueFd memory_;       // /proc/PID/mem
-  uint64_t address_ = 0;  // of our code in the process
+  UniqueFd memory_;                  // /proc/PID/mem
+  uint64_t address_ = 0;             // of our code in the process
+  std::vector<uint64_t> abandoned_;  // of code that a dead tracer left in use
 };
 
 }  // namespace stasis::checkpoint

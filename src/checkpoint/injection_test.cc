@@ -108,11 +108,11 @@ Status CloneOnce(pid_t pid) {
   STASIS_ASSIGN_OR_RETURN(TracedThread thread, Seize(pid));
   STASIS_ASSIGN_OR_RETURN(Injection injection, Injection::Prepare(pid));
   STASIS_RETURN_IF_ERROR(injection.Settle(thread));
-  STASIS_ASSIGN_OR_RETURN(TracedThread twin, injection.Clone(thread, kLong));
+  STASIS_ASSIGN_OR_RETURN(Injection::Twin twin, injection.Clone(thread, kLong));
   STASIS_RETURN_IF_ERROR(thread.Detach());
-  const auto number = static_cast<uint64_t>(twin.id());
-  ::kill(twin.id(), SIGKILL);
-  while (twin.AwaitStop(kLong).ok()) twin.Continue().IgnoreError();
+  const auto number = static_cast<uint64_t>(twin.inside);
+  ::kill(twin.thread.id(), SIGKILL);
+  while (twin.thread.AwaitStop(kLong).ok()) twin.thread.Continue().IgnoreError();
   STASIS_ASSIGN_OR_RETURN(
       const int64_t reaped,
       CallOnce(pid,
@@ -244,41 +244,51 @@ TEST_F(InjectionTest, SignalsAreDeliveredAsEver) {
   EXPECT_EQ(program.shared()->wrong, 0u);
 }
 
-// The tracer in a process of its own, killed after a random time, again and again.
-void KillTracersOf(Program& program, int times, unsigned seed = 12345) {
-  std::mt19937 random(seed);
-  for (int i = 0; i < times; ++i) {
-    const pid_t tracer = ::fork();
-    if (tracer == 0) {
-      for (;;) CloneOnce(program.pid()).IgnoreError();
+// A tracer in a process of its own, which makes twins until it is killed after a random time.
+void KillTracerOf(Program& program, std::mt19937& random) {
+  const pid_t tracer = ::fork();
+  if (tracer == 0) {
+    for (;;) CloneOnce(program.pid()).IgnoreError();
+  }
+  std::this_thread::sleep_for(std::chrono::microseconds(random() % 3000));
+  ::kill(tracer, SIGKILL);
+  ::waitpid(tracer, nullptr, 0);
+}
+
+// Again and again; a new program each few times, since each death may use up some room in it.
+void KillTracersOf(const std::function<void(Shared*)>& run) {
+  std::mt19937 random(12345);
+  for (int programs = 0; programs < 100; ++programs) {
+    Program program(run);
+    for (int i = 0; i < 4; ++i) {
+      KillTracerOf(program, random);
+      ASSERT_FALSE(program.Ended()) << "program " << programs << " after kill " << i;
     }
-    std::this_thread::sleep_for(std::chrono::microseconds(random() % 3000));
-    ::kill(tracer, SIGKILL);
-    ::waitpid(tracer, nullptr, 0);
-    ASSERT_FALSE(program.Ended()) << "after kill " << i;
-  }
-  EXPECT_TRUE(program.GoesOn());
-  EXPECT_EQ(program.shared()->wrong, 0u);
-}
-
-TEST_F(InjectionTest, TheDeathOfTheTracerHarmsNoComputation) {
-  Program program(Compute);
-  KillTracersOf(program, 300);
-}
-
-// A program for each: a tracer that comes while the handler runs that interrupted our code overwrites its
-// registers (ADR 4).
-TEST_F(InjectionTest, TheDeathOfTheTracerHarmsNoSignal) {
-  for (unsigned seed = 0; seed < 300; ++seed) {
-    Program program(Signals);
-    KillTracersOf(program, 1, seed);
+    ASSERT_TRUE(program.GoesOn());
+    ASSERT_EQ(program.shared()->wrong, 0u) << "program " << programs;
   }
 }
+
+TEST_F(InjectionTest, TheDeathOfTheTracerHarmsNoComputation) { KillTracersOf(Compute); }
+
+TEST_F(InjectionTest, TheDeathOfTheTracerHarmsNoSignal) { KillTracersOf(Signals); }
 
 TEST_F(InjectionTest, TheDeathOfTheTracerHarmsNoRestartableSequence) {
   if (__rseq_size == 0) GTEST_SKIP() << "this libc or kernel has no rseq";
-  Program program(Sequences);
-  KillTracersOf(program, 300);
+  KillTracersOf(Sequences);
+}
+
+TEST_F(InjectionTest, APlaceThatADeadTracerLeftInUseIsNotUsedAgain) {
+  Program program(Signals);
+  std::mt19937 random(1);
+  Status prepared;
+  for (int i = 0; prepared.ok() && i < 3000; ++i) {
+    KillTracerOf(program, random);
+    prepared = Injection::Prepare(program.pid()).status();
+  }
+  EXPECT_EQ(prepared.code(), StatusCode::kFailedPrecondition) << prepared;
+  EXPECT_TRUE(program.GoesOn());
+  EXPECT_EQ(program.shared()->wrong, 0u);
 }
 
 }  // namespace
