@@ -47,6 +47,8 @@ inline constexpr char kPreloadLibrary[] = "stasis-criu-preload.so";
 struct Program {
   std::string path;     // of criu
   std::string preload;  // path of kPreloadLibrary, or empty
+  // Private memory is hidden from it, but what this file names (preload/pages.c). Empty: all is shown.
+  std::string shown_memory = {};
 };
 
 struct ExternalMount {

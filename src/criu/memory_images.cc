@@ -1,0 +1,261 @@
+#include "criu/memory_images.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <utility>
+
+#include "criu_rpc/images.pb.h"
+#include "linux/files.h"
+#include "linux/unique_fd.h"
+
+namespace stasis::criu {
+namespace {
+
+constexpr uint32_t kCommonMagic = 0x54564319;
+constexpr uint32_t kMmMagic = 0x57492820;
+constexpr uint32_t kPagemapMagic = 0x56084025;
+constexpr size_t kMaxImage = 1 << 30;
+constexpr size_t kChunk = 1 << 20;
+constexpr uint64_t kNoticeBytes = 8 << 20;
+
+// criu/include/image.h.
+constexpr uint32_t kRegular = 1 << 0, kVdso = 1 << 3, kFilePrivate = 1 << 6, kAnonymousPrivate = 1 << 9,
+                   kVvar = 1 << 12, kAioRing = 1 << 13, kGuard = 1 << 16;
+// criu/include/pagemap.h.
+constexpr uint32_t kPagePresent = 1 << 2;
+// mmap(2); Debian 12's headers do not have it.
+constexpr uint32_t kDroppable = 0x08;
+
+// An image file: two magic numbers, then messages, each behind its size.
+class ImageReader {
+ public:
+  static StatusOr<ImageReader> Open(int directory, const std::string& name, uint32_t magic) {
+    STASIS_ASSIGN_OR_RETURN(std::string bytes, ReadFileAt(directory, name, kMaxImage));
+    ImageReader reader(name, std::move(bytes));
+    uint32_t common = 0, own = 0;
+    if (!reader.TakeNumber(&common) || !reader.TakeNumber(&own) || common != kCommonMagic || own != magic)
+      return reader.Malformed();
+    return reader;
+  }
+  bool AtEnd() const { return at_ == bytes_.size(); }
+  template <typename Message>
+  StatusOr<Message> Next() {
+    uint32_t size = 0;
+    Message message;
+    if (!TakeNumber(&size) || size > bytes_.size() - at_ ||
+        !message.ParseFromArray(bytes_.data() + at_, static_cast<int>(size)))
+      return Malformed();
+    at_ += size;
+    return message;
+  }
+  Status Malformed() const { return DataLoss(name_ + " is not an image of CRIU's"); }
+
+ private:
+  ImageReader(std::string name, std::string bytes) : name_(std::move(name)), bytes_(std::move(bytes)) {}
+  bool TakeNumber(uint32_t* number) {
+    if (bytes_.size() - at_ < sizeof *number) return false;
+    std::memcpy(number, bytes_.data() + at_, sizeof *number);
+    at_ += sizeof *number;
+    return true;
+  }
+
+  std::string name_;
+  std::string bytes_;
+  size_t at_ = 0;
+};
+
+void AppendNumber(std::string* image, uint32_t number) {
+  image->append(reinterpret_cast<const char*>(&number), sizeof number);
+}
+
+Status AppendMessage(std::string* image, const google::protobuf::MessageLite& message) {
+  std::string bytes;
+  if (!message.SerializeToString(&bytes)) return Internal("an image of CRIU's: not serialisable");
+  AppendNumber(image, static_cast<uint32_t>(bytes.size()));
+  *image += bytes;
+  return absl::OkStatus();
+}
+
+// Pages that are saved, and where they come from.
+struct Run {
+  AddressRange range;
+  bool from_twin = false;
+};
+
+struct Pagemap {
+  uint32_t pages_id = 0;
+  std::vector<Run> runs;
+};
+
+StatusOr<Pagemap> ReadPagemap(int images, const std::string& name) {
+  STASIS_ASSIGN_OR_RETURN(ImageReader reader, ImageReader::Open(images, name, kPagemapMagic));
+  STASIS_ASSIGN_OR_RETURN(const images::PagemapHead head, reader.Next<images::PagemapHead>());
+  Pagemap pagemap;
+  pagemap.pages_id = head.pages_id();
+  while (!reader.AtEnd()) {
+    STASIS_ASSIGN_OR_RETURN(const images::PagemapEntry entry, reader.Next<images::PagemapEntry>());
+    const uint64_t pages = entry.has_nr_pages() ? entry.nr_pages() : entry.compat_nr_pages();
+    if ((entry.flags() & kPagePresent) == 0 || entry.in_parent()) return reader.Malformed();
+    pagemap.runs.push_back({{entry.vaddr(), entry.vaddr() + pages * kPageSize}, false});
+  }
+  return pagemap;
+}
+
+Status WritePagemap(int images, const std::string& name, const Pagemap& pagemap) {
+  std::string image;
+  AppendNumber(&image, kCommonMagic);
+  AppendNumber(&image, kPagemapMagic);
+  images::PagemapHead head;
+  head.set_pages_id(pagemap.pages_id);
+  STASIS_RETURN_IF_ERROR(AppendMessage(&image, head));
+  for (const Run& run : pagemap.runs) {
+    images::PagemapEntry entry;
+    entry.set_vaddr(run.range.begin);
+    entry.set_compat_nr_pages(0);
+    entry.set_nr_pages(run.range.size() / kPageSize);
+    entry.set_flags(kPagePresent);
+    STASIS_RETURN_IF_ERROR(AppendMessage(&image, entry));
+  }
+  STASIS_ASSIGN_OR_RETURN(const UniqueFd file, OpenFileAt(images, name, O_WRONLY | O_TRUNC));
+  return WriteAll(file.get(), image);
+}
+
+// Whether CRIU saves its pages one by one, those that there are (criu/mem.c, generate_vma_iovs).
+bool IsPrivateMemory(const images::VmaEntry& mapping) {
+  constexpr uint32_t kOthers = kVdso | kVvar | kAioRing | kGuard;
+  return (mapping.status() & kRegular) != 0 && (mapping.status() & (kFilePrivate | kAnonymousPrivate)) != 0 &&
+         (mapping.status() & kOthers) == 0 && (mapping.flags() & kDroppable) == 0;
+}
+
+bool HasTwin(const images::VmaEntry& mapping) {
+  constexpr uint64_t kNotInFork = (1ull << MADV_DONTFORK) | (1ull << MADV_WIPEONFORK);
+  return (mapping.madv() & kNotInFork) == 0 && (mapping.flags() & MAP_HUGETLB) == 0;
+}
+
+// What is left of `range` outside `holes`.
+std::vector<AddressRange> Without(AddressRange range, const std::vector<AddressRange>& holes) {
+  std::vector<AddressRange> left;
+  for (const AddressRange& hole : holes) {
+    if (hole.end <= range.begin || hole.begin >= range.end) continue;
+    if (hole.begin > range.begin) left.push_back({range.begin, hole.begin});
+    range.begin = std::min(hole.end, range.end);
+  }
+  if (range.size() != 0) left.push_back(range);
+  return left;
+}
+
+StatusOr<std::vector<Run>> TwinRuns(int images, pid_t process, const TwinMemory& twin,
+                                    const std::vector<AddressRange>& shown) {
+  STASIS_ASSIGN_OR_RETURN(ImageReader reader,
+                          ImageReader::Open(images, "mm-" + std::to_string(process) + ".img", kMmMagic));
+  STASIS_ASSIGN_OR_RETURN(const images::MmEntry mm, reader.Next<images::MmEntry>());
+  std::vector<Run> runs;
+  for (const images::VmaEntry& mapping : mm.vmas()) {
+    if (!IsPrivateMemory(mapping)) continue;
+    for (const AddressRange& hidden : Without({mapping.start(), mapping.end()}, shown)) {
+      if (!HasTwin(mapping)) {
+        return MakeError(StatusCode::kAborted, "process " + std::to_string(process) +
+                                                   " changed a mapping to one that no copy of it has");
+      }
+      STASIS_ASSIGN_OR_RETURN(const std::vector<AddressRange> pages, OwnPages(twin.pagemap, hidden));
+      for (const AddressRange& range : pages) runs.push_back({range, true});
+    }
+  }
+  return runs;
+}
+
+// CRIU's pages and the twin's into one file, by address.
+class PagesWriter {
+ public:
+  PagesWriter(int from_criu, int from_twin, int to, const std::function<void(uint64_t)>& on_bytes)
+      : from_criu_(from_criu), from_twin_(from_twin), to_(to), on_bytes_(on_bytes), buffer_(kChunk, '\0') {}
+
+  Status Add(const Run& run, const std::stop_token& cancel) {
+    for (uint64_t at = run.range.begin; at < run.range.end;) {
+      if (cancel.stop_requested()) return Cancelled("the checkpoint was cancelled");
+      const size_t size = std::min<uint64_t>(buffer_.size(), run.range.end - at);
+      const auto offset = static_cast<off_t>(run.from_twin ? at : criu_offset_);
+      const ssize_t got = ::pread(run.from_twin ? from_twin_ : from_criu_, buffer_.data(), size, offset);
+      if (got <= 0) {
+        return ErrnoError(got == 0 ? ESRCH : errno,
+                          run.from_twin ? "read the copy of a process" : "read CRIU's pages");
+      }
+      const auto bytes = static_cast<size_t>(got);
+      STASIS_RETURN_IF_ERROR(WriteAll(to_, std::string_view(buffer_).substr(0, bytes)));
+      at += bytes;
+      if (!run.from_twin) criu_offset_ += bytes;
+      written_ += bytes;
+      if (written_ - told_ < kNoticeBytes) continue;
+      on_bytes_(written_ - told_);
+      told_ = written_;
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  int from_criu_;
+  int from_twin_;
+  int to_;
+  const std::function<void(uint64_t)>& on_bytes_;
+  std::string buffer_;
+  uint64_t criu_offset_ = 0;
+  uint64_t written_ = 0;
+  uint64_t told_ = 0;
+};
+
+}  // namespace
+
+std::vector<AddressRange> MappingsWithoutTwin(std::string_view smaps) {
+  std::vector<AddressRange> ranges;
+  AddressRange range;
+  bool is_private = false;
+  while (!smaps.empty()) {
+    const size_t end = smaps.find('\n');
+    const std::string line(smaps.substr(0, end));
+    smaps.remove_prefix(end == smaps.npos ? smaps.size() : end + 1);
+    char sharing = 0;
+    AddressRange next;
+    if (std::sscanf(line.c_str(), "%lx-%lx %*c%*c%*c%c", &next.begin, &next.end, &sharing) == 3) {
+      range = next;
+      is_private = sharing == 'p';
+    } else if (is_private && line.starts_with("VmFlags:")) {
+      const std::string flags = line + " ";
+      if (flags.find(" dc ") != flags.npos || flags.find(" wf ") != flags.npos ||
+          flags.find(" ht ") != flags.npos)
+        ranges.push_back(range);
+    }
+  }
+  return ranges;
+}
+
+Status AddPrivateMemory(int images, pid_t process, const TwinMemory& twin,
+                        const std::vector<AddressRange>& shown, const std::function<void(uint64_t)>& on_bytes,
+                        const std::stop_token& cancel) {
+  const std::string name = "pagemap-" + std::to_string(process) + ".img";
+  STASIS_ASSIGN_OR_RETURN(Pagemap pagemap, ReadPagemap(images, name));
+  STASIS_ASSIGN_OR_RETURN(const std::vector<Run> runs, TwinRuns(images, process, twin, shown));
+  pagemap.runs.insert(pagemap.runs.end(), runs.begin(), runs.end());
+  std::sort(pagemap.runs.begin(), pagemap.runs.end(),
+            [](const Run& a, const Run& b) { return a.range.begin < b.range.begin; });
+  for (size_t i = 1; i < pagemap.runs.size(); ++i) {
+    if (pagemap.runs[i].range.begin < pagemap.runs[i - 1].range.end)
+      return DataLoss(name + ": CRIU has saved pages that were hidden from it");
+  }
+  const std::string pages = "pages-" + std::to_string(pagemap.pages_id) + ".img";
+  const std::string aside = kAsidePrefix + pages;
+  STASIS_ASSIGN_OR_RETURN(const UniqueFd from, OpenFileAt(images, pages, O_RDONLY | O_NOFOLLOW));
+  STASIS_ASSIGN_OR_RETURN(const UniqueFd to,
+                          OpenFileAt(images, aside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
+  PagesWriter writer(from.get(), twin.memory, to.get(), on_bytes);
+  for (const Run& run : pagemap.runs) STASIS_RETURN_IF_ERROR(writer.Add(run, cancel));
+  if (::renameat(images, aside.c_str(), images, pages.c_str()) != 0)
+    return ErrnoError(errno, "rename " + aside);
+  return WritePagemap(images, name, pagemap);
+}
+
+}  // namespace stasis::criu
