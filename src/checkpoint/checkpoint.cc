@@ -7,7 +7,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_format.h"
 #include "criu/log.h"
+#include "criu/memory_images.h"
 #include "criu/verdict.h"
 #include "criu/watches.h"
 #include "linux/files.h"
@@ -23,6 +25,8 @@ constexpr std::chrono::seconds kWatchSearch{3};          // for the paths of wat
 constexpr std::chrono::milliseconds kLook{200};          // between looks at the progress of a dump
 constexpr std::chrono::seconds kGentleEnd{1};            // for CRIU to come to a point where it ends unharmed
 constexpr std::chrono::seconds kKill{10};                // for a container's processes to be gone
+constexpr std::chrono::seconds kTwins{10};               // to close what they hold open
+constexpr char kShownMemoryFile[] = "shown-memory";      // in the work directory
 constexpr char kDescriptorsFile[] = "descriptors.json";  // read by runc restore
 
 uint64_t MicrosecondsSince(steady_clock::time_point from) {
@@ -95,6 +99,8 @@ Status Checkpoint::DoPrepare(const std::stop_token& cancel) {
   STASIS_RETURN_IF_ERROR(JudgeProcesses());
   STASIS_ASSIGN_OR_RETURN(view_, ReadContainerView(plan_.bundle, plan_.init_pid, RuntimeState(plan_)));
   STASIS_RETURN_IF_ERROR(HandOverWatches(cancel));
+  STASIS_ASSIGN_OR_RETURN(manifest_.freeze_reason, PrepareCow());
+  cow_ = manifest_.freeze_reason.empty();
   STASIS_RETURN_IF_ERROR(StartCriu(cancel));
   STASIS_RETURN_IF_ERROR(BeginDump());
   // CRIU's own start and probing of the kernel are over before anything stands still.
@@ -130,10 +136,17 @@ Status Checkpoint::DoFinish(const std::stop_token& cancel) {
     return absl::OkStatus();
   }
   STASIS_RETURN_IF_ERROR(LetGo(cancel));
+  if (cow_) {
+    STASIS_RETURN_IF_ERROR(MakeTwins());
+  }
   STASIS_RETURN_IF_ERROR(EndFreeze());
   manifest_.frozen_us = MicrosecondsSince(frozen_since_);
   session_->End(After(kGentleEnd));
   session_.reset();
+  on_progress_("publish", 0);
+  if (cow_) {
+    STASIS_RETURN_IF_ERROR(SaveTwinMemory(cancel));
+  }
   return Publish(cancel);
 }
 
@@ -156,10 +169,32 @@ Status Checkpoint::MakeDirectories() {
 Status Checkpoint::JudgeProcesses() {
   auto processes = criu::ReadProcessTree(plan_.init_pid);
   if (absl::IsNotFound(processes.status())) return FailedPrecondition("the container is not running");
+  // One that was killed before us may have left twins, which CRIU would save as children of the program's.
+  if (processes.ok() && ReapLeftTwins(*processes) > 0) processes = criu::ReadProcessTree(plan_.init_pid);
   if (!processes.ok()) return processes.status();
   processes_ = *std::move(processes);
   if (auto verdict = criu::Survey(processes_)) return Internal(*verdict);
   return absl::OkStatus();
+}
+
+StatusOr<std::string> Checkpoint::PrepareCow() {
+  if (plan_.request.freeze == protocol::kFreezePlain)
+    return plan_.request.freeze_reason.empty() ? "asked for" : plan_.request.freeze_reason;
+  if (plan_.request.exit) return "nothing runs on";
+  if (plan_.paused) return "it was paused";
+  if (preload_.empty()) return "no library for CRIU";
+  if (!KernelHasPagemapScan()) return "the kernel has no PAGEMAP_SCAN (Linux 6.7)";
+  std::string shown;
+  for (const criu::Process& process : processes_) {
+    auto smaps = ReadFile("/proc/" + std::to_string(process.pid) + "/smaps");
+    if (!smaps.ok()) continue;  // it has ended, or a zombie
+    std::vector<AddressRange> ranges = criu::MappingsWithoutTwin(*smaps);
+    for (const AddressRange& range : ranges)
+      absl::StrAppendFormat(&shown, "%d %x %x\n", process.pid, range.begin, range.end);
+    if (!ranges.empty()) shown_.emplace(process.inside, std::move(ranges));
+  }
+  STASIS_RETURN_IF_ERROR(WriteFileAtomically(work_ + "/" + kShownMemoryFile, shown));
+  return "";
 }
 
 Status Checkpoint::HandOverWatches(const std::stop_token& cancel) {
@@ -171,7 +206,7 @@ Status Checkpoint::HandOverWatches(const std::stop_token& cancel) {
 }
 
 Status Checkpoint::StartCriu(const std::stop_token& cancel) {
-  auto session = criu::Session::Start({plan_.criu, preload_});
+  auto session = criu::Session::Start({plan_.criu, preload_, cow_ ? work_ + "/" + kShownMemoryFile : ""});
   if (!session.ok()) return session.status();
   session_.emplace(*std::move(session));
   STASIS_RETURN_IF_ERROR(Note(/*thaw=*/false));
@@ -211,6 +246,32 @@ Status Checkpoint::LetGo(const std::stop_token& cancel) {
   return AwaitEnd("dump", cancel);
 }
 
+// CRIU has let go of the processes, and has frozen them again.
+Status Checkpoint::MakeTwins() {
+  const auto began = steady_clock::now();
+  STASIS_ASSIGN_OR_RETURN(processes_, criu::ReadProcessTree(plan_.init_pid));
+  auto twins = Twins::Make(processes_, *cgroup_, frozen_deadline_);
+  if (!twins.ok()) return MakeError(StatusCode::kAborted, Message(twins.status()));
+  twins_.emplace(*std::move(twins));
+  manifest_.copy_us = MicrosecondsSince(began);
+  return absl::OkStatus();
+}
+
+Status Checkpoint::SaveTwinMemory(const std::stop_token& cancel) {
+  uint64_t saved = 0;
+  const auto on_bytes = [&](uint64_t bytes) { on_progress_("memory", saved += bytes); };
+  Status status = twins_->Quieten(*cgroup_, After(kTwins));
+  for (const Twin& twin : twins_->all()) {
+    if (!status.ok()) break;
+    status = criu::AddPrivateMemory(staging_->images(), twin.original_inside,
+                                    {twin.memory.get(), twin.pagemap.get()}, shown_[twin.original_inside],
+                                    on_bytes, cancel);
+  }
+  twins_.reset();
+  if (status.ok() || absl::IsCancelled(status) || absl::IsResourceExhausted(status)) return status;
+  return MakeError(StatusCode::kAborted, Message(status));
+}
+
 Status Checkpoint::Publish(const std::stop_token& cancel) {
   WriteManifestFields();
   auto log = ReadFile(work_ + "/" + kDumpLogFile);
@@ -248,6 +309,7 @@ void Checkpoint::WriteManifestFields() {
   manifest_.created = absl::Now();
   manifest_.exit = request.exit;
   manifest_.paused = plan_.paused;
+  manifest_.freeze = cow_ ? protocol::kFreezeCow : protocol::kFreezePlain;
   struct utsname system = {};
   ::uname(&system);
   manifest_.kernel = system.release;
@@ -359,6 +421,7 @@ void Checkpoint::StopCriu() {
 
 Status Checkpoint::Undo(Status why) {
   StopCriu();
+  twins_.reset();
   Status thawed = changed_ ? EndFreeze() : absl::OkStatus();
   frozen_deadline_ = kNoDeadline;
   staging_.reset();

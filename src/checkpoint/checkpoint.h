@@ -6,11 +6,15 @@
 //   finish   to leave it running: CRIU lets go, thaw, then publish, so that no freeze waits for a disk
 //            to exit: publish, and only then CRIU kills the processes
 //
+// Copy on write, the freeze does not wait for memory either (docs/adr/0005): it is hidden from CRIU, copies
+// of the processes (twins.h) are made before the thaw, and their memory is saved after it.
+//
 // docs/adr/0002-dump-by-criu-rpc-restore-by-runc.md says why. Any error of a verb undoes all: CRIU ended, the
 // container thawed (or frozen again, where its user had paused it), the staging directory removed. Once the
 // checkpoint is published nothing is undone any more, and no verb fails. One thread.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -21,10 +25,12 @@
 #include "checkpoint/container_view.h"
 #include "checkpoint/progress.h"
 #include "checkpoint/staging.h"
+#include "checkpoint/twins.h"
 #include "criu/processes.h"
 #include "criu/session.h"
 #include "linux/cgroup.h"
 #include "linux/clock.h"
+#include "linux/pagemap.h"
 #include "manifest/manifest.h"
 #include "protocol/checkpointer.h"
 #include "protocol/journal.h"
@@ -41,7 +47,7 @@ class Checkpoint {
 
   // In this order, each once. Errors: kAlreadyExists (the name), kInvalidArgument (the plan), kCancelled,
   // kInternal (it cannot be saved: the message is a verdict, criu/verdict.h), kDeadlineExceeded (frozen too
-  // long, or nothing moves).
+  // long, or nothing moves), kAborted (not to be had copy on write; plain it may be).
   Status Prepare(std::stop_token cancel);
   Status Freeze(std::stop_token cancel);
   StatusOr<protocol::CheckpointResult> Finish(std::stop_token cancel);
@@ -60,10 +66,14 @@ class Checkpoint {
 
   Status MakeDirectories();
   Status JudgeProcesses();
+  // Why it cannot be had copy on write; empty: it can. Writes down what a twin will not have.
+  StatusOr<std::string> PrepareCow();
   Status HandOverWatches(const std::stop_token& cancel);
   Status StartCriu(const std::stop_token& cancel);
   Status BeginDump();
   Status LetGo(const std::stop_token& cancel);
+  Status MakeTwins();
+  Status SaveTwinMemory(const std::stop_token& cancel);
   Status Publish(const std::stop_token& cancel);
   void KillContainer();
   void WriteManifestFields();
@@ -94,6 +104,9 @@ class Checkpoint {
   std::optional<criu::Session> session_;
   ContainerView view_;
   std::vector<criu::Process> processes_;
+  bool cow_ = false;
+  std::map<pid_t, std::vector<AddressRange>> shown_;  // by process: private memory that CRIU saves
+  std::optional<Twins> twins_;
   bool has_watches_ = false;
   bool criu_waits_ = false;  // for our answer to a notification
   bool changed_ = false;     // the freezer, by us or by CRIU on our behalf

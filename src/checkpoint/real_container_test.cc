@@ -8,9 +8,11 @@
 #include <filesystem>
 
 #include "checkpoint/server.h"
+#include "criu/log.h"
 #include "linux/cancel.h"
 #include "linux/namespaces.h"
 #include "linux/random_hex.h"
+#include "linux/traced_thread.h"
 #include "linux/unix_socket.h"
 #include "protocol/journal.h"
 
@@ -36,6 +38,7 @@ bool Eventually(const std::function<bool()>& done, milliseconds limit) {
 
 void RealContainerTest::SetUp() {
   if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  ASSERT_TRUE(BlockChildSignals().ok());
   for (const char* program : {STASIS_CRIU, STASIS_RUNC, "/bin/busybox"}) {
     if (!Exists(program)) GTEST_SKIP() << program << " is not there";
   }
@@ -205,9 +208,14 @@ void RealContainerTest::WriteCriuOptions() {
 int RealContainerTest::Restore(const std::string& name) {
   EXPECT_EQ(Runc({"delete", "--force", id_}), 0);
   WriteCriuOptions();
-  return Runc({"restore", "--detach", "--manage-cgroups-mode", "ignore", "--tcp-established", "--file-locks",
-               "--ext-unix-sk", "--image-path", checkpoints_ + "/" + name + "/criu", "--work-path",
-               base_ + "/restore", id_});
+  const int status = Runc({"restore", "--detach", "--manage-cgroups-mode", "ignore", "--tcp-established",
+                           "--file-locks", "--ext-unix-sk", "--image-path",
+                           checkpoints_ + "/" + name + "/criu", "--work-path", base_ + "/restore", id_});
+  if (status != 0) {
+    auto log = criu::ReadLog(base_ + "/restore/restore.log");
+    if (log.ok()) ADD_FAILURE() << log->cause;
+  }
+  return status;
 }
 
 std::string RealContainerTest::FreezerState() {

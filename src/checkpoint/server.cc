@@ -7,7 +7,9 @@
 #include <thread>
 
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/twins.h"
 #include "linux/cancel.h"
+#include "linux/traced_thread.h"
 #include "protocol/checkpointer.h"
 #include "protocol/frame.h"
 
@@ -39,6 +41,7 @@ class Server {
   Status Answer(const Json& request);
   StatusOr<Json> Dispatch(const std::string& method, const Json& params, const std::stop_token& cancel);
   Status Prepare(const Json& params, const std::stop_token& cancel);
+  static Status Reap(const Json& params);
   StatusOr<Json> Finish(const std::stop_token& cancel);
   void Tell(std::string_view phase, uint64_t bytes);
 
@@ -89,6 +92,10 @@ StatusOr<Json> Server::Dispatch(const std::string& method, const Json& params,
     current_.reset();
     return Json::object();
   }
+  if (method == "reap") {
+    STASIS_RETURN_IF_ERROR(Reap(params));
+    return Json::object();
+  }
   if (method != "freeze" && method != "finish") return Unimplemented("checkpointer: no method " + method);
   if (!current_) return FailedPrecondition("checkpointer: " + method + ": no checkpoint is under way");
   if (method == "finish") return Finish(cancel);
@@ -109,6 +116,16 @@ Status Server::Prepare(const Json& params, const std::stop_token& cancel) {
   return absl::OkStatus();
 }
 
+Status Server::Reap(const Json& params) {
+  pid_t init = 0;
+  JsonReader reader(params, "reap");
+  reader.Get("init_pid", &init);
+  STASIS_RETURN_IF_ERROR(reader.status());
+  STASIS_ASSIGN_OR_RETURN(const std::vector<criu::Process> processes, criu::ReadProcessTree(init));
+  ReapLeftTwins(processes);
+  return absl::OkStatus();
+}
+
 StatusOr<Json> Server::Finish(const std::stop_token& cancel) {
   auto result = current_->Finish(cancel);
   current_.reset();
@@ -126,6 +143,7 @@ void Server::Tell(std::string_view phase, uint64_t bytes) {
 }  // namespace
 
 Status Serve(UniqueFd connection, const std::string& preload) {
+  STASIS_RETURN_IF_ERROR(BlockChildSignals());  // for the stops of what is traced
   return Server(std::move(connection), preload).Run();
 }
 

@@ -12,6 +12,7 @@
 #include <charconv>
 #include <set>
 
+#include "absl/strings/str_split.h"
 #include "linux/cancel.h"
 #include "linux/files.h"
 #include "linux/process_handle.h"
@@ -46,6 +47,19 @@ std::vector<std::string> GroupsBelow(const std::string& directory) {
     }
   }
   return groups;
+}
+
+// Our own group in a hierarchy of v1: a line "4:cpu,cpuacct:/PATH" of /proc/self/cgroup.
+StatusOr<std::string> OwnGroup(std::string_view controller) {
+  STASIS_ASSIGN_OR_RETURN(const std::string text, ReadFile("/proc/self/cgroup"));
+  const std::vector<std::string> lines = absl::StrSplit(text, '\n');
+  for (const std::string& line : lines) {
+    const std::vector<std::string> fields = absl::StrSplit(line, absl::MaxSplits(':', 2));
+    if (fields.size() != 3) continue;
+    const std::vector<std::string> names = absl::StrSplit(fields[1], ',');
+    if (std::find(names.begin(), names.end(), controller) != names.end()) return fields[2];
+  }
+  return NotFound("no cgroup of our own for " + std::string(controller));
 }
 
 void ParsePids(std::string_view text, std::set<pid_t>* pids) {
@@ -170,6 +184,17 @@ StatusOr<std::vector<pid_t>> Cgroup::Processes() const {
     }
   }
   return std::vector<pid_t>(pids.begin(), pids.end());
+}
+
+Status Cgroup::TakeOut(pid_t process) const {
+  if (layout_ == CgroupLayout::kV2) return absl::OkStatus();
+  for (const std::string_view controller : {"freezer", "pids"}) {
+    const std::string hierarchy = root_ + "/" + std::string(controller);
+    if (!IsDirectory(hierarchy)) continue;
+    STASIS_ASSIGN_OR_RETURN(const std::string own, OwnGroup(controller));
+    STASIS_RETURN_IF_ERROR(WriteControlFile(hierarchy + own + "/cgroup.procs", std::to_string(process)));
+  }
+  return absl::OkStatus();
 }
 
 Status Cgroup::KillOnce(Deadline deadline) const {

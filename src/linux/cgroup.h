@@ -44,6 +44,9 @@ class Cgroup {
 
   // Pids in it and the groups below it, in our pid namespace.
   StatusOr<std::vector<pid_t>> Processes() const;
+  // Takes a process out of the group into our own one, where hierarchies are apart (v1) out of the freezer's
+  // and the pids' only: its memory stays the group's. On v2 it does nothing, since memory goes with the rest.
+  Status TakeOut(pid_t process) const;
   // SIGKILL to all in it, frozen or not, until none is left (zombies do not count). It is thawed afterwards.
   Status KillAll(Deadline deadline) const;
   // Count of OOM kills so far: v1 memory.oom_control `oom_kill`, v2 memory.events `oom_kill`. 0 where the

@@ -75,7 +75,10 @@ StatusOr<Manifest> ReadFields(const Json& json) {
   reader.Get("frozen_us", &manifest.frozen_us);
   reader.Get("prepare_us", &manifest.prepare_us);
   reader.Get("dump_us", &manifest.dump_us);
+  reader.Get("copy_us", &manifest.copy_us);
   reader.Get("bytes", &manifest.bytes);
+  reader.Get("freeze", &manifest.freeze);
+  reader.Get("freeze_reason", &manifest.freeze_reason);
   reader.Get("criu_version", &manifest.criu_version);
   reader.Get("kernel", &manifest.kernel);
   reader.Get("architecture", &manifest.architecture);
@@ -93,10 +96,12 @@ StatusOr<Manifest> ReadFields(const Json& json) {
 }
 
 Status CheckLimits(const Manifest& manifest) {
-  for (const std::string* text : {&manifest.name, &manifest.container_id, &manifest.criu_version,
-                                  &manifest.kernel, &manifest.architecture, &manifest.network_namespace}) {
+  for (const std::string* text :
+       {&manifest.name, &manifest.container_id, &manifest.criu_version, &manifest.kernel,
+        &manifest.architecture, &manifest.network_namespace, &manifest.freeze}) {
     if (text->size() > 256) return TooLarge("a name");
   }
+  if (manifest.freeze_reason.size() > kMaxText) return TooLarge("freeze_reason");
   if (manifest.exec_processes.size() > kMaxExecs) return TooLarge("exec_processes");
   if (manifest.empty_namespaces.size() > kMaxNamespaces) return TooLarge("empty_namespaces");
   if (manifest.engine_record.size() > kMaxEngineRecord) return TooLarge("engine_record");
@@ -117,7 +122,10 @@ std::string ToText(const Manifest& manifest) {
                    {"frozen_us", manifest.frozen_us},
                    {"prepare_us", manifest.prepare_us},
                    {"dump_us", manifest.dump_us},
+                   {"copy_us", manifest.copy_us},
                    {"bytes", manifest.bytes},
+                   {"freeze", manifest.freeze},
+                   {"freeze_reason", manifest.freeze_reason},
                    {"criu_version", manifest.criu_version},
                    {"kernel", manifest.kernel},
                    {"architecture", manifest.architecture},

@@ -44,7 +44,11 @@ struct Manifest {
       0;  // how long the container stood still for the checkpoint; with exit: until its images were written
   uint64_t prepare_us = 0;  // before the freeze
   uint64_t dump_us = 0;     // CRIU, within the freeze
+  uint64_t copy_us = 0;     // the making of twins, within the freeze; 0 where it was plain
   uint64_t bytes = 0;       // disk space of the image files
+
+  std::string freeze;         // "cow": memory was read after the freeze, from copies; "plain": within it
+  std::string freeze_reason;  // why it was plain
 
   std::string criu_version;  // "4.2.1"
   std::string kernel;        // uname -r

@@ -7,6 +7,10 @@
 // freeze   {}              {}                 the container stands still and is dumped
 // finish   {}              CheckpointResult   published (made durable, renamed); thawed or, with exit, killed
 // cancel   {}              {}                 undone: thawed, what was made aside removed
+// reap     {"init_pid"}    {}                 what is left of copies that a dead checkpointer made of
+// processes
+//
+// kAborted: it is not to be had copy on write (CheckpointRequest.freeze), but may be plain.
 //
 // The point of no return is the rename that publishes. An error before it leaves nothing behind, and the
 // container as it was; what happens after it, a cancellation or the checkpointer's death included, changes

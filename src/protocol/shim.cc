@@ -219,6 +219,8 @@ Json ToJson(const CheckpointRequest& request) {
           {"shell", request.shell},
           {"empty_namespaces", request.empty_namespaces},
           {"frozen_limit_ms", request.frozen_limit_ms},
+          {"freeze", request.freeze},
+          {"freeze_reason", request.freeze_reason},
           {"engine_record", request.engine_record}};
 }
 
@@ -233,9 +235,13 @@ StatusOr<CheckpointRequest> CheckpointRequestFromJson(const Json& json) {
   reader.Get("shell", &request.shell);
   reader.Get("empty_namespaces", &request.empty_namespaces);
   reader.Get("frozen_limit_ms", &request.frozen_limit_ms);
+  reader.Get("freeze", &request.freeze);
+  reader.Get("freeze_reason", &request.freeze_reason);
   reader.Get("engine_record", &request.engine_record);
   STASIS_RETURN_IF_ERROR(reader.status());
   STASIS_RETURN_IF_ERROR(CheckpointName::Parse(request.name).status());
+  if (request.freeze != kFreezeCow && request.freeze != kFreezePlain)
+    return InvalidArgument("checkpoint.freeze: want cow or plain");
   STASIS_RETURN_IF_ERROR(CheckAbsolutePath(request.directory, "checkpoint.directory"));
   return request;
 }

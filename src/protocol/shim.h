@@ -130,6 +130,9 @@ struct ExecRequest {
 Json ToJson(const ExecRequest& request);
 StatusOr<ExecRequest> ExecRequestFromJson(const Json& json);
 
+inline constexpr char kFreezeCow[] = "cow";
+inline constexpr char kFreezePlain[] = "plain";
+
 struct CheckpointRequest {
   std::string name;
   std::string directory;  // the checkpoint becomes DIRECTORY/NAME
@@ -139,7 +142,9 @@ struct CheckpointRequest {
   bool shell = false;
   std::vector<std::string> empty_namespaces;
   uint64_t frozen_limit_ms = 10000;
-  std::string engine_record;  // goes into the manifest
+  std::string freeze = kFreezeCow;  // or kFreezePlain
+  std::string freeze_reason;        // why plain, where it was not asked for
+  std::string engine_record;        // goes into the manifest
 };
 Json ToJson(const CheckpointRequest& request);
 StatusOr<CheckpointRequest> CheckpointRequestFromJson(const Json& json);

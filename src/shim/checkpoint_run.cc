@@ -81,6 +81,17 @@ Status Explain(const Status& status, bool broken, const ExitStatus& exit, const 
   return Internal("the checkpointer died (exit status " + std::to_string(exit.code) + ")");
 }
 
+// A dead checkpointer's copies of processes have died with it; their parents have to be made to reap them.
+void ReapTwins(pid_t init, const CheckpointSurroundings& around) {
+  StatusOr<Checkpointer> checkpointer = StartCheckpointer(around);
+  Status status = checkpointer.status();
+  if (status.ok()) {
+    status = checkpointer->caller.Call("reap", {{"init_pid", init}}, kUndoLimit, {}, nullptr).status();
+    End(*std::move(checkpointer), around.log);
+  }
+  around.log->IfError("reap the copies of processes", status);
+}
+
 }  // namespace
 
 StatusOr<CheckpointResult> RunCheckpoint(const CheckpointPlan& plan, const CheckpointSurroundings& around,
@@ -101,6 +112,7 @@ StatusOr<CheckpointResult> RunCheckpoint(const CheckpointPlan& plan, const Check
   bool broken = !result.ok() && checkpointer.caller.fd() < 0 && !cancel.stop_requested();
   ExitStatus exit = End(std::move(checkpointer), around.log);
   const StatusOr<bool> undone = protocol::UndoJournal(plan.shim_directory, undo);
+  if (exit.signal != 0 && plan.request.freeze == protocol::kFreezeCow) ReapTwins(plan.init_pid, around);
   if (!result.ok() && undone.ok() && *undone) {
     // Past the point of no return (protocol/checkpointer.h): what is left of it is done here.
     around.log->Line("the checkpoint is published, though: " + Message(result.status()));

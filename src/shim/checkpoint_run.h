@@ -29,9 +29,9 @@ struct CheckpointSurroundings {
   ShimLog* log = nullptr;
 };
 
-// Blocks until it is published, or until all of it is undone. kCancelled. "the checkpointer died (signal 9)"
-// when it did, before the rename that publishes: what fails or is cancelled after that is a success, whose
-// result then may hold no figures.
+// Blocks until it is published, or until all of it is undone. kAborted: not to be had copy on write.
+// kCancelled. "the checkpointer died (signal 9)" when it did, before the rename that publishes: what fails or
+// is cancelled after that is a success, whose result then may hold no figures.
 StatusOr<protocol::CheckpointResult> RunCheckpoint(const protocol::CheckpointPlan& plan,
                                                    const CheckpointSurroundings& around,
                                                    const CheckpointHooks& hooks, std::stop_token cancel);

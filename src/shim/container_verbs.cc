@@ -234,15 +234,16 @@ StatusOr<protocol::CheckpointResult> Container::Checkpoint(const protocol::Check
   std::stop_callback on_hang_up(cancel, [&] { stop.request_stop(); });
   Operation operation(loop_, table_.get());
   std::optional<VerbLock::Hold> alone;
-  bool changed = false;
+  protocol::CheckpointRequest wanted = request;
   StatusOr<protocol::CheckpointResult> result = Internal("not tried");
-  for (int attempt = 0; attempt == 0 || (changed && attempt < kCheckpointAttempts); ++attempt) {
-    StatusOr<protocol::CheckpointPlan> plan = PlanCheckpoint(request);
+  const auto again = [&] { return absl::IsAborted(result.status()); };
+  for (int attempt = 0; attempt == 0 || (again() && attempt < kCheckpointAttempts); ++attempt) {
+    StatusOr<protocol::CheckpointPlan> plan = PlanCheckpoint(wanted);
     if (!plan.ok()) {
       result = plan.status();
       break;
     }
-    changed = false;
+    bool changed = false;
     CheckpointHooks hooks;
     hooks.before_freeze = [&]() -> Status {
       STASIS_ASSIGN_OR_RETURN(VerbLock::Hold hold, Acquire(VerbLock::Kind::kAlone, stop.get_token()));
@@ -259,6 +260,11 @@ StatusOr<protocol::CheckpointResult> Container::Checkpoint(const protocol::Check
     const bool ended = result.ok() && request.exit;
     if (plan->paused && !ended) NoteIfThawed();
     alone.reset();
+    if (again() && !changed) {
+      log_->Line("no copy on write: " + Message(result.status()));
+      wanted.freeze = protocol::kFreezePlain;
+      wanted.freeze_reason = Message(result.status());
+    }
   }
   if (!result.ok()) loop_->Call([&] { checkpoint_kills_ = false; });
   EndCheckpoint();

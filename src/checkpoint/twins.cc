@@ -1,0 +1,180 @@
+#include "checkpoint/twins.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_split.h"
+#include "linux/files.h"
+#include "linux/pagemap.h"
+
+namespace stasis::checkpoint {
+namespace {
+
+constexpr std::chrono::seconds kEnd{5};   // for a killed twin to be gone
+constexpr std::chrono::seconds kReap{2};  // for its parent to stop, and to reap it
+
+constexpr uint64_t kOptions = PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACESYSGOOD;
+
+std::string ProcPath(pid_t process, std::string_view file) {
+  return "/proc/" + std::to_string(process) + "/" + std::string(file);
+}
+
+// A process whose threads we hold; the first is its leader.
+struct Held {
+  const criu::Process* process = nullptr;
+  std::vector<TracedThread> threads;
+};
+
+StatusOr<Held> Hold(const criu::Process& process) {
+  Held held = {&process, {}};
+  STASIS_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(ProcPath(process.pid, "task")));
+  for (const std::string& name : names) {
+    const pid_t id = std::stoi(name);
+    // Another's filter must not forbid our calls; only the leader makes any.
+    const uint64_t options = id == process.pid ? kOptions | PTRACE_O_SUSPEND_SECCOMP : kOptions;
+    STASIS_ASSIGN_OR_RETURN(TracedThread thread, TracedThread::Seize(id, options));
+    STASIS_RETURN_IF_ERROR(thread.Interrupt());
+    held.threads.push_back(std::move(thread));
+    if (id == process.pid) std::swap(held.threads.front(), held.threads.back());
+  }
+  if (held.threads.empty() || held.threads.front().id() != process.pid)
+    return FailedPrecondition("its first thread has ended");
+  return held;
+}
+
+StatusOr<Twin> MakeTwin(Held& held, Deadline deadline) {
+  STASIS_ASSIGN_OR_RETURN(Injection injection, Injection::Prepare(held.process->pid));
+  for (TracedThread& thread : held.threads) STASIS_RETURN_IF_ERROR(injection.Settle(thread));
+  STASIS_ASSIGN_OR_RETURN(Injection::Twin made, injection.Clone(held.threads.front(), deadline));
+  return Twin{held.process->pid,      held.process->inside, made.inside,
+              std::move(made.thread), UniqueFd(),           UniqueFd()};
+}
+
+Status UnmapShared(pid_t twin, Injection& injection, TracedThread& thread, Deadline deadline) {
+  STASIS_ASSIGN_OR_RETURN(const std::string maps, ReadFile(ProcPath(twin, "maps")));
+  const std::vector<std::string> lines = absl::StrSplit(maps, '\n');
+  for (const std::string& line : lines) {
+    AddressRange range;
+    char sharing = 0;
+    if (std::sscanf(line.c_str(), "%lx-%lx %*c%*c%*c%c", &range.begin, &range.end, &sharing) != 3) continue;
+    if (sharing != 's') continue;
+    const SystemCall unmap = {.number = SYS_munmap, .arguments = {range.begin, range.size()}};
+    STASIS_RETURN_IF_ERROR(injection.Call(thread, unmap, deadline).status());
+  }
+  return absl::OkStatus();
+}
+
+Status QuietenOne(Twin& twin, const Cgroup& cgroup, Deadline deadline) {
+  const pid_t id = twin.thread.id();
+  STASIS_RETURN_IF_ERROR(cgroup.TakeOut(id));
+  // Where memory runs short it goes first.
+  STASIS_RETURN_IF_ERROR(WriteControlFile(ProcPath(id, "oom_score_adj"), "1000"));
+  STASIS_ASSIGN_OR_RETURN(Injection injection, Injection::Prepare(id));
+  for (const SystemCall& call : {SystemCall{.number = SYS_close_range, .arguments = {0, ~0u, 0}},
+                                 SystemCall{.number = SYS_setsid, .arguments = {}}}) {
+    STASIS_RETURN_IF_ERROR(injection.Call(twin.thread, call, deadline).status());
+  }
+  STASIS_RETURN_IF_ERROR(injection.Rename(twin.thread, deadline));
+  STASIS_RETURN_IF_ERROR(UnmapShared(id, injection, twin.thread, deadline));
+  STASIS_ASSIGN_OR_RETURN(twin.memory, OpenFile(ProcPath(id, "mem"), O_RDONLY));
+  STASIS_ASSIGN_OR_RETURN(twin.pagemap, OpenFile(ProcPath(id, "pagemap"), O_RDONLY));
+  return absl::OkStatus();
+}
+
+// A process waits for one of its children, which has ended already.
+Status Reap(pid_t process, pid_t child_inside) {
+  const Deadline deadline = After(kReap);
+  STASIS_ASSIGN_OR_RETURN(TracedThread thread,
+                          TracedThread::Seize(process, kOptions | PTRACE_O_SUSPEND_SECCOMP));
+  STASIS_RETURN_IF_ERROR(thread.Interrupt());
+  STASIS_RETURN_IF_ERROR(thread.AwaitHalt(deadline));
+  STASIS_ASSIGN_OR_RETURN(Injection injection, Injection::Prepare(process));
+  STASIS_RETURN_IF_ERROR(injection.Settle(thread));
+  const SystemCall wait = {
+      .number = SYS_wait4,
+      .arguments = {static_cast<uint64_t>(child_inside), 0, static_cast<uint64_t>(__WALL) | WNOHANG, 0}};
+  STASIS_RETURN_IF_ERROR(injection.Call(thread, wait, deadline).status());
+  return thread.Detach();
+}
+
+void Kill(Twin& twin) {
+  const pid_t id = twin.thread.id();
+  if (id == 0) return;
+  ::kill(id, SIGKILL);
+  const Deadline deadline = After(kEnd);
+  // kNotFound: it has ended, and we have waited for it. Before that it may stop once more.
+  while (twin.thread.AwaitStop(deadline).ok()) twin.thread.Continue().IgnoreError();
+}
+
+// One that was killed and tells nobody of its end, as no program's own child does.
+bool IsLeftTwin(const criu::Process& process) {
+  if (process.state != 'Z') return false;
+  auto text = ReadFile(ProcPath(process.pid, "stat"));
+  if (!text.ok() || text->rfind(')') == text->npos) return false;
+  const std::vector<std::string> fields =
+      absl::StrSplit(text->substr(text->rfind(')') + 1), ' ', absl::SkipEmpty());
+  constexpr size_t kFirst = 3;  // proc(5) counts from 1, and the name is the second
+  constexpr size_t kExitSignal = 38 - kFirst, kExitCode = 52 - kFirst;
+  return fields.size() > kExitCode && fields[kExitSignal] == "0" && std::stoi(fields[kExitCode]) == SIGKILL;
+}
+
+}  // namespace
+
+StatusOr<Twins> Twins::Make(const std::vector<criu::Process>& processes, const Cgroup& cgroup,
+                            Deadline deadline) {
+  std::vector<Held> all;
+  for (const criu::Process& process : processes) {
+    if (process.state == 'Z') continue;  // it has no memory
+    auto held = Hold(process);
+    if (!held.ok()) return Annotate(held.status(), "hold " + criu::Label(process));
+    all.push_back(*std::move(held));
+  }
+  STASIS_RETURN_IF_ERROR(cgroup.Thaw());
+  for (Held& held : all) {
+    for (TracedThread& thread : held.threads) STASIS_RETURN_IF_ERROR(thread.AwaitHalt(deadline));
+  }
+  Twins twins;
+  for (Held& held : all) {
+    auto twin = MakeTwin(held, deadline);
+    if (!twin.ok()) {
+      const Status why = Annotate(twin.status(), "copy " + criu::Label(*held.process));
+      all.clear();  // they go on; only then can they reap
+      return why;
+    }
+    twins.twins_.push_back(*std::move(twin));
+  }
+  all.clear();
+  return twins;
+}
+
+Status Twins::Quieten(const Cgroup& cgroup, Deadline deadline) {
+  for (Twin& twin : twins_) {
+    Status status = QuietenOne(twin, cgroup, deadline);
+    if (!status.ok()) return Annotate(status, "the copy of process " + std::to_string(twin.original_inside));
+  }
+  return absl::OkStatus();
+}
+
+void Twins::End() {
+  for (Twin& twin : twins_) Kill(twin);
+  for (const Twin& twin : twins_) Reap(twin.original, twin.inside).IgnoreError();
+  twins_.clear();
+}
+
+int ReapLeftTwins(const std::vector<criu::Process>& processes) {
+  int reaped = 0;
+  for (const criu::Process& process : processes) {
+    if (IsLeftTwin(process) && Reap(process.parent, process.inside).ok()) ++reaped;
+  }
+  return reaped;
+}
+
+}  // namespace stasis::checkpoint

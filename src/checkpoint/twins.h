@@ -1,0 +1,58 @@
+// Copies of the processes of a container, made by fork(2) at one instant: the memory of that instant, to be
+// read at leisure while the originals run on (docs/adr/0005). A twin has one thread, which never runs an
+// instruction of the program's; it is a child of its original, traced by us, and dies with us.
+//
+// ptrace binds all of this to one OS thread, which holds SIGCHLD blocked (BlockChildSignals).
+#pragma once
+
+#include <sys/types.h>
+
+#include <vector>
+
+#include "base/status.h"
+#include "checkpoint/injection.h"
+#include "criu/processes.h"
+#include "linux/cgroup.h"
+#include "linux/clock.h"
+#include "linux/traced_thread.h"
+#include "linux/unique_fd.h"
+
+namespace stasis::checkpoint {
+
+struct Twin {
+  pid_t original = 0;         // ours
+  pid_t original_inside = 0;  // as the container sees it
+  pid_t inside = 0;           // of the twin, as the container sees it
+  TracedThread thread;
+  UniqueFd memory;   // its /proc/PID/mem
+  UniqueFd pagemap;  // its /proc/PID/pagemap
+};
+
+class Twins {
+ public:
+  // Of all `processes`, which are the tree of a container that stands still in the frozen `cgroup`. It is
+  // thawed on the way, and no process of the tree runs an instruction before all twins are there. Then all go
+  // on. On any error the cgroup may still be frozen, and no twin is left.
+  static StatusOr<Twins> Make(const std::vector<criu::Process>& processes, const Cgroup& cgroup,
+                              Deadline deadline);
+  Twins(Twins&&) noexcept = default;
+  Twins& operator=(Twins&&) noexcept = default;
+  ~Twins() { End(); }
+
+  const std::vector<Twin>& all() const { return twins_; }
+
+  // Takes from them what others could notice: descriptors, shared mappings, session and name.
+  Status Quieten(const Cgroup& cgroup, Deadline deadline);
+  // Kills them, and has their parents reap them. What cannot be reaped now, because its parent stands still,
+  // ReapLeftTwins does later.
+  void End();
+
+ private:
+  Twins() = default;
+  std::vector<Twin> twins_;
+};
+
+// Reaps those among `processes`, a container's tree, that a checkpointer left when it died. Returns how many.
+int ReapLeftTwins(const std::vector<criu::Process>& processes);
+
+}  // namespace stasis::checkpoint
