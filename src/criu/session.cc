@@ -1,8 +1,10 @@
 #include "criu/session.h"
 
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 
+#include <iterator>
 #include <tuple>
 #include <utility>
 
@@ -30,10 +32,26 @@ Status Send(int socket, const rpc::Request& request) {
   return absl::OkStatus();
 }
 
+// Until CRIU says something, or has ended: its socket alone does not tell of its end, while a helper of its
+// own holds it too. kUnavailable, kDeadlineExceeded, kCancelled.
+Status AwaitMessage(int socket, int process, Deadline deadline, std::stop_token cancel) {
+  STASIS_ASSIGN_OR_RETURN(const auto cancelled, CancelFd::Create(std::move(cancel)));
+  pollfd polled[] = {{socket, POLLIN, 0}, {process, POLLIN, 0}, {cancelled->get(), POLLIN, 0}};
+  for (;;) {
+    const int ready = ::poll(polled, std::size(polled), PollTimeout(deadline));
+    if (ready < 0 && errno != EINTR) return ErrnoError(errno, "poll");
+    if (ready < 0) continue;
+    if (polled[2].revents != 0) return Cancelled("cancelled");
+    if (polled[0].revents != 0) return absl::OkStatus();
+    if (polled[1].revents != 0) return Unavailable("criu has ended");
+    if (std::chrono::steady_clock::now() >= deadline) return DeadlineExceeded("timed out");
+  }
+}
+
 // kUnavailable: the other side is gone.
-StatusOr<rpc::Response> Receive(int socket, Deadline deadline, std::stop_token cancel) {
-  auto ready = WaitFor(socket, POLLIN, deadline, cancel);
-  if (!ready.ok()) return ready.status();
+StatusOr<rpc::Response> Receive(int socket, const ProcessHandle& process, Deadline deadline,
+                                std::stop_token cancel) {
+  STASIS_RETURN_IF_ERROR(AwaitMessage(socket, process.fd(), deadline, std::move(cancel)));
   std::string bytes(kMaxMessage, '\0');
   ssize_t got;
   do {
@@ -112,6 +130,7 @@ StatusOr<Session> Session::Start(const Program& program) {
   // It must not die with us by a signal: it sees the socket closed at its next notification, and lets the
   // tasks go on unharmed.
   command.die_with_parent = false;
+  command.new_session = true;  // and a process group: Helpers
   auto child = Spawn(command);
   if (!child.ok()) return Annotate(child.status(), "start criu");
   return Session(std::move(ours), *std::move(child));
@@ -122,7 +141,7 @@ StatusOr<Version> Session::AskVersion(Deadline deadline, std::stop_token cancel)
   request.set_type(rpc::VERSION);
   request.set_keep_open(true);
   STASIS_RETURN_IF_ERROR(Send(socket_.get(), request));
-  auto response = Receive(socket_.get(), deadline, cancel);
+  auto response = Receive(socket_.get(), child_.process(), deadline, std::move(cancel));
   if (absl::IsUnavailable(response.status())) return Died();
   if (!response.ok()) return response.status();
   if (!response->success() || !response->has_version()) return DataLoss("criu does not tell its version");
@@ -138,7 +157,7 @@ Status Session::BeginDump(const DumpOptions& options) {
 }
 
 StatusOr<Event> Session::Next(Deadline deadline, std::stop_token cancel) {
-  auto response = Receive(socket_.get(), deadline, cancel);
+  auto response = Receive(socket_.get(), child_.process(), deadline, std::move(cancel));
   if (absl::IsUnavailable(response.status())) return Died();
   if (!response.ok()) return response.status();
   Event event;
@@ -160,16 +179,33 @@ Status Session::Answer(bool success) {
 }
 
 void Session::End(Deadline deadline) {
-  if (!child_.Wait(deadline, {}).ok()) child_.Kill();
+  child_.process().WaitEnded(deadline, {}).IgnoreError();
+  Kill();
+}
+
+void Session::Kill() {
+  helpers_.Kill();
+  child_.Kill();
+}
+
+Session::Helpers& Session::Helpers::operator=(Helpers&& other) noexcept {
+  std::swap(group_, other.group_);
+  return *this;
+}
+
+void Session::Helpers::Kill() {
+  if (const pid_t group = std::exchange(group_, 0); group > 1) ::kill(-group, SIGKILL);
 }
 
 Status Session::Died() {
   // Its socket is closed by its end, so it is (almost) a zombie already.
-  auto exit = child_.Wait(After(std::chrono::seconds(5)), {});
-  if (!exit.ok()) {
-    child_.Kill();
+  if (!child_.process().WaitEnded(After(std::chrono::seconds(5)), {}).ok()) {
+    Kill();
     return Unavailable("criu closed its connection");
   }
+  helpers_.Kill();
+  auto exit = child_.Wait(kNoDeadline, {});
+  if (!exit.ok()) return Unavailable("criu has ended");
   if (exit->signal != 0) return Unavailable("criu was killed by signal " + std::to_string(exit->signal));
   return Unavailable("criu ended with exit code " + std::to_string(exit->code));
 }

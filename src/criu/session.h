@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <stop_token>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
@@ -104,14 +105,30 @@ class Session {
   void End(Deadline deadline);
   // SIGKILL, and reaped. Tasks that it had seized run on, but for the moments in which CRIU has changed a
   // task's registers (docs/adr/0002).
-  void Kill() { child_.Kill(); }
+  void Kill();
 
  private:
-  Session(UniqueFd socket, Child child) : socket_(std::move(socket)), child_(std::move(child)) {}
+  // CRIU's process group, in which it probes the kernel with children that stop and wait for it: a killed one
+  // leaves them. They are to be killed before CRIU is reaped, while its number is its own.
+  class Helpers {
+   public:
+    explicit Helpers(pid_t group) : group_(group) {}
+    Helpers(Helpers&& other) noexcept : group_(std::exchange(other.group_, 0)) {}
+    Helpers& operator=(Helpers&& other) noexcept;
+    ~Helpers() { Kill(); }
+    void Kill();
+
+   private:
+    pid_t group_;  // 0: none
+  };
+
+  Session(UniqueFd socket, Child child)
+      : socket_(std::move(socket)), child_(std::move(child)), helpers_(child_.process().pid()) {}
   Status Died();
 
   UniqueFd socket_;
   Child child_;
+  Helpers helpers_;  // behind it, so ended before it is reaped
 };
 
 }  // namespace stasis::criu

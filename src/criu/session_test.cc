@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <thread>
+
 #include "linux/files.h"
 
 namespace stasis::criu {
@@ -42,6 +44,31 @@ TEST(CriuSessionTest, OneThatSaysNothingEndsAtTheDeadline) {
   std::stop_source stop;
   stop.request_stop();
   EXPECT_TRUE(absl::IsCancelled(session->Next(kNoDeadline, stop.get_token()).status()));
+}
+
+// CRIU probes the kernel with children that stop and wait for it.
+TEST(CriuSessionTest, ItsHelpersDoNotOutliveIt) {
+  auto temporary = TemporaryDirectory::Create("/tmp", "criu-session-");
+  ASSERT_TRUE(temporary.ok());
+  const std::string program = temporary->path() + "/probing", told = temporary->path() + "/helper";
+  for (const char* end : {"exec sleep 100", "kill -9 $$"}) {
+    const std::string script = "#!/bin/sh\nsh -c 'kill -STOP $$; sleep 100' &\necho $! > " + told +
+                               ".new\nmv " + told + ".new " + told + "\n" + end + "\n";
+    ASSERT_TRUE(WriteFileAtomically(program, script, 0755).ok());
+    ProcessHandle helper = [&] {
+      auto session = Session::Start({program, ""});
+      EXPECT_TRUE(session.ok()) << session.status();
+      while (!Exists(told)) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      auto handle = ProcessHandle::Open(std::stoi(*ReadFile(told)));
+      EXPECT_TRUE(handle.ok()) << handle.status();
+      if (std::string_view(end).starts_with("kill")) {
+        EXPECT_FALSE(session->AskVersion(After(std::chrono::seconds(10)), {}).ok());
+      }
+      return *std::move(handle);
+    }();
+    EXPECT_TRUE(helper.WaitEnded(After(std::chrono::seconds(10)), {}).ok()) << end;
+    ASSERT_TRUE(RemoveTree(told).ok());
+  }
 }
 
 }  // namespace
