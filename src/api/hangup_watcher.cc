@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <optional>
 
 namespace stasis::api {
 
@@ -52,13 +53,13 @@ void HangupWatcher::Loop() {
     int count = ::epoll_wait(epoll_.get(), events, 64, -1);
     for (int i = 0; i < count; ++i) {
       if (events[i].data.u64 == 0) return;
-      std::stop_source source(std::nostopstate);
+      std::optional<std::stop_source> source;
       {
         std::lock_guard lock(mutex_);
         auto entry = entries_.find(events[i].data.u64);
-        if (entry != entries_.end()) source = entry->second.source;
+        if (entry != entries_.end()) source.emplace(entry->second.source);
       }
-      source.request_stop();  // outside of the lock: it runs callbacks
+      if (source) source->request_stop();  // outside of the lock: it runs callbacks
     }
   }
 }

@@ -28,7 +28,7 @@ def test_redis_keeps_its_data_and_its_clients(engine, image, rounds):
     engine.docker("exec", "-d", "c1", "sh", "-c", "true")
     for n in range(rounds):
         checkpoint_and_restore(engine, "c1", f"cp{n}")
-        assert engine.out("exec", "c1", "redis-cli", "dbsize") == "10000"
+        assert engine.out("exec", "c1", "redis-cli", "dbsize") == ("10000" if n == 0 else "10001")  # with `rounds`
         assert engine.out("exec", "c1", "redis-cli", "get", "k777") == "v" * 1000 + "777"
         assert engine.out("exec", "c1", "redis-cli", "incr", "rounds") == str(n + 1)
 
@@ -46,8 +46,12 @@ for n in range(8):
 i = 0
 while True:
     before = list(counts)
-    time.sleep(0.1)
-    assert all(b > a for a, b in zip(before, counts)), (before, counts)
+    for _ in range(600):  # a busy machine may keep one of them waiting
+        time.sleep(0.1)
+        if all(b > a for a, b in zip(before, counts)):
+            break
+    else:
+        raise AssertionError((before, counts))
     i += 1
     print(i, flush=True)
 """
