@@ -1,7 +1,9 @@
-/* The workload of the benchmarks: holds MIB of memory, half random and half compressible, and writes RATE
- * pages a second. Prints "ready", then at every line read from stdin the longest gap between two steps, in
- * microseconds, since the last. */
+/* memory MIB RATE [FILE]: the workload of the benchmarks. Holds MIB of memory, half random and half
+ * compressible, and writes RATE pages a second, until its stdin ends. Prints "ready", and keeps in FILE the
+ * longest gap between two of its steps since the last SIGUSR1, in microseconds. */
+#include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +25,9 @@ static uint64_t next(void) {
   return state ^= state << 17;
 }
 
+static volatile sig_atomic_t asked;
+static void ask(int signal) { asked = signal; }
+
 int main(int argc, char** argv) {
   size_t pages = (argc > 1 ? strtoul(argv[1], 0, 10) : 64) * 256;
   unsigned rate = argc > 2 ? (unsigned)strtoul(argv[2], 0, 10) : 0;
@@ -31,22 +36,22 @@ int main(int argc, char** argv) {
   for (size_t page = 0; page < pages; page++) {
     for (int word = 0; word < 512; word++) memory[page * 512 + word] = page % 2 ? next() : page;
   }
+  int file = argc > 3 ? open(argv[3], O_RDWR | O_CREAT | O_TRUNC, 0644) : -1;
+  signal(SIGUSR1, ask);
   puts("ready");
   fflush(stdout);
   uint64_t last = now(), longest = 0;
   for (;;) {
     struct pollfd in = {0, POLLIN, 0};
     for (unsigned n = 0; n < rate / 1000; n++) memory[next() % pages * 512]++;
-    if (poll(&in, 1, 1) > 0) {
-      char line[64];
-      if (read(0, line, sizeof line) <= 0) return 0;
-      printf("gap %llu\n", (unsigned long long)longest);
-      fflush(stdout);
-      longest = 0;
-      last = now();
-    }
+    char line[64];
+    if (poll(&in, 1, 1) > 0 && read(0, line, sizeof line) <= 0) return 0;
     uint64_t step = now();
-    if (step - last > longest) longest = step - last;
+    if (asked) longest = asked = 0;
+    if (step - last > longest) {
+      longest = step - last;
+      if (file >= 0) dprintf(file, "%llu\n", (unsigned long long)longest);
+    }
     last = step;
   }
 }

@@ -13,6 +13,7 @@ Status Create(CheckpointBackend& backend, Request& request, Response& response) 
   reader.Get("CheckpointID", &create.name);
   reader.Get("CheckpointDir", &create.directory);
   reader.Get("Exit", &create.exit);
+  reader.Get("Freeze", &create.freeze);  // an extension of ours
   STASIS_RETURN_IF_ERROR(reader.status());
   STASIS_RETURN_IF_ERROR(backend.CreateCheckpoint(request.Value("id"), create, request.cancel));
   return response.Empty(201);

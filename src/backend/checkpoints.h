@@ -15,6 +15,7 @@ struct CheckpointCreate {
   std::string name;
   std::string directory;  // empty: the container's own; else absolute: DIRECTORY/NAME
   bool exit = false;
+  std::string freeze = {};  // "cow", "plain", or empty: as the container's label says
 };
 
 class CheckpointBackend {

@@ -111,8 +111,10 @@ Status Checkpoint::DoFreeze(const std::stop_token& cancel) {
   // Once more, since time has passed; the manifest shows these.
   STASIS_ASSIGN_OR_RETURN(processes_, criu::ReadProcessTree(plan_.init_pid));
   manifest_.prepare_us = MicrosecondsSince(began_);
+  if (cow_) limits_ = cgroup_->Limits();
   // Noted first: if we die from here on, the shim thaws.
   STASIS_RETURN_IF_ERROR(Note(/*thaw=*/!plan_.paused));
+  STASIS_RETURN_IF_ERROR(RaiseLimits());
   frozen_since_ = steady_clock::now();
   frozen_deadline_ = frozen_since_ + FrozenLimit(plan_.request);
   changed_ = true;
@@ -240,6 +242,26 @@ Status Checkpoint::BeginDump() {
   return session_->BeginDump(options);
 }
 
+// By what the container could at most use twice: each page that it writes while its copies live.
+Status Checkpoint::RaiseLimits() {
+  uint64_t bytes = 16 << 20;
+  for (const criu::Process& process : processes_)
+    bytes += process.resident_bytes + process.resident_bytes / 64;
+  for (auto limit = limits_.rbegin(); limit != limits_.rend(); ++limit) {
+    const uint64_t more = limit->of == CgroupLimit::Of::kMemory ? bytes : processes_.size();
+    STASIS_RETURN_IF_ERROR(WriteControlFile(limit->file, std::to_string(limit->value + more)));
+  }
+  return absl::OkStatus();
+}
+
+// One cannot be set while the container itself uses more by now: then all stay in the journal.
+Status Checkpoint::SetLimitsAgain() {
+  for (const CgroupLimit& limit : limits_)
+    STASIS_RETURN_IF_ERROR(WriteControlFile(limit.file, std::to_string(limit.value)));
+  limits_.clear();
+  return Note(/*thaw=*/false);
+}
+
 // CRIU takes its hands off the processes; the cgroup is still frozen.
 Status Checkpoint::LetGo(const std::stop_token& cancel) {
   STASIS_RETURN_IF_ERROR(Answer(true));
@@ -268,6 +290,7 @@ Status Checkpoint::SaveTwinMemory(const std::stop_token& cancel) {
                                     on_bytes, cancel);
   }
   twins_.reset();
+  SetLimitsAgain().IgnoreError();  // else the journal has them, and the shim tries again
   if (status.ok() || absl::IsCancelled(status) || absl::IsResourceExhausted(status)) return status;
   return MakeError(StatusCode::kAborted, Message(status));
 }
@@ -383,6 +406,7 @@ Status Checkpoint::Failed(std::string_view criu_error) const {
 Status Checkpoint::Note(bool thaw) {
   protocol::Journal journal;
   journal.thaw = thaw;
+  journal.limits = limits_;
   STASIS_ASSIGN_OR_RETURN(journal.checkpointer, IdentifyProcess(::getpid()));
   if (staging_) {
     journal.staging = staging_->path();
@@ -423,6 +447,7 @@ Status Checkpoint::Undo(Status why) {
   StopCriu();
   twins_.reset();
   Status thawed = changed_ ? EndFreeze() : absl::OkStatus();
+  if (!limits_.empty()) thawed.Update(SetLimitsAgain());
   frozen_deadline_ = kNoDeadline;
   staging_.reset();
   phase_ = Phase::kDone;
@@ -460,8 +485,8 @@ StatusOr<protocol::CheckpointResult> Checkpoint::Finish(std::stop_token cancel) 
   if (status.ok()) status = DoFinish(cancel);
   if (!status.ok()) return Undo(std::move(status));
   phase_ = Phase::kDone;
-  static_cast<void>(journal_.Clear());   // it names what is published, and undoes nothing
-  static_cast<void>(RemoveTree(work_));  // a copy of the log is in the checkpoint
+  if (limits_.empty()) static_cast<void>(journal_.Clear());  // it names what is published, and undoes nothing
+  static_cast<void>(RemoveTree(work_));                      // a copy of the log is in the checkpoint
   return protocol::CheckpointResult{manifest_.frozen_us, manifest_.bytes};
 }
 

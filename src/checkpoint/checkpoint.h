@@ -71,6 +71,9 @@ class Checkpoint {
   Status HandOverWatches(const std::stop_token& cancel);
   Status StartCriu(const std::stop_token& cancel);
   Status BeginDump();
+  // The limits of the cgroup, for as long as the copies need what is the container's.
+  Status RaiseLimits();
+  Status SetLimitsAgain();
   Status LetGo(const std::stop_token& cancel);
   Status MakeTwins();
   Status SaveTwinMemory(const std::stop_token& cancel);
@@ -107,6 +110,7 @@ class Checkpoint {
   bool cow_ = false;
   std::map<pid_t, std::vector<AddressRange>> shown_;  // by process: private memory that CRIU saves
   std::optional<Twins> twins_;
+  std::vector<CgroupLimit> limits_;  // as they were before they were raised
   bool has_watches_ = false;
   bool criu_waits_ = false;  // for our answer to a notification
   bool changed_ = false;     // the freezer, by us or by CRIU on our behalf

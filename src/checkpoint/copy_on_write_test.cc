@@ -132,6 +132,35 @@ while True:
   for (const char* name : {"cp1", "cp2"}) CheckpointAndRestore(name);
 }
 
+TEST_F(CopyOnWriteTest, AContainerNearItsLimitsIsNotKilledByItsCheckpoint) {
+  limits_ = {{"memory", {{"limit", 160 << 20}}}, {"pids", {{"limit", 12}}}};
+  Python(R"(
+import threading
+def wrong(text): open('/tmp/wrong','a').write(text+'\n')
+memory=bytearray(120<<20); i=0
+for _ in range(10): threading.Thread(target=time.sleep,args=(1000,),daemon=True).start()
+while True:
+ i=i%250+1
+ for page in range(0,len(memory),4096): memory[page]=i
+ open('/dev/shm/n','w').write(str(i+int(time.time()*1000)%1000000*1000))
+)");
+  STOP_IF_SKIPPED_OR_FAILED();
+  auto cgroup = Cgroup::Open("/stasis/" + id_);
+  ASSERT_TRUE(cgroup.ok());
+  const auto before = cgroup->Limits();
+  ASSERT_GE(before.size(), 2u);
+  for (const char* name : {"cp1", "cp2", "cp3"}) {
+    auto result = Checkpoint(Plan(name));
+    ASSERT_TRUE(result.ok()) << result.status();
+    EXPECT_EQ(ReadBack(name).freeze, "cow") << ReadBack(name).freeze_reason;
+    EXPECT_EQ(cgroup->OomKills(), 0u);
+    const auto after = cgroup->Limits();
+    ASSERT_EQ(after.size(), before.size());
+    for (size_t i = 0; i < before.size(); ++i) EXPECT_EQ(after[i].value, before[i].value) << after[i].file;
+  }
+  EXPECT_EQ(State(), "running");
+}
+
 TEST_F(CopyOnWriteTest, PlainWhereItIsAskedFor) {
   Counter();
   STOP_IF_SKIPPED_OR_FAILED();

@@ -112,6 +112,7 @@ void RealContainerTest::MakeBundle(const std::vector<std::string>& args, bool ho
           {{"destination", directory}, {"type", "bind"}, {"source", source}, {"options", {"rbind", "ro"}}});
     }
   }
+  json["linux"]["resources"].update(limits_);
   if (change) change(json);
   ASSERT_TRUE(WriteFileAtomically(bundle_ + "/config.json", DumpJson(json)).ok());
 }

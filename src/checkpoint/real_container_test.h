@@ -56,6 +56,7 @@ class RealContainerTest : public testing::Test {
 
   // A file of the root file system that was open at the checkpoint and has changed since cannot be restored.
   bool count_in_memory_ = false;
+  Json limits_ = Json::object();  // linux.resources of what MakeBundle makes
   std::string id_;
   std::string base_;  // of all that the test makes
   std::string bundle_;

@@ -54,6 +54,8 @@ StatusOr<Twin> MakeTwin(Held& held, Deadline deadline) {
   STASIS_ASSIGN_OR_RETURN(Injection injection, Injection::Prepare(held.process->pid));
   for (TracedThread& thread : held.threads) STASIS_RETURN_IF_ERROR(injection.Settle(thread));
   STASIS_ASSIGN_OR_RETURN(Injection::Twin made, injection.Clone(held.threads.front(), deadline));
+  // Where memory runs short it goes first.
+  STASIS_RETURN_IF_ERROR(WriteControlFile(ProcPath(made.thread.id(), "oom_score_adj"), "1000"));
   return Twin{held.process->pid,      held.process->inside, made.inside,
               std::move(made.thread), UniqueFd(),           UniqueFd()};
 }
@@ -75,8 +77,6 @@ Status UnmapShared(pid_t twin, Injection& injection, TracedThread& thread, Deadl
 Status QuietenOne(Twin& twin, const Cgroup& cgroup, Deadline deadline) {
   const pid_t id = twin.thread.id();
   STASIS_RETURN_IF_ERROR(cgroup.TakeOut(id));
-  // Where memory runs short it goes first.
-  STASIS_RETURN_IF_ERROR(WriteControlFile(ProcPath(id, "oom_score_adj"), "1000"));
   STASIS_ASSIGN_OR_RETURN(Injection injection, Injection::Prepare(id));
   for (const SystemCall& call : {SystemCall{.number = SYS_close_range, .arguments = {0, ~0u, 0}},
                                  SystemCall{.number = SYS_setsid, .arguments = {}}}) {

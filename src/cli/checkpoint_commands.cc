@@ -15,14 +15,17 @@ struct CheckpointOptions {
   std::string container;
   std::string name;
   std::string directory;
+  std::string freeze;
   bool leave_running = false;
   bool all = false;
   std::string format = "table";
 };
 
 Status Create(const ApiClient& client, const CheckpointOptions& options) {
-  const Json body = {
-      {"CheckpointID", options.name}, {"CheckpointDir", options.directory}, {"Exit", !options.leave_running}};
+  const Json body = {{"CheckpointID", options.name},
+                     {"CheckpointDir", options.directory},
+                     {"Exit", !options.leave_running},
+                     {"Freeze", options.freeze}};
   STASIS_RETURN_IF_ERROR(
       client.Call({"POST", Target({"containers", options.container, "checkpoints"}), body}).status());
   Print(options.name + "\n");
@@ -170,6 +173,10 @@ void AddCheckpoint(CLI::App& app, Action* action) {
   CLI::App* create =
       AddOne(*group, "create", "Checkpoint a running container and end it", options, Create, action);
   create->add_flag("--leave-running", options->leave_running, "Let it run on");
+  create
+      ->add_option("--freeze", options->freeze,
+                   "cow: memory is saved once the container runs on; plain: while it stands still")
+      ->check(CLI::IsMember({"cow", "plain"}));
   AddLs(*group, options, action);
   AddOne(*group, "rm", "Remove a checkpoint", options, Remove, action);
   CLI::App* inspect = AddOne(*group, "inspect", "Show what is in a checkpoint", options, ShowOne, action);

@@ -24,8 +24,9 @@ struct Process {
 };
 
 struct Summary {
-  std::string name, container_id, created, criu_version, kernel, architecture, network_namespace;
-  uint64_t bytes = 0, frozen_us = 0, dump_us = 0;
+  std::string name, container_id, created, criu_version, kernel, architecture, network_namespace, freeze,
+      freeze_reason;
+  uint64_t bytes = 0, frozen_us = 0, dump_us = 0, copy_us = 0;
   bool exit = false, paused = false;
   std::vector<std::string> exec_processes;
   std::vector<Process> processes;
@@ -63,6 +64,9 @@ StatusOr<Summary> ReadSummary(const Json& manifest) {
   reader.Get("bytes", &summary.bytes);
   reader.Get("frozen_us", &summary.frozen_us);
   reader.Get("dump_us", &summary.dump_us);
+  reader.Get("copy_us", &summary.copy_us);
+  reader.Get("freeze", &summary.freeze);
+  reader.Get("freeze_reason", &summary.freeze_reason);
   reader.Get("exit", &summary.exit);
   reader.Get("paused", &summary.paused);
   reader.Get("exec_processes", &summary.exec_processes);
@@ -161,6 +165,11 @@ StatusOr<std::string> CheckpointReport(const Json& manifest) {
        : summary.paused ? ", stayed paused"
                         : ", then ran on"));
   add("Dump: " + HumanMicroseconds(summary.dump_us));
+  if (summary.freeze == "cow") {
+    add("Freeze: copy on write, copies made in " + HumanMicroseconds(summary.copy_us));
+  } else if (!summary.freeze.empty()) {
+    add("Freeze: plain (" + summary.freeze_reason + ")");
+  }
   add("CRIU: " + summary.criu_version);
   add("Kernel: " + summary.kernel + " " + summary.architecture);
   add("Network namespace: " + summary.network_namespace);

@@ -12,6 +12,7 @@
 #include <charconv>
 #include <set>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
 #include "linux/cancel.h"
 #include "linux/files.h"
@@ -241,6 +242,25 @@ StatusOr<CgroupStats> Cgroup::Stats() const {
   };
   if (layout_ == CgroupLayout::kV2) return StatsFromV2(read);
   return StatsFromV1(read, static_cast<uint64_t>(::sysconf(_SC_CLK_TCK)));
+}
+
+std::vector<CgroupLimit> Cgroup::Limits() const {
+  constexpr uint64_t kNone = 1ull << 62;  // v1 writes a number near the greatest, v2 "max"
+  const bool v2 = layout_ == CgroupLayout::kV2;
+  const std::string memory = Directory("memory");
+  std::vector<CgroupLimit> limits;
+  for (const std::string& file :
+       v2 ? std::vector<std::string>{memory + "/memory.high", memory + "/memory.max"}
+          : std::vector<std::string>{memory + "/memory.limit_in_bytes",
+                                     memory + "/memory.memsw.limit_in_bytes"}) {
+    limits.push_back({CgroupLimit::Of::kMemory, file});
+  }
+  limits.push_back({CgroupLimit::Of::kProcesses, Directory("pids") + "/pids.max"});
+  std::erase_if(limits, [](CgroupLimit& limit) {
+    auto text = ReadFile(limit.file);
+    return !text.ok() || !absl::SimpleAtoi(*text, &limit.value) || limit.value >= kNone;
+  });
+  return limits;
 }
 
 Status Cgroup::Remove() const {

@@ -21,6 +21,14 @@ enum class CgroupLayout { kV1, kV2 };  // kV2: /sys/fs/cgroup itself is cgroup2;
 
 StatusOr<CgroupLayout> DetectCgroupLayout();
 
+// One limit of a group: its file, and what it says.
+struct CgroupLimit {
+  enum class Of { kMemory, kProcesses };  // bytes, or how many
+  Of of = Of::kMemory;
+  std::string file;  // absolute
+  uint64_t value = 0;
+};
+
 class Cgroup {
  public:
   // `path` begins with a slash and is relative to the root of each hierarchy. The group need not exist yet.
@@ -53,6 +61,9 @@ class Cgroup {
   // group is gone.
   uint64_t OomKills() const;
   StatusOr<CgroupStats> Stats() const;
+  // The limits that are set, in the order in which they can be lowered; raised they are in the opposite one.
+  // To set one is to write to its file (WriteControlFile).
+  std::vector<CgroupLimit> Limits() const;
   // Removes the group in every hierarchy; not an error when it is gone. kFailedPrecondition when processes
   // are left.
   Status Remove() const;

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "base/json.h"
@@ -25,6 +26,20 @@ Status GetStruct(const JsonReader& reader, std::string_view field, FromJson from
   auto parsed = from_json(*value);
   if (!parsed.ok()) return Annotate(parsed.status(), field);
   *out = *std::move(parsed);
+  return {};
+}
+
+// The same for an array of such; absent leaves *out empty.
+template <typename T, typename FromJson>
+Status GetStructs(const JsonReader& reader, std::string_view field, FromJson from_json, std::vector<T>* out) {
+  const Json* values = reader.Find(field);
+  if (!values) return {};
+  if (!values->is_array()) return InvalidArgument(std::string(field) + ": want an array");
+  for (const Json& value : *values) {
+    auto parsed = from_json(value);
+    if (!parsed.ok()) return Annotate(parsed.status(), field);
+    out->push_back(*std::move(parsed));
+  }
   return {};
 }
 

@@ -40,8 +40,38 @@ Status EndProcess(const ProcessIdentity& noted, seconds patience) {
   const StatusOr<ProcessHandle> handle = ProcessHandle::Open(noted);
   if (!handle.ok()) return {};
   if (handle->WaitEnded(After(patience), {}).ok()) return {};
+  // It leads a process group, with its helpers in it (criu/session.h).
+  ::kill(-noted.pid, SIGKILL);
   handle->Signal(SIGKILL).IgnoreError();  // it may have ended meanwhile
   return Annotate(handle->WaitEnded(After(kKilledEnds), {}), "kill process " + std::to_string(noted.pid));
+}
+
+Json ToJson(const CgroupLimit& limit) {
+  return {
+      {"processes", limit.of == CgroupLimit::Of::kProcesses}, {"file", limit.file}, {"value", limit.value}};
+}
+
+StatusOr<CgroupLimit> LimitFromJson(const Json& json) {
+  CgroupLimit limit;
+  bool processes = false;
+  JsonReader reader(json, "limit");
+  reader.Get("processes", &processes);
+  reader.Get("file", &limit.file);
+  reader.Get("value", &limit.value);
+  STASIS_RETURN_IF_ERROR(reader.status());
+  if (processes) limit.of = CgroupLimit::Of::kProcesses;
+  STASIS_RETURN_IF_ERROR(CheckAbsolutePath(limit.file, "limit.file"));
+  return limit;
+}
+
+// Of a group that is gone there are none.
+Status SetAgain(const std::vector<CgroupLimit>& limits) {
+  Status status;
+  for (const CgroupLimit& limit : limits) {
+    const Status set = WriteControlFile(limit.file, std::to_string(limit.value));
+    if (!absl::IsNotFound(set)) status.Update(set);
+  }
+  return status;
 }
 
 bool IsPublished(const Journal& journal) {
@@ -59,7 +89,10 @@ Status Restore(const Cgroup& cgroup, bool frozen) {
 }  // namespace
 
 Json ToJson(const Journal& journal) {
+  Json limits = Json::array();
+  for (const CgroupLimit& limit : journal.limits) limits.push_back(ToJson(limit));
   return {{"thaw", journal.thaw},
+          {"limits", std::move(limits)},
           {"checkpointer", ToJson(journal.checkpointer)},
           {"criu", ToJson(journal.criu)},
           {"staging", journal.staging},
@@ -73,6 +106,7 @@ StatusOr<Journal> JournalFromJson(const Json& json) {
   reader.Get("thaw", &journal.thaw);
   STASIS_RETURN_IF_ERROR(GetStruct(reader, "checkpointer", ProcessFromJson, &journal.checkpointer));
   STASIS_RETURN_IF_ERROR(GetStruct(reader, "criu", ProcessFromJson, &journal.criu));
+  STASIS_RETURN_IF_ERROR(GetStructs(reader, "limits", LimitFromJson, &journal.limits));
   reader.Get("staging", &journal.staging);
   reader.Get("staging_inode", &journal.staging_inode);
   reader.Get("published", &journal.published);
@@ -115,6 +149,7 @@ StatusOr<bool> UndoJournal(const std::string& shim_directory, const UndoOptions&
   // CRIU thaws the group while it holds every thread: one that its user paused has to be frozen again.
   if (options.cgroup && (journal->thaw || options.stay_frozen))
     status.Update(Restore(*options.cgroup, options.stay_frozen));
+  status.Update(SetAgain(journal->limits));
   const bool published = IsPublished(*journal);
   if (!published && !journal->staging.empty()) status.Update(RemoveTree(journal->staging));
   if (status.ok()) status = file.Clear();

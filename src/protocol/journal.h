@@ -20,7 +20,9 @@ struct Journal {
   ProcessIdentity criu;
   std::string staging;         // directory made aside, to be removed
   uint64_t staging_inode = 0;  // its number, by which it is known after the rename
-  std::string published;       // what it is renamed to: once that is `staging_inode`, nothing is undone
+  // Raised for the time that copies of the processes need; these are to be set again.
+  std::vector<CgroupLimit> limits;
+  std::string published;  // what it is renamed to: once that is `staging_inode`, nothing is undone
 };
 Json ToJson(const Journal& journal);
 StatusOr<Journal> JournalFromJson(const Json& json);

@@ -77,6 +77,8 @@ TEST(MessagesTest, EveryMessageSurvivesItsJson) {
                           .criu = {5, 6},
                           .staging = "/x",
                           .staging_inode = 7,
+                          .limits = {{CgroupLimit::Of::kMemory, "/sys/fs/cgroup/m", 8},
+                                     {CgroupLimit::Of::kProcesses, "/sys/fs/cgroup/p", 9}},
                           .published = "/y"},
                   JournalFromJson);
 }

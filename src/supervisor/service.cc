@@ -178,6 +178,7 @@ grpc::Status ApiService::CreateCheckpoint(grpc::ServerContext* context,
     plan.empty_namespaces.assign(wanted.emptyns().begin(), wanted.emptyns().end());
     plan.engine_record = request->engine_record();
     if (request->frozen_limit_ms() != 0) plan.frozen_limit_ms = request->frozen_limit_ms();
+    if (!request->freeze().empty()) plan.freeze = request->freeze();
     STASIS_ASSIGN_OR_RETURN(plan.directory,
                             CheckpointDirectory(request->checkpointdir(), container->bundle()));
     STASIS_RETURN_IF_ERROR(MakeDirectories(plan.directory));

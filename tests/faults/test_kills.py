@@ -22,6 +22,8 @@ CHECKPOINT_STAGES = {
     "criu-started": lambda e: criu_pids(e),
     "frozen": lambda e: frozen(e),
     "dumping": lambda e: staged(e, "criu/pages-1.img") or staged(e, "criu/core-1.img"),
+    "copied": lambda e: twins(),
+    "memory": lambda e: list(e.root.glob("containers/*/checkpoints/.*.partial-*/criu/.aside-pages-*")),
     "described": lambda e: staged(e, "manifest.json"),
     "published": lambda e: published(e),
 }
@@ -33,7 +35,7 @@ RESTORE_STAGES = {
 VICTIMS = ("stasisd", "stasis-supervisor", "stasis-checkpointer", "criu")
 RESTORE_VICTIMS = ("stasisd", "stasis-supervisor", "runc", "criu")
 ALWAYS = {("stasisd", "frozen"), ("stasis-supervisor", "dumping"), ("stasis-checkpointer", "frozen"),
-          ("criu", "dumping"), ("stasis-checkpointer", "described")}
+          ("criu", "dumping"), ("stasis-checkpointer", "described"), ("stasis-checkpointer", "memory")}
 ALWAYS_RESTORE = {("stasisd", "runc-started"), ("stasis-supervisor", "runc-started"), ("criu", "criu-started")}
 
 
@@ -45,20 +47,27 @@ def criu_pids(engine):
         for pid, _ in processes_of(name):
             if ancestors(pid) & shims:
                 found.append(pid)
-    for entry in pathlib.Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                if (entry / "comm").read_text().strip() == "criu" and ancestors(int(entry.name)) & shims:
-                    found.append(int(entry.name))
-            except OSError:
-                pass
-    return found
+    return found + [pid for pid, name in names_of_processes() if name == "criu" and ancestors(pid) & shims]
 
 
 def checkpointer_pids(engine):
     """Those below one of this engine's shims: a checkpointer has no arguments."""
     shims = set(engine.program_pids("stasis-shim"))
     return [pid for pid, _ in processes_of("stasis-checkpointer") if ancestors(pid) & shims]
+
+
+def twins():
+    """Copies of processes that a copy-on-write checkpoint has made, dead ones included."""
+    return [pid for pid, name in names_of_processes() if name == "stasis-twin"]
+
+
+def names_of_processes():
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                yield int(entry.name), (entry / "comm").read_text().strip()
+            except OSError:
+                pass
 
 
 def ancestors(pid):
@@ -144,13 +153,15 @@ def settle(engine):
     wait_until(lambda: not criu_pids(engine) and not runc_restores(engine), "no CRIU and no runc is left", 60)
     wait_until(lambda: not frozen(engine), "nothing is frozen", 60)
     wait_until(lambda: not staged(engine, "."), "nothing half-made is left", 60)
+    wait_until(lambda: not twins(), "no copy of a process is left", 60)
 
 
 @pytest.fixture
 def workload(engine):
-    """A counter with 64 MiB in tmpfs and some in memory, so that each stage takes a while."""
+    """A counter with 64 MiB in tmpfs and 32 in memory, so that each stage takes a while."""
     engine.docker("run", "-d", "--name", "c1", "busybox", "sh", "-c",
-                  "dd if=/dev/urandom of=/dev/shm/x bs=1M count=64 2>/dev/null; sum=$(md5sum < /dev/shm/x); i=0; "
+                  "dd if=/dev/urandom of=/dev/shm/x bs=1M count=64 2>/dev/null; sum=$(md5sum < /dev/shm/x); "
+                  "memory=$(head -c 32000000 /dev/zero | tr '\\0' x); i=0; "
                   "while :; do i=$((i+1)); [ \"$(md5sum < /dev/shm/x)\" = \"$sum\" ] || echo BAD; echo $i; sleep 0.1; done")
     wait_until(lambda: engine.numbers("c1"), "it counts", 60)
     return "c1"
