@@ -137,7 +137,7 @@ TEST_F(CopyOnWriteTest, AContainerNearItsLimitsIsNotKilledByItsCheckpoint) {
   Python(R"(
 import threading
 def wrong(text): open('/tmp/wrong','a').write(text+'\n')
-memory=bytearray(120<<20); i=0
+memory=bytearray(142<<20); i=0
 for _ in range(10): threading.Thread(target=time.sleep,args=(1000,),daemon=True).start()
 while True:
  i=i%250+1
@@ -166,10 +166,12 @@ TEST_F(CopyOnWriteTest, PlainWhereItIsAskedFor) {
   STOP_IF_SKIPPED_OR_FAILED();
   protocol::CheckpointPlan plan = Plan("cp1");
   plan.request.freeze = protocol::kFreezePlain;
-  ASSERT_TRUE(Checkpoint(plan).ok());
+  auto result = Checkpoint(plan);
+  ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(ReadBack("cp1").freeze, "plain");
   EXPECT_EQ(ReadBack("cp1").freeze_reason, "asked for");
-  ASSERT_TRUE(Checkpoint(Plan("cp2", /*exit=*/true)).ok());
+  result = Checkpoint(Plan("cp2", /*exit=*/true));
+  ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(ReadBack("cp2").freeze, "plain");
 }
 

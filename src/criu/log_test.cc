@@ -54,9 +54,10 @@ TEST(CriuLogTest, OnlyConsequencesAreBetterThanNothing) {
 }
 
 TEST(CriuLogTest, WhatIsNoLogHasNoErrors) {
-  for (std::string text : {std::string(), std::string("\n\n"), std::string("Error"), std::string("(00.1"),
-                           std::string("(00.1) Error (x"), std::string("(00.1)  x: Error (a:1): b"),
-                           std::string(3, '\0'), std::string("(00.1) 99999999999999: Error (a:1): b")}) {
+  for (const std::string& text :
+       {std::string(), std::string("\n\n"), std::string("Error"), std::string("(00.1"),
+        std::string("(00.1) Error (x"), std::string("(00.1)  x: Error (a:1): b"), std::string(3, '\0'),
+        std::string("(00.1) 99999999999999: Error (a:1): b")}) {
     Log log = ParseLog(text);
     EXPECT_TRUE(log.errors.empty()) << text;
     EXPECT_EQ(log.cause, "");

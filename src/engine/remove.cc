@@ -79,12 +79,12 @@ Status Engine::Rename(const std::string& name, const std::string& new_name) {
     return InvalidArgument("Renaming a container with the same name as its current name");
   }
   STASIS_RETURN_IF_ERROR(containers_.ReserveName(wanted, container->id()));
-  const Status status = Change(*container,
-                               [&](ContainerRecord& record) -> Status {
-                                 record.name = wanted;
-                                 return {};
-                               },
-                               "rename", {{"oldName", "/" + old_name}});
+  Status status = Change(*container,
+                         [&](ContainerRecord& record) -> Status {
+                           record.name = wanted;
+                           return {};
+                         },
+                         "rename", {{"oldName", "/" + old_name}});
   containers_.ReleaseName(status.ok() ? old_name : wanted);
   return status;
 }

@@ -6,6 +6,7 @@
 #include "linux/unix_socket.h"
 #include "protocol/checkpointer.h"
 #include "protocol/frame.h"
+#include "protocol/journal.h"
 #include "protocol/shim.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
