@@ -233,8 +233,10 @@ TEST(SpawnTest, DiesWithTheThreadThatSpawnedIt) {
 
 TEST(SpawnTest, WorksFromManyThreadsAtOnce) {
   std::atomic<int> good = 0;
+  constexpr int kThreads = 8;
   std::vector<std::jthread> threads;
-  for (int i = 0; i < 8; ++i) {
+  threads.reserve(kThreads);
+  for (int i = 0; i < kThreads; ++i) {
     threads.emplace_back([&good, i] {
       for (int round = 0; round < 10; ++round) {
         std::string word = std::to_string(i * 100 + round);

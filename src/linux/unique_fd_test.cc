@@ -26,7 +26,7 @@ TEST(UniqueFdTest, MovingLeavesTheSourceEmpty) {
   int number = first.get();
   UniqueFd second = std::move(first);
   EXPECT_EQ(second.get(), number);
-  EXPECT_FALSE(first.valid());  // NOLINT(bugprone-use-after-move): the promise under test
+  EXPECT_FALSE(first.valid());  // NOLINT(bugprone-use-after-move,clang-analyzer-cplusplus.Move): promised
 }
 
 TEST(UniqueFdTest, AssignmentClosesWhatWasThere) {

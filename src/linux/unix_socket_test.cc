@@ -81,7 +81,8 @@ TEST_F(UnixSocketTest, AssigningAListenerUnlinksTheOldOne) {
   ASSERT_TRUE(first.ok() && second.ok());
   {
     *first = *std::move(second);
-    UnixListener old = *std::move(second);
+    const UnixListener old =
+        *std::move(second);  // NOLINT(bugprone-use-after-move): it holds what `first` had
   }
   EXPECT_FALSE(Exists(path_));
   EXPECT_TRUE(ConnectUnix(path_ + "2").ok());

@@ -47,7 +47,7 @@ TEST(ManifestTest, ANewerVersionIsNotGuessedAt) {
 
 TEST(ManifestTest, WhatIsNoManifestIsDataLoss) {
   std::string deep(100'000, '[');
-  for (std::string text :
+  for (const std::string& text :
        {std::string(), std::string("{"), std::string("[]"), std::string("{}"), std::string("null"), deep,
         std::string(R"({"version":"1"})"), std::string(R"({"version":0})"), std::string(R"({"version":-1})"),
         std::string(R"({"version":1})"), std::string(R"({"version":1,"created":"yesterday"})"),
