@@ -406,6 +406,7 @@ Status Checkpoint::Failed(std::string_view criu_error) const {
 Status Checkpoint::Note(bool thaw) {
   protocol::Journal journal;
   journal.thaw = thaw;
+  journal.copies = cow_;
   journal.limits = limits_;
   STASIS_ASSIGN_OR_RETURN(journal.checkpointer, IdentifyProcess(::getpid()));
   if (staging_) {

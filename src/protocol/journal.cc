@@ -92,6 +92,7 @@ Json ToJson(const Journal& journal) {
   Json limits = Json::array();
   for (const CgroupLimit& limit : journal.limits) limits.push_back(ToJson(limit));
   return {{"thaw", journal.thaw},
+          {"copies", journal.copies},
           {"limits", std::move(limits)},
           {"checkpointer", ToJson(journal.checkpointer)},
           {"criu", ToJson(journal.criu)},
@@ -104,6 +105,7 @@ StatusOr<Journal> JournalFromJson(const Json& json) {
   Journal journal;
   JsonReader reader(json, "journal");
   reader.Get("thaw", &journal.thaw);
+  reader.Get("copies", &journal.copies);
   STASIS_RETURN_IF_ERROR(GetStruct(reader, "checkpointer", ProcessFromJson, &journal.checkpointer));
   STASIS_RETURN_IF_ERROR(GetStruct(reader, "criu", ProcessFromJson, &journal.criu));
   STASIS_RETURN_IF_ERROR(GetStructs(reader, "limits", LimitFromJson, &journal.limits));

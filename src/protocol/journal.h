@@ -15,7 +15,8 @@
 namespace stasis::protocol {
 
 struct Journal {
-  bool thaw = false;  // the freezer was closed by us
+  bool thaw = false;    // the freezer was closed by us
+  bool copies = false;  // of processes may have been made: whoever died with them has them reaped (`reap`)
   ProcessIdentity checkpointer;
   ProcessIdentity criu;
   std::string staging;         // directory made aside, to be removed

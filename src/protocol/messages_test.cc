@@ -73,6 +73,7 @@ TEST(MessagesTest, EveryMessageSurvivesItsJson) {
   plan.exec_processes = {"e1 (sh)"};
   ExpectRoundTrip(plan, CheckpointPlanFromJson);
   ExpectRoundTrip(Journal{.thaw = true,
+                          .copies = true,
                           .checkpointer = {3, 4},
                           .criu = {5, 6},
                           .staging = "/x",

@@ -111,8 +111,9 @@ StatusOr<CheckpointResult> RunCheckpoint(const CheckpointPlan& plan, const Check
   watch.join();
   bool broken = !result.ok() && checkpointer.caller.fd() < 0 && !cancel.stop_requested();
   ExitStatus exit = End(std::move(checkpointer), around.log);
+  const StatusOr<protocol::Journal> journal = protocol::JournalFile(plan.shim_directory).Read();
   const StatusOr<bool> undone = protocol::UndoJournal(plan.shim_directory, undo);
-  if (exit.signal != 0 && plan.request.freeze == protocol::kFreezeCow) ReapTwins(plan.init_pid, around);
+  if (journal.ok() && journal->copies) ReapTwins(plan.init_pid, around);
   if (!result.ok() && undone.ok() && *undone) {
     // Past the point of no return (protocol/checkpointer.h): what is left of it is done here.
     around.log->Line("the checkpoint is published, though: " + Message(result.status()));
