@@ -249,7 +249,8 @@ Status Checkpoint::RaiseLimits() {
     bytes += process.resident_bytes + process.resident_bytes / 64;
   for (auto limit = limits_.rbegin(); limit != limits_.rend(); ++limit) {
     const uint64_t more = limit->of == CgroupLimit::Of::kMemory ? bytes : processes_.size();
-    STASIS_RETURN_IF_ERROR(WriteControlFile(limit->file, std::to_string(limit->value + more)));
+    const Status raised = WriteControlFile(limit->file, std::to_string(limit->value + more));
+    if (!raised.ok()) return MakeError(StatusCode::kAborted, Message(raised));
   }
   return absl::OkStatus();
 }
