@@ -1,8 +1,5 @@
 // Copy-on-write checkpoints of real containers, restored by runc.
-#include <gmock/gmock.h>
-#include <signal.h>
-
-#include <future>
+#include <gtest/gtest.h>
 
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/real_container_test.h"
@@ -10,8 +7,6 @@
 
 namespace stasis::checkpoint {
 namespace {
-
-using testing::HasSubstr;
 
 class CopyOnWriteTest : public RealContainerTest {
  protected:

@@ -83,8 +83,10 @@ TEST_F(VerbsTest, AnIdIsTakenAsLongAsItsProcessRuns) {
 TEST_F(VerbsTest, ManyExecsAtOnceAreAllReaped) {
   RunContainer({"/bin/sleep", "1000"});
   {
+    constexpr int kExecs = 6;
     std::vector<std::jthread> threads;
-    for (int i = 0; i < 6; ++i) {
+    threads.reserve(kExecs);
+    for (int i = 0; i < kExecs; ++i) {
       threads.emplace_back([this, i] {
         auto pid = Exec("exec" + std::to_string(i), {"/bin/sh", "-c", "exit " + std::to_string(i)});
         EXPECT_TRUE(pid.ok()) << pid.status();
