@@ -145,8 +145,8 @@ Status Checkpoint::DoFinish(const std::stop_token& cancel) {
   manifest_.frozen_us = MicrosecondsSince(frozen_since_);
   session_->End(After(kGentleEnd));
   session_.reset();
-  on_progress_("publish", 0);
   if (cow_) {
+    on_progress_("publish", 0);  // it runs on
     STASIS_RETURN_IF_ERROR(SaveTwinMemory(cancel));
   }
   return Publish(cancel);
@@ -247,18 +247,16 @@ Status Checkpoint::RaiseLimits() {
   uint64_t bytes = 16 << 20;
   for (const criu::Process& process : processes_)
     bytes += process.resident_bytes + process.resident_bytes / 64;
-  for (auto limit = limits_.rbegin(); limit != limits_.rend(); ++limit) {
-    const uint64_t more = limit->of == CgroupLimit::Of::kMemory ? bytes : processes_.size();
-    const Status raised = WriteControlFile(limit->file, std::to_string(limit->value + more));
-    if (!raised.ok()) return MakeError(StatusCode::kAborted, Message(raised));
-  }
-  return absl::OkStatus();
+  std::vector<CgroupLimit> raised(limits_.rbegin(), limits_.rend());
+  for (CgroupLimit& limit : raised)
+    limit.value += limit.of == CgroupLimit::Of::kMemory ? bytes : processes_.size();
+  const Status status = SetLimits(raised);
+  return status.ok() ? status : MakeError(StatusCode::kAborted, Message(status));
 }
 
 // One cannot be set while the container itself uses more by now: then all stay in the journal.
 Status Checkpoint::SetLimitsAgain() {
-  for (const CgroupLimit& limit : limits_)
-    STASIS_RETURN_IF_ERROR(WriteControlFile(limit.file, std::to_string(limit.value)));
+  STASIS_RETURN_IF_ERROR(SetLimits(limits_));
   limits_.clear();
   return Note(/*thaw=*/false);
 }
@@ -290,10 +288,11 @@ Status Checkpoint::SaveTwinMemory(const std::stop_token& cancel) {
                                     {twin.memory.get(), twin.pagemap.get()}, shown_[twin.original_inside],
                                     on_bytes, cancel);
   }
+  if (absl::IsCancelled(status) || absl::IsResourceExhausted(status)) return status;
+  if (!status.ok()) return MakeError(StatusCode::kAborted, Message(status));
   twins_.reset();
   SetLimitsAgain().IgnoreError();  // else the journal has them, and the shim tries again
-  if (status.ok() || absl::IsCancelled(status) || absl::IsResourceExhausted(status)) return status;
-  return MakeError(StatusCode::kAborted, Message(status));
+  return absl::OkStatus();
 }
 
 Status Checkpoint::Publish(const std::stop_token& cancel) {

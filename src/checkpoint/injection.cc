@@ -9,13 +9,14 @@
 
 #include <cerrno>
 #include <cstddef>
-#include <cstdio>
 #include <cstring>
 #include <string>
 #include <tuple>
 #include <utility>
 
+#include "absl/strings/str_split.h"
 #include "linux/files.h"
+#include "linux/memory_mapping.h"
 
 // What is written into the process: the call, then all that was changed for it is put back. It touches
 // neither stack nor flags: a system call keeps the flags, and mov, lea and jrcxz change none.
@@ -94,20 +95,14 @@ size_t CodeSize() { return static_cast<size_t>(stasis_injected_slots - stasis_in
 constexpr size_t kAlignment = 16;
 size_t WholeSize() { return (CodeSize() + sizeof(Slots) + kAlignment - 1) & ~(kAlignment - 1); }
 
-struct Range {
-  uint64_t begin = 0;
-  uint64_t end = 0;
-};
-
-StatusOr<Range> FindVdso(pid_t process) {
+StatusOr<AddressRange> FindVdso(pid_t process) {
   STASIS_ASSIGN_OR_RETURN(const std::string maps, ReadFile("/proc/" + std::to_string(process) + "/maps"));
-  const size_t name = maps.find(kVdso);
-  if (name == maps.npos) return FailedPrecondition("process " + std::to_string(process) + " has no vdso");
-  const size_t line = maps.rfind('\n', name) + 1;  // 0 where it is the first
-  Range range;
-  if (std::sscanf(maps.c_str() + line, "%lx-%lx", &range.begin, &range.end) != 2)
-    return Internal("/proc/" + std::to_string(process) + "/maps: malformed");
-  return range;
+  const std::vector<std::string> lines = absl::StrSplit(maps, '\n');
+  for (const std::string& line : lines) {
+    const auto mapping = ParseMemoryMapping(line);
+    if (mapping && mapping->name == kVdso) return mapping->range;
+  }
+  return FailedPrecondition("process " + std::to_string(process) + " has no vdso");
 }
 
 // Room for our code in the zeros at the end of `vdso`, after the places that dead tracers have left in use.
@@ -163,9 +158,9 @@ void RestartInterruptedCall(user_regs_struct& registers) {
 }  // namespace
 
 StatusOr<Injection> Injection::Prepare(pid_t process) {
-  STASIS_ASSIGN_OR_RETURN(const Range range, FindVdso(process));
+  STASIS_ASSIGN_OR_RETURN(const AddressRange range, FindVdso(process));
   STASIS_ASSIGN_OR_RETURN(UniqueFd memory, OpenFile("/proc/" + std::to_string(process) + "/mem", O_RDWR));
-  std::string vdso(range.end - range.begin, '\0');
+  std::string vdso(range.size(), '\0');
   if (::pread(memory.get(), vdso.data(), vdso.size(), static_cast<off_t>(range.begin)) !=
       static_cast<ssize_t>(vdso.size()))
     return ErrnoError(errno, "read the vdso of " + std::to_string(process));

@@ -7,13 +7,12 @@
 #include <sys/wait.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_split.h"
 #include "linux/files.h"
-#include "linux/pagemap.h"
+#include "linux/memory_mapping.h"
 
 namespace stasis::checkpoint {
 namespace {
@@ -64,11 +63,10 @@ Status UnmapShared(pid_t twin, Injection& injection, TracedThread& thread, Deadl
   STASIS_ASSIGN_OR_RETURN(const std::string maps, ReadFile(ProcPath(twin, "maps")));
   const std::vector<std::string> lines = absl::StrSplit(maps, '\n');
   for (const std::string& line : lines) {
-    AddressRange range;
-    char sharing = 0;
-    if (std::sscanf(line.c_str(), "%lx-%lx %*c%*c%*c%c", &range.begin, &range.end, &sharing) != 3) continue;
-    if (sharing != 's') continue;
-    const SystemCall unmap = {.number = SYS_munmap, .arguments = {range.begin, range.size()}};
+    const auto mapping = ParseMemoryMapping(line);
+    if (!mapping || !mapping->shared) continue;
+    const SystemCall unmap = {.number = SYS_munmap,
+                              .arguments = {mapping->range.begin, mapping->range.size()}};
     STASIS_RETURN_IF_ERROR(injection.Call(thread, unmap, deadline).status());
   }
   return absl::OkStatus();

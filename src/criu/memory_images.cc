@@ -5,10 +5,9 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
-#include <cstring>
 #include <utility>
 
+#include "criu/image_file.h"
 #include "criu_rpc/images.pb.h"
 #include "linux/files.h"
 #include "linux/unique_fd.h"
@@ -16,10 +15,8 @@
 namespace stasis::criu {
 namespace {
 
-constexpr uint32_t kCommonMagic = 0x54564319;
 constexpr uint32_t kMmMagic = 0x57492820;
 constexpr uint32_t kPagemapMagic = 0x56084025;
-constexpr size_t kMaxImage = 1 << 30;
 constexpr size_t kChunk = 1 << 20;
 constexpr uint64_t kNoticeBytes = 8 << 20;
 
@@ -30,56 +27,6 @@ constexpr uint32_t kRegular = 1 << 0, kVdso = 1 << 3, kFilePrivate = 1 << 6, kAn
 constexpr uint32_t kPagePresent = 1 << 2;
 // mmap(2); Debian 12's headers do not have it.
 constexpr uint32_t kDroppable = 0x08;
-
-// An image file: two magic numbers, then messages, each behind its size.
-class ImageReader {
- public:
-  static StatusOr<ImageReader> Open(int directory, const std::string& name, uint32_t magic) {
-    STASIS_ASSIGN_OR_RETURN(std::string bytes, ReadFileAt(directory, name, kMaxImage));
-    ImageReader reader(name, std::move(bytes));
-    uint32_t common = 0, own = 0;
-    if (!reader.TakeNumber(&common) || !reader.TakeNumber(&own) || common != kCommonMagic || own != magic)
-      return reader.Malformed();
-    return reader;
-  }
-  bool AtEnd() const { return at_ == bytes_.size(); }
-  template <typename Message>
-  StatusOr<Message> Next() {
-    uint32_t size = 0;
-    Message message;
-    if (!TakeNumber(&size) || size > bytes_.size() - at_ ||
-        !message.ParseFromArray(bytes_.data() + at_, static_cast<int>(size)))
-      return Malformed();
-    at_ += size;
-    return message;
-  }
-  Status Malformed() const { return DataLoss(name_ + " is not an image of CRIU's"); }
-
- private:
-  ImageReader(std::string name, std::string bytes) : name_(std::move(name)), bytes_(std::move(bytes)) {}
-  bool TakeNumber(uint32_t* number) {
-    if (bytes_.size() - at_ < sizeof *number) return false;
-    std::memcpy(number, bytes_.data() + at_, sizeof *number);
-    at_ += sizeof *number;
-    return true;
-  }
-
-  std::string name_;
-  std::string bytes_;
-  size_t at_ = 0;
-};
-
-void AppendNumber(std::string* image, uint32_t number) {
-  image->append(reinterpret_cast<const char*>(&number), sizeof number);
-}
-
-Status AppendMessage(std::string* image, const google::protobuf::MessageLite& message) {
-  std::string bytes;
-  if (!message.SerializeToString(&bytes)) return Internal("an image of CRIU's: not serialisable");
-  AppendNumber(image, static_cast<uint32_t>(bytes.size()));
-  *image += bytes;
-  return absl::OkStatus();
-}
 
 // Pages that are saved, and where they come from.
 struct Run {
@@ -93,12 +40,14 @@ struct Pagemap {
 };
 
 StatusOr<Pagemap> ReadPagemap(int images, const std::string& name) {
-  STASIS_ASSIGN_OR_RETURN(ImageReader reader, ImageReader::Open(images, name, kPagemapMagic));
-  STASIS_ASSIGN_OR_RETURN(const images::PagemapHead head, reader.Next<images::PagemapHead>());
+  STASIS_ASSIGN_OR_RETURN(ImageReader reader, ImageReader::Open(images, name, kCommonMagic, kPagemapMagic));
+  images::PagemapHead head;
+  STASIS_RETURN_IF_ERROR(reader.Next(&head));
   Pagemap pagemap;
   pagemap.pages_id = head.pages_id();
   while (!reader.AtEnd()) {
-    STASIS_ASSIGN_OR_RETURN(const images::PagemapEntry entry, reader.Next<images::PagemapEntry>());
+    images::PagemapEntry entry;
+    STASIS_RETURN_IF_ERROR(reader.Next(&entry));
     const uint64_t pages = entry.has_nr_pages() ? entry.nr_pages() : entry.compat_nr_pages();
     if ((entry.flags() & kPagePresent) == 0 || entry.in_parent()) return reader.Malformed();
     pagemap.runs.push_back({{entry.vaddr(), entry.vaddr() + pages * kPageSize}, false});
@@ -107,22 +56,20 @@ StatusOr<Pagemap> ReadPagemap(int images, const std::string& name) {
 }
 
 Status WritePagemap(int images, const std::string& name, const Pagemap& pagemap) {
-  std::string image;
-  AppendNumber(&image, kCommonMagic);
-  AppendNumber(&image, kPagemapMagic);
+  ImageWriter image(kCommonMagic, kPagemapMagic);
   images::PagemapHead head;
   head.set_pages_id(pagemap.pages_id);
-  STASIS_RETURN_IF_ERROR(AppendMessage(&image, head));
+  image.Add(head);
   for (const Run& run : pagemap.runs) {
     images::PagemapEntry entry;
     entry.set_vaddr(run.range.begin);
     entry.set_compat_nr_pages(0);
     entry.set_nr_pages(run.range.size() / kPageSize);
     entry.set_flags(kPagePresent);
-    STASIS_RETURN_IF_ERROR(AppendMessage(&image, entry));
+    image.Add(entry);
   }
   STASIS_ASSIGN_OR_RETURN(const UniqueFd file, OpenFileAt(images, name, O_WRONLY | O_TRUNC));
-  return WriteAll(file.get(), image);
+  return WriteAll(file.get(), image.bytes());
 }
 
 // Whether CRIU saves its pages one by one, those that there are (criu/mem.c, generate_vma_iovs).
@@ -151,9 +98,10 @@ std::vector<AddressRange> Without(AddressRange range, const std::vector<AddressR
 
 StatusOr<std::vector<Run>> TwinRuns(int images, pid_t process, const TwinMemory& twin,
                                     const std::vector<AddressRange>& shown) {
-  STASIS_ASSIGN_OR_RETURN(ImageReader reader,
-                          ImageReader::Open(images, "mm-" + std::to_string(process) + ".img", kMmMagic));
-  STASIS_ASSIGN_OR_RETURN(const images::MmEntry mm, reader.Next<images::MmEntry>());
+  const std::string name = "mm-" + std::to_string(process) + ".img";
+  STASIS_ASSIGN_OR_RETURN(ImageReader reader, ImageReader::Open(images, name, kCommonMagic, kMmMagic));
+  images::MmEntry mm;
+  STASIS_RETURN_IF_ERROR(reader.Next(&mm));
   std::vector<Run> runs;
   for (const images::VmaEntry& mapping : mm.vmas()) {
     if (!IsPrivateMemory(mapping)) continue;
@@ -212,22 +160,18 @@ class PagesWriter {
 
 std::vector<AddressRange> MappingsWithoutTwin(std::string_view smaps) {
   std::vector<AddressRange> ranges;
-  AddressRange range;
-  bool is_private = false;
+  MemoryMapping mapping;
   while (!smaps.empty()) {
     const size_t end = smaps.find('\n');
     const std::string line(smaps.substr(0, end));
     smaps.remove_prefix(end == smaps.npos ? smaps.size() : end + 1);
-    char sharing = 0;
-    AddressRange next;
-    if (std::sscanf(line.c_str(), "%lx-%lx %*c%*c%*c%c", &next.begin, &next.end, &sharing) == 3) {
-      range = next;
-      is_private = sharing == 'p';
-    } else if (is_private && line.starts_with("VmFlags:")) {
+    if (const auto next = ParseMemoryMapping(line)) {
+      mapping = *next;
+    } else if (!mapping.shared && line.starts_with("VmFlags:")) {
       const std::string flags = line + " ";
       if (flags.find(" dc ") != flags.npos || flags.find(" wf ") != flags.npos ||
           flags.find(" ht ") != flags.npos)
-        ranges.push_back(range);
+        ranges.push_back(mapping.range);
     }
   }
   return ranges;

@@ -4,7 +4,6 @@
 #include <signal.h>
 #include <sys/socket.h>
 
-#include <iterator>
 #include <tuple>
 #include <utility>
 
@@ -35,17 +34,9 @@ Status Send(int socket, const rpc::Request& request) {
 // Until CRIU says something, or has ended: its socket alone does not tell of its end, while a helper of its
 // own holds it too. kUnavailable, kDeadlineExceeded, kCancelled.
 Status AwaitMessage(int socket, int process, Deadline deadline, std::stop_token cancel) {
-  STASIS_ASSIGN_OR_RETURN(const auto cancelled, CancelFd::Create(std::move(cancel)));
-  pollfd polled[] = {{socket, POLLIN, 0}, {process, POLLIN, 0}, {cancelled->get(), POLLIN, 0}};
-  for (;;) {
-    const int ready = ::poll(polled, std::size(polled), PollTimeout(deadline));
-    if (ready < 0 && errno != EINTR) return ErrnoError(errno, "poll");
-    if (ready < 0) continue;
-    if (polled[2].revents != 0) return Cancelled("cancelled");
-    if (polled[0].revents != 0) return absl::OkStatus();
-    if (polled[1].revents != 0) return Unavailable("criu has ended");
-    if (std::chrono::steady_clock::now() >= deadline) return DeadlineExceeded("timed out");
-  }
+  pollfd polled[] = {{socket, POLLIN, 0}, {process, POLLIN, 0}};
+  STASIS_RETURN_IF_ERROR(WaitForAny(polled, deadline, std::move(cancel)));
+  return polled[0].revents != 0 ? absl::OkStatus() : Unavailable("criu has ended");
 }
 
 // kUnavailable: the other side is gone.

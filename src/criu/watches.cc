@@ -15,6 +15,7 @@
 #include <optional>
 #include <utility>
 
+#include "criu/image_file.h"
 #include "criu_rpc/images.pb.h"
 #include "linux/files.h"
 #include "linux/inside_root.h"
@@ -24,7 +25,6 @@ namespace {
 
 constexpr size_t kMaxFdinfo = 8 << 20;
 constexpr size_t kMaxEntries = 500'000;
-constexpr uint32_t kServiceMagic = 0x55105940;  // CRIU's images: magic of service files, then of this kind
 constexpr uint32_t kIrmapCacheMagic = 0x57004059;
 
 using Wanted = std::map<Watch, std::string>;  // path empty until found
@@ -142,10 +142,6 @@ void Walk(pid_t init, Finder& finder, Deadline deadline, const std::stop_token& 
   }
 }
 
-void AppendNumber(std::string& out, uint32_t number) {
-  for (int shift = 0; shift < 32; shift += 8) out += static_cast<char>(number >> shift & 0xff);
-}
-
 }  // namespace
 
 std::vector<Watch> ParseWatches(std::string_view fdinfo) {
@@ -192,19 +188,15 @@ std::vector<WatchedPath> FindWatchedPaths(const std::vector<Process>& processes,
 }
 
 std::string IrmapCache(const std::vector<WatchedPath>& paths) {
-  std::string bytes;
-  AppendNumber(bytes, kServiceMagic);
-  AppendNumber(bytes, kIrmapCacheMagic);
+  ImageWriter image(kServiceMagic, kIrmapCacheMagic);
   for (const WatchedPath& path : paths) {
     images::IrmapCacheEntry entry;
     entry.set_dev(path.watch.device);
     entry.set_inode(path.watch.inode);
     entry.set_path(path.path);
-    std::string encoded = entry.SerializeAsString();
-    AppendNumber(bytes, static_cast<uint32_t>(encoded.size()));
-    bytes += encoded;
+    image.Add(entry);
   }
-  return bytes;
+  return image.bytes();
 }
 
 }  // namespace stasis::criu

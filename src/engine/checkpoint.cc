@@ -15,8 +15,8 @@
 namespace stasis::engine {
 namespace {
 
+constexpr char kFreezeLabel[] = "stasis.checkpoint.freeze";  // "cow" or "plain"
 // How long a container may stand still for its checkpoint: a duration, "10s" or "500ms".
-constexpr char kFreezeLabel[] = "stasis.checkpoint.freeze";
 constexpr char kFrozenLimitLabel[] = "stasis.checkpoint.frozen-limit";
 
 StatusOr<uint64_t> FrozenLimit(const ContainerRecord& record) {
@@ -113,7 +113,7 @@ Status Engine::CreateCheckpoint(const std::string& name, const backend::Checkpoi
   std::stop_source either;  // the client has left, or somebody wants the container ended
   const std::stop_callback by_client(cancel, [&] { either.request_stop(); });
   const std::stop_callback by_kill(*taken_back, [&] { either.request_stop(); });
-  Status status = MakeCheckpoint(*container, request, directory, either.get_token());
+  Status status = MakeCheckpoint(*container, checkpoint, directory, request, either.get_token());
   if (status.ok()) return {};
   if (taken_back->stop_requested())
     return FailedPrecondition(failed + ": the container was killed meanwhile");
@@ -122,10 +122,9 @@ Status Engine::CreateCheckpoint(const std::string& name, const backend::Checkpoi
   return Annotate(status, failed);
 }
 
-Status Engine::MakeCheckpoint(Container& container, const backend::CheckpointCreate& wanted,
-                              const std::string& directory, std::stop_token cancel) {
+Status Engine::MakeCheckpoint(Container& container, const CheckpointName& name, const std::string& directory,
+                              const backend::CheckpointCreate& wanted, std::stop_token cancel) {
   const ContainerRecord record = container.Record();
-  STASIS_ASSIGN_OR_RETURN(const CheckpointName name, CheckpointName::Parse(wanted.name));
   const bool exit = wanted.exit;
   types::CreateCheckpointRequest request;
   request.set_id(record.id.str());
@@ -135,7 +134,7 @@ Status Engine::MakeCheckpoint(Container& container, const backend::CheckpointCre
   STASIS_ASSIGN_OR_RETURN(*request.mutable_freeze(), Freeze(record, wanted.freeze));
   request.set_engine_record(DumpJson(ToJson(record)));
   types::Checkpoint* checkpoint = request.mutable_checkpoint();
-  checkpoint->set_name(wanted.name);
+  checkpoint->set_name(name.str());
   checkpoint->set_exit(exit);
   checkpoint->set_tcp(true);
   checkpoint->set_unixsockets(true);

@@ -211,8 +211,8 @@ class Engine final : public backend::ContainerBackend,
   // ---- checkpoint.cc ----
   StatusOr<std::string> CheckpointDirectory(const ContainerRecord& record,
                                             const std::string& directory) const;
-  Status MakeCheckpoint(Container& container, const backend::CheckpointCreate& request,
-                        const std::string& directory, std::stop_token cancel);
+  Status MakeCheckpoint(Container& container, const CheckpointName& name, const std::string& directory,
+                        const backend::CheckpointCreate& wanted, std::stop_token cancel);
 
   // ---- images.cc ----
   Status CheckImageUnused(const image::Image& image, const std::string& reference, bool force) const;

@@ -1,8 +1,11 @@
 #include "linux/cancel.h"
 
-#include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+#include <vector>
 
 namespace stasis {
 
@@ -22,20 +25,30 @@ StatusOr<std::unique_ptr<CancelFd>> CancelFd::Create(std::stop_token token) {
 
 CancelFd::~CancelFd() = default;
 
-StatusOr<short> WaitFor(int fd, short events, Deadline deadline, std::stop_token cancel) {
+Status WaitForAny(std::span<pollfd> polled, Deadline deadline, std::stop_token cancel) {
   std::unique_ptr<CancelFd> cancelled;
   if (cancel.stop_possible()) {
     STASIS_ASSIGN_OR_RETURN(cancelled, CancelFd::Create(cancel));
   }
-  pollfd polled[2] = {{fd, events, 0}, {cancelled ? cancelled->get() : -1, POLLIN, 0}};
+  std::vector<pollfd> all(polled.begin(), polled.end());
+  all.push_back({cancelled ? cancelled->get() : -1, POLLIN, 0});
   for (;;) {
-    int ready = ::poll(polled, 2, PollTimeout(deadline));
+    int ready = ::poll(all.data(), all.size(), PollTimeout(deadline));
     if (ready < 0 && errno == EINTR) continue;
     if (ready < 0) return ErrnoError(errno, "poll");
-    if (polled[1].revents) return Cancelled("cancelled");
-    if (polled[0].revents) return polled[0].revents;
+    if (all.back().revents) return Cancelled("cancelled");
+    if (ready > 0) {
+      std::copy_n(all.begin(), polled.size(), polled.begin());
+      return absl::OkStatus();
+    }
     if (std::chrono::steady_clock::now() >= deadline) return DeadlineExceeded("timed out");
   }
+}
+
+StatusOr<short> WaitFor(int fd, short events, Deadline deadline, std::stop_token cancel) {
+  pollfd polled = {fd, events, 0};
+  STASIS_RETURN_IF_ERROR(WaitForAny({&polled, 1}, deadline, std::move(cancel)));
+  return polled.revents;
 }
 
 }  // namespace stasis

@@ -1,9 +1,12 @@
 // Cancellation of blocking waits: a std::stop_token made pollable.
 #pragma once
 
+#include <poll.h>
+
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <stop_token>
 
 #include "base/status.h"
@@ -24,6 +27,10 @@ class CancelFd {
   UniqueFd event_;
   std::optional<std::stop_callback<std::function<void()>>> callback_;
 };
+
+// Waits until one of `polled` has one of its events (poll(2)); their revents say which. kDeadlineExceeded,
+// kCancelled.
+Status WaitForAny(std::span<pollfd> polled, Deadline deadline, std::stop_token cancel);
 
 // Waits until `fd` has one of `events` (poll(2)). Returns its revents. kDeadlineExceeded, kCancelled.
 StatusOr<short> WaitFor(int fd, short events, Deadline deadline, std::stop_token cancel);

@@ -244,6 +244,15 @@ StatusOr<CgroupStats> Cgroup::Stats() const {
   return StatsFromV1(read, static_cast<uint64_t>(::sysconf(_SC_CLK_TCK)));
 }
 
+Status SetLimits(const std::vector<CgroupLimit>& limits) {
+  Status status;
+  for (const CgroupLimit& limit : limits) {
+    const Status set = WriteControlFile(limit.file, std::to_string(limit.value));
+    if (!IsGone(set)) status.Update(set);
+  }
+  return status;
+}
+
 std::vector<CgroupLimit> Cgroup::Limits() const {
   constexpr uint64_t kNone = 1ull << 62;  // v1 writes a number near the greatest, v2 "max"
   const bool v2 = layout_ == CgroupLayout::kV2;

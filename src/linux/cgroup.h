@@ -21,13 +21,16 @@ enum class CgroupLayout { kV1, kV2 };  // kV2: /sys/fs/cgroup itself is cgroup2;
 
 StatusOr<CgroupLayout> DetectCgroupLayout();
 
-// One limit of a group: its file, and what it says.
+// One limit of a group: its file, and what it says or is to say.
 struct CgroupLimit {
   enum class Of { kMemory, kProcesses };  // bytes, or how many
   Of of = Of::kMemory;
   std::string file;  // absolute
   uint64_t value = 0;
 };
+
+// In this order. One of a group that is gone is none; the others are set whatever becomes of one.
+Status SetLimits(const std::vector<CgroupLimit>& limits);
 
 class Cgroup {
  public:
@@ -62,7 +65,6 @@ class Cgroup {
   uint64_t OomKills() const;
   StatusOr<CgroupStats> Stats() const;
   // The limits that are set, in the order in which they can be lowered; raised they are in the opposite one.
-  // To set one is to write to its file (WriteControlFile).
   std::vector<CgroupLimit> Limits() const;
   // Removes the group in every hierarchy; not an error when it is gone. kFailedPrecondition when processes
   // are left.

@@ -6,16 +6,11 @@
 #include <vector>
 
 #include "base/status.h"
+#include "linux/memory_mapping.h"
 
 namespace stasis {
 
 inline constexpr uint64_t kPageSize = 4096;
-
-struct AddressRange {
-  uint64_t begin = 0;
-  uint64_t end = 0;
-  uint64_t size() const { return end - begin; }
-};
 
 bool KernelHasPagemapScan();
 

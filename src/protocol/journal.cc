@@ -64,16 +64,6 @@ StatusOr<CgroupLimit> LimitFromJson(const Json& json) {
   return limit;
 }
 
-// Of a group that is gone there are none.
-Status SetAgain(const std::vector<CgroupLimit>& limits) {
-  Status status;
-  for (const CgroupLimit& limit : limits) {
-    const Status set = WriteControlFile(limit.file, std::to_string(limit.value));
-    if (!absl::IsNotFound(set)) status.Update(set);
-  }
-  return status;
-}
-
 bool IsPublished(const Journal& journal) {
   struct stat info;
   return !journal.published.empty() && ::lstat(journal.published.c_str(), &info) == 0 &&
@@ -151,7 +141,7 @@ StatusOr<bool> UndoJournal(const std::string& shim_directory, const UndoOptions&
   // CRIU thaws the group while it holds every thread: one that its user paused has to be frozen again.
   if (options.cgroup && (journal->thaw || options.stay_frozen))
     status.Update(Restore(*options.cgroup, options.stay_frozen));
-  status.Update(SetAgain(journal->limits));
+  status.Update(SetLimits(journal->limits));
   const bool published = IsPublished(*journal);
   if (!published && !journal->staging.empty()) status.Update(RemoveTree(journal->staging));
   if (status.ok()) status = file.Clear();

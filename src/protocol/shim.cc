@@ -71,6 +71,17 @@ Status CheckConfig(const ShimConfig& config) {
   return CheckAbsolutePath(config.log_path, "log_path", true);
 }
 
+StatusOr<ShimState::Exec> ExecFromJson(const Json& json) {
+  ShimState::Exec exec;
+  JsonReader reader(json, "exec");
+  reader.Get("process", &exec.process);
+  reader.Get("pid", &exec.pid);
+  reader.Get("terminal", &exec.terminal);
+  reader.Get("args", &exec.args);
+  STASIS_RETURN_IF_ERROR(reader.status());
+  return exec;
+}
+
 }  // namespace
 
 Json ToJson(const ShimConfig& config) {
@@ -172,19 +183,7 @@ StatusOr<ShimState> ShimStateFromJson(const Json& json) {
   STASIS_RETURN_IF_ERROR(reader.status());
   STASIS_RETURN_IF_ERROR(GetTime(reader, "started_at", &state.started_at));
   STASIS_RETURN_IF_ERROR(GetStruct(reader, "exit", ExitRecordFromJson, &state.exit));
-  const Json* execs = reader.Find("execs");
-  if (!execs) return state;
-  if (!execs->is_array()) return InvalidArgument("state.execs: want a list");
-  for (const Json& item : *execs) {
-    ShimState::Exec exec;
-    JsonReader exec_reader(item, "exec");
-    exec_reader.Get("process", &exec.process);
-    exec_reader.Get("pid", &exec.pid);
-    exec_reader.Get("terminal", &exec.terminal);
-    exec_reader.Get("args", &exec.args);
-    STASIS_RETURN_IF_ERROR(exec_reader.status());
-    state.execs.push_back(std::move(exec));
-  }
+  STASIS_RETURN_IF_ERROR(GetStructs(reader, "execs", ExecFromJson, &state.execs));
   return state;
 }
 

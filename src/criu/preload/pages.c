@@ -19,21 +19,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define EXPORTED __attribute__((visibility("default")))
+#include "linux/pagemap_scan.h"
 
-// struct pm_scan_arg of <linux/fs.h>, which Debian 12's headers do not have.
-struct scan {
-  uint64_t size;
-  uint64_t flags;
-  uint64_t start;
-  uint64_t end;
-  uint64_t walk_end;
-  uint64_t regions;
-  uint64_t regions_size;
-  uint64_t max_pages;
-  uint64_t categories[4];
-};
-enum { PAGEMAP_SCAN = 0xc0606610 };
+#define EXPORTED __attribute__((visibility("default")))
 
 struct range {
   int process;
@@ -82,7 +70,7 @@ static const struct range* next_shown(int process, uint64_t address) {
   return first;
 }
 
-static long scan_shown(int descriptor, struct scan* scan) {
+static long scan_shown(int descriptor, struct StasisPagemapScan* scan) {
   const struct range* range = next_shown(process_of(descriptor), scan->start);
   if (range == NULL || range->begin >= scan->end) {
     scan->walk_end = scan->end;
@@ -94,7 +82,7 @@ static long scan_shown(int descriptor, struct scan* scan) {
   }
   const uint64_t end = scan->end;
   if (range->end < end) scan->end = range->end;
-  const long result = syscall(SYS_ioctl, descriptor, (unsigned long)PAGEMAP_SCAN, scan);
+  const long result = syscall(SYS_ioctl, descriptor, (unsigned long)STASIS_PAGEMAP_SCAN, scan);
   scan->end = end;
   return result;
 }
@@ -105,7 +93,7 @@ EXPORTED int ioctl(int descriptor, unsigned long request, ...) {
   void* argument = va_arg(list, void*);
   va_end(list);
   // Without an argument it is CRIU's question whether the kernel has it.
-  if ((uint32_t)request == PAGEMAP_SCAN && argument != NULL && hides)
+  if ((uint32_t)request == STASIS_PAGEMAP_SCAN && argument != NULL && hides)
     return (int)scan_shown(descriptor, argument);
   return (int)syscall(SYS_ioctl, descriptor, request, argument);
 }

@@ -1,0 +1,60 @@
+#include "criu/image_file.h"
+
+#include <google/protobuf/message_lite.h>
+
+#include <cstring>
+
+#include "linux/files.h"
+
+namespace stasis::criu {
+namespace {
+
+constexpr size_t kMaxImage = 1 << 30;
+
+}  // namespace
+
+ImageWriter::ImageWriter(uint32_t group, uint32_t magic) {
+  AddNumber(group);
+  AddNumber(magic);
+}
+
+void ImageWriter::AddNumber(uint32_t number) {
+  for (int shift = 0; shift < 32; shift += 8) bytes_ += static_cast<char>(number >> shift & 0xff);
+}
+
+void ImageWriter::Add(const google::protobuf::MessageLite& message) {
+  const std::string encoded = message.SerializeAsString();
+  AddNumber(static_cast<uint32_t>(encoded.size()));
+  bytes_ += encoded;
+}
+
+StatusOr<ImageReader> ImageReader::Open(int directory, const std::string& name, uint32_t group,
+                                        uint32_t magic) {
+  STASIS_ASSIGN_OR_RETURN(std::string bytes, ReadFileAt(directory, name, kMaxImage));
+  ImageReader reader(name, std::move(bytes));
+  uint32_t its_group = 0, its_magic = 0;
+  if (!reader.TakeNumber(&its_group) || !reader.TakeNumber(&its_magic) || its_group != group ||
+      its_magic != magic)
+    return reader.Malformed();
+  return reader;
+}
+
+bool ImageReader::TakeNumber(uint32_t* number) {
+  if (bytes_.size() - at_ < sizeof *number) return false;
+  std::memcpy(number, bytes_.data() + at_, sizeof *number);
+  at_ += sizeof *number;
+  return true;
+}
+
+Status ImageReader::Next(google::protobuf::MessageLite* message) {
+  uint32_t size = 0;
+  if (!TakeNumber(&size) || size > bytes_.size() - at_ ||
+      !message->ParseFromArray(bytes_.data() + at_, static_cast<int>(size)))
+    return Malformed();
+  at_ += size;
+  return absl::OkStatus();
+}
+
+Status ImageReader::Malformed() const { return DataLoss(name_ + " is not an image of CRIU's"); }
+
+}  // namespace stasis::criu

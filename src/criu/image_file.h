@@ -1,0 +1,50 @@
+// CRIU's image files: two magic numbers, the group's and the kind's, then messages, each behind its size
+// (https://criu.org/Images, criu/protobuf.c). Numbers are little-endian, 32 bits.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include "base/status.h"
+
+namespace google::protobuf {
+class MessageLite;
+}
+
+namespace stasis::criu {
+
+inline constexpr uint32_t kCommonMagic = 0x54564319;   // the group of the processes' own images
+inline constexpr uint32_t kServiceMagic = 0x55105940;  // of what CRIU notes beside them
+
+class ImageWriter {
+ public:
+  ImageWriter(uint32_t group, uint32_t magic);
+  void Add(const google::protobuf::MessageLite& message);
+  const std::string& bytes() const { return bytes_; }
+
+ private:
+  void AddNumber(uint32_t number);
+  std::string bytes_;
+};
+
+class ImageReader {
+ public:
+  // The file `name` in `directory`. kDataLoss: another kind of file.
+  static StatusOr<ImageReader> Open(int directory, const std::string& name, uint32_t group, uint32_t magic);
+
+  bool AtEnd() const { return at_ == bytes_.size(); }
+  // kDataLoss: there is no such message.
+  Status Next(google::protobuf::MessageLite* message);
+  Status Malformed() const;
+
+ private:
+  ImageReader(std::string name, std::string bytes) : name_(std::move(name)), bytes_(std::move(bytes)) {}
+  bool TakeNumber(uint32_t* number);
+
+  std::string name_;
+  std::string bytes_;
+  size_t at_ = 0;
+};
+
+}  // namespace stasis::criu
