@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "image/sha256.h"
+#include "base/sha256.h"
 #include "image/tar_reader.h"
 #include "oci/seccomp.h"
 

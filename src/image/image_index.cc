@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "image/sha256.h"
+#include "base/sha256.h"
 #include "linux/files.h"
 #include "oci/image_config.h"
 

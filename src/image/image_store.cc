@@ -5,13 +5,13 @@
 #include <set>
 
 #include "base/log.h"
+#include "base/sha256.h"
 #include "base/time.h"
 #include "image/changes.h"
 #include "image/image_archive.h"
 #include "image/image_index.h"
 #include "image/layer_store.h"
 #include "image/root_store.h"
-#include "image/sha256.h"
 #include "linux/files.h"
 #include "oci/seccomp.h"
 

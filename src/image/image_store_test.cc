@@ -7,11 +7,11 @@
 
 #include <thread>
 
+#include "base/sha256.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "image/archive_builder.h"
 #include "image/root_user.h"
-#include "image/sha256.h"
 #include "linux/files.h"
 #include "linux/mounts.h"
 

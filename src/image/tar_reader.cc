@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <array>
 
-#include "image/sha256.h"
+#include "base/sha256.h"
 
 namespace stasis::image {
 namespace {

@@ -1,9 +1,9 @@
 #include "image/tar_reader.h"
 
+#include "base/sha256.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "image/archive_builder.h"
-#include "image/sha256.h"
 
 namespace stasis::image {
 namespace {

@@ -1,10 +1,10 @@
-#include "image/sha256.h"
+#include "base/sha256.h"
 
 #include <openssl/evp.h>
 
 #include <cstdlib>
 
-namespace stasis::image {
+namespace stasis {
 
 struct Sha256::Context {
   EVP_MD_CTX* evp = nullptr;
@@ -22,13 +22,20 @@ void Sha256::Update(std::string_view bytes) {
   if (EVP_DigestUpdate(context_->evp, bytes.data(), bytes.size()) != 1) std::abort();
 }
 
-Digest Sha256::Finish() {
-  unsigned char raw[32];
+Sha256Bytes Sha256::FinishBytes() {
+  Sha256Bytes raw;
   unsigned size = 0;
-  if (EVP_DigestFinal_ex(context_->evp, raw, &size) != 1) std::abort();
+  // Without a name of the digest, which would be looked up anew.
+  if (EVP_DigestFinal_ex(context_->evp, raw.data(), &size) != 1 ||
+      EVP_DigestInit_ex(context_->evp, nullptr, nullptr) != 1)
+    std::abort();
+  return raw;
+}
+
+Digest Sha256::Finish() {
   static constexpr char kHex[] = "0123456789abcdef";
   std::string text = "sha256:";
-  for (unsigned char byte : raw) {
+  for (unsigned char byte : FinishBytes()) {
     text += kHex[byte >> 4];
     text += kHex[byte & 15];
   }
@@ -41,4 +48,4 @@ Digest Sha256Of(std::string_view bytes) {
   return hash.Finish();
 }
 
-}  // namespace stasis::image
+}  // namespace stasis

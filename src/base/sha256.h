@@ -1,13 +1,16 @@
 // SHA-256 of bytes that come piece by piece (OpenSSL's EVP).
 #pragma once
 
+#include <array>
 #include <memory>
 #include <string>
 #include <string_view>
 
 #include "base/names.h"
 
-namespace stasis::image {
+namespace stasis {
+
+using Sha256Bytes = std::array<unsigned char, 32>;
 
 class Sha256 {
  public:
@@ -17,7 +20,8 @@ class Sha256 {
   Sha256& operator=(const Sha256&) = delete;
 
   void Update(std::string_view bytes);
-  // Once; afterwards only the destructor may be called.
+  // Of what came since the last Finish; then it begins anew.
+  Sha256Bytes FinishBytes();
   Digest Finish();
 
  private:
@@ -27,4 +31,4 @@ class Sha256 {
 
 Digest Sha256Of(std::string_view bytes);
 
-}  // namespace stasis::image
+}  // namespace stasis

@@ -1,0 +1,127 @@
+#include "store/pack_writer.h"
+
+#include <zstd.h>
+
+#include <cstddef>
+#include <cstring>
+#include <random>
+#include <utility>
+
+#include "store/pack.h"
+
+namespace stasis::store {
+namespace {
+
+// Measured (docs/adr/0006): the next levels cost more time than a disk saves.
+constexpr int kLevel = 1;
+constexpr size_t kBlocksAtOnce = 3;
+constexpr int kAttempts = 100;
+
+template <typename T>
+std::string_view BytesOf(const T& value) {
+  return {reinterpret_cast<const char*>(&value), sizeof value};
+}
+
+}  // namespace
+
+StatusOr<std::unique_ptr<PackWriter>> PackWriter::Create(StoreFiles* files) {
+  std::random_device random;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    const PackId id = random();
+    if (id == 0) continue;
+    auto file = files->Create(id);
+    if (absl::IsAlreadyExists(file.status())) continue;
+    if (!file.ok()) return file.status();
+    std::unique_ptr<PackWriter> writer(new PackWriter(files, id, *std::move(file)));
+    STASIS_RETURN_IF_ERROR(writer->Write(BytesOf(MakePackHeader(id))));
+    return writer;
+  }
+  return Unavailable("the store has no free name for a pack");
+}
+
+PackWriter::~PackWriter() {
+  if (!published_) files_->Remove(id_).IgnoreError();  // else it is left to the next collection
+}
+
+bool PackWriter::full() const { return hashes_.size() >= kMaxPackPages; }
+
+Status PackWriter::Write(std::string_view bytes) {
+  STASIS_RETURN_IF_ERROR(file_->Write(bytes));
+  offset_ += bytes.size();
+  return absl::OkStatus();
+}
+
+PackWriter::Compressed PackWriter::Compress(const std::string& pages) {
+  Compressed out;
+  out.block = {};
+  out.bytes.resize(::ZSTD_compressBound(pages.size()));
+  const size_t size = ::ZSTD_compress(out.bytes.data(), out.bytes.size(), pages.data(), pages.size(), kLevel);
+  // Not worth the time that reading it would cost.
+  if (::ZSTD_isError(size) != 0 || size > pages.size() / 16 * 15) {
+    out.bytes = pages;
+    out.block.codec = PackBlock::kRaw;
+  } else {
+    out.bytes.resize(size);
+    out.block.codec = PackBlock::kZstd;
+  }
+  out.block.size = static_cast<uint32_t>(out.bytes.size());
+  Sha256 sha256;
+  sha256.Update(out.bytes);
+  out.block.hash = sha256.FinishBytes();
+  return out;
+}
+
+Status PackWriter::Add(const PageHash& hash, const char* page) {
+  if (pages_.empty()) pages_.reserve(kBlockPages * kPageBytes);
+  pages_.append(page, kPageBytes);
+  hashes_.push_back(hash);
+  if (hashes_.size() % kBlockPages != 0) return absl::OkStatus();
+  EndBlock();
+  return compressing_.size() > kBlocksAtOnce ? WriteBlock() : absl::OkStatus();
+}
+
+void PackWriter::EndBlock() {
+  compressing_.push_back(std::async(std::launch::async, Compress, std::move(pages_)));
+  pages_.clear();
+}
+
+Status PackWriter::WriteBlock() {
+  Compressed compressed = compressing_.front().get();
+  compressing_.pop_front();
+  compressed.block.offset = offset_;
+  table_.push_back(compressed.block);
+  return Write(compressed.bytes);
+}
+
+Status PackWriter::Finish() {
+  if (!pages_.empty()) EndBlock();
+  while (!compressing_.empty()) STASIS_RETURN_IF_ERROR(WriteBlock());
+  STASIS_RETURN_IF_ERROR(Write(std::string((8 - offset_ % 8) % 8, '\0')));
+  const std::string_view hashes(reinterpret_cast<const char*>(hashes_.data()),
+                                hashes_.size() * sizeof(PageHash));
+  const std::string_view table(reinterpret_cast<const char*>(table_.data()),
+                               table_.size() * sizeof(PackBlock));
+  PackFooter footer = {};
+  footer.index_offset = offset_;
+  footer.pages = pages();
+  footer.blocks = static_cast<uint32_t>(table_.size());
+  std::memcpy(footer.magic, kPackMagic, sizeof kPackMagic);
+  Sha256 sha256;
+  sha256.Update(hashes);
+  sha256.Update(table);
+  sha256.Update(BytesOf(footer).substr(0, offsetof(PackFooter, index_hash)));
+  sha256.Update(BytesOf(MakePackHeader(id_)));
+  footer.index_hash = sha256.FinishBytes();
+  STASIS_RETURN_IF_ERROR(Write(hashes));
+  STASIS_RETURN_IF_ERROR(Write(table));
+  STASIS_RETURN_IF_ERROR(Write(BytesOf(footer)));
+  return file_->Sync();
+}
+
+Status PackWriter::Publish() {
+  STASIS_RETURN_IF_ERROR(files_->Publish(id_));
+  published_ = true;
+  return absl::OkStatus();
+}
+
+}  // namespace stasis::store

@@ -1,0 +1,87 @@
+#include "store/page_reader.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace stasis::store {
+namespace {
+
+constexpr size_t kBlocksKept = 8;  // 2 MiB
+
+}  // namespace
+
+StatusOr<std::unique_ptr<PageFinder>> PageFinder::Open(const std::string& directory) {
+  STASIS_RETURN_IF_ERROR(OpenStoreFiles(directory).status());
+  STASIS_ASSIGN_OR_RETURN(std::shared_ptr<PageIndex> index, PageIndex::Open(directory));
+  return std::unique_ptr<PageFinder>(new PageFinder(directory, std::move(index)));
+}
+
+std::shared_ptr<PageIndex> PageFinder::index() {
+  std::lock_guard lock(mutex_);
+  return index_;
+}
+
+Status PageFinder::Renew(const std::shared_ptr<PageIndex>& old) {
+  std::lock_guard lock(mutex_);
+  if (index_ != old) return absl::OkStatus();
+  if (!index_->IsCurrent()) {
+    STASIS_ASSIGN_OR_RETURN(index_, PageIndex::Open(directory_));
+    return absl::OkStatus();
+  }
+  if (rebuilt_) return absl::OkStatus();
+  rebuilt_ = true;
+  STASIS_ASSIGN_OR_RETURN(const PageIndexLock lock_of_file, PageIndexLock::Take(directory_));
+  STASIS_ASSIGN_OR_RETURN(index_, RebuildPageIndex(directory_, [](PackId) { return false; }));
+  return absl::OkStatus();
+}
+
+Status PageFinder::Find(const PageHash& hash, Place* place) {
+  const uint32_t next = place->entry + 1;
+  if (place->pack && next < place->pack->pages() && place->pack->hash(next) == hash) {
+    place->entry = next;
+    return absl::OkStatus();
+  }
+  // Twice anew: another may have replaced the index, and what it was replaced by may lack something.
+  for (int attempt = 0; attempt < 3; ++attempt) {
+    const std::shared_ptr<PageIndex> index = this->index();
+    const auto found = index->Find(hash, [&](const PageLocation& location) {
+      auto pack = packs_.Get(location.pack);
+      if (!pack.ok() || location.entry >= (*pack)->pages() || (*pack)->hash(location.entry) != hash)
+        return false;
+      *place = {*std::move(pack), location.entry};
+      return true;
+    });
+    if (found) return absl::OkStatus();
+    STASIS_RETURN_IF_ERROR(Renew(index));
+  }
+  return DataLoss("the store lacks page " + ToHex(hash));
+}
+
+StatusOr<const PageReader::Block*> PageReader::GetBlock(const PageFinder::Place& place) {
+  const uint32_t number = place.entry / kBlockPages;
+  auto found = std::find_if(blocks_.begin(), blocks_.end(), [&](const Block& block) {
+    return block.number == number && block.pack == place.pack;
+  });
+  if (found == blocks_.end()) {
+    STASIS_ASSIGN_OR_RETURN(std::string pages, place.pack->ReadBlock(number));
+    blocks_.push_front({place.pack, number, std::move(pages)});
+    if (blocks_.size() > kBlocksKept) blocks_.pop_back();
+  } else {
+    blocks_.splice(blocks_.begin(), blocks_, found);
+  }
+  return &blocks_.front();
+}
+
+Status PageReader::Read(const PageHash& hash, char* page) {
+  if (hash == ZeroPage()) {
+    std::memset(page, 0, kPageBytes);
+    return absl::OkStatus();
+  }
+  STASIS_RETURN_IF_ERROR(finder_->Find(hash, &place_));
+  STASIS_ASSIGN_OR_RETURN(const Block* block, GetBlock(place_));
+  std::memcpy(page, block->pages.data() + place_.entry % kBlockPages * kPageBytes, kPageBytes);
+  if (hasher_.Hash(page) == hash) return absl::OkStatus();
+  return DataLoss("page " + ToHex(hash) + " in " + PackName(place_.pack->id()) + " is damaged");
+}
+
+}  // namespace stasis::store

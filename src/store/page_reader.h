@@ -1,0 +1,67 @@
+// Reading pages by their hashes.
+#pragma once
+
+#include <list>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+
+#include "base/status.h"
+#include "store/pack_set.h"
+#include "store/page.h"
+#include "store/page_index.h"
+
+namespace stasis::store {
+
+// Finds where a page is. Thread-safe.
+class PageFinder {
+ public:
+  // A store that is not there is an empty one, and is made.
+  static StatusOr<std::unique_ptr<PageFinder>> Open(const std::string& directory);
+
+  struct Place {
+    std::shared_ptr<const Pack> pack;
+    uint32_t entry = 0;
+  };
+  // Looks behind `*place` first: pages that were stored together are mostly wanted together. kDataLoss: the
+  // store does not have it.
+  Status Find(const PageHash& hash, Place* place);
+
+ private:
+  PageFinder(std::string directory, std::shared_ptr<PageIndex> index)
+      : directory_(std::move(directory)), packs_(directory_), index_(std::move(index)) {}
+  std::shared_ptr<PageIndex> index();
+  // Makes the index anew, if it is still `old`, once.
+  Status Renew(const std::shared_ptr<PageIndex>& old);
+
+  const std::string directory_;
+  PackSet packs_;
+  std::mutex mutex_;
+  std::shared_ptr<PageIndex> index_;
+  bool rebuilt_ = false;
+};
+
+// Reads pages that mostly follow each other in their packs. One for each thread.
+class PageReader {
+ public:
+  explicit PageReader(PageFinder* finder) : finder_(finder) {}
+
+  // kDataLoss: it is not there, or not what was stored.
+  Status Read(const PageHash& hash, char* page);
+
+ private:
+  struct Block {
+    std::shared_ptr<const Pack> pack;
+    uint32_t number = 0;
+    std::string pages;
+  };
+  StatusOr<const Block*> GetBlock(const PageFinder::Place& place);
+
+  PageFinder* const finder_;
+  PageFinder::Place place_;
+  std::list<Block> blocks_;  // the last one used first
+  PageHasher hasher_;
+};
+
+}  // namespace stasis::store

@@ -1,0 +1,91 @@
+#include "store/page_tree.h"
+
+#include <cstring>
+#include <utility>
+
+namespace stasis::store {
+namespace {
+
+constexpr size_t kLeastInNode = 16;
+constexpr unsigned char kEndMask = 63;  // one hash of 64 ends its node
+
+bool EndsNode(const std::vector<PageHash>& hashes) {
+  if (hashes.size() < kLeastInNode) return false;
+  return hashes.size() == kMostInNode || (hashes.back().back() & kEndMask) == 0;
+}
+
+}  // namespace
+
+Status TreeBuilder::AddAt(size_t level, const PageHash& hash) {
+  if (levels_.size() == level) levels_.emplace_back();
+  levels_[level].push_back(hash);
+  return EndsNode(levels_[level]) ? EndNode(level) : absl::OkStatus();
+}
+
+Status TreeBuilder::EndNode(size_t level) {
+  char page[kPageBytes] = {};
+  std::vector<PageHash>& hashes = levels_[level];
+  std::memcpy(page, hashes.data(), hashes.size() * sizeof(PageHash));
+  hashes.clear();
+  STASIS_ASSIGN_OR_RETURN(const PageHash node, keep_(page));
+  return AddAt(level + 1, node);
+}
+
+StatusOr<StreamId> TreeBuilder::Finish(uint64_t size) {
+  StreamId stream;
+  stream.size = size;
+  for (size_t level = 0; level < levels_.size(); ++level) {
+    const bool top = level + 1 == levels_.size();
+    if (top && levels_[level].size() == 1) {
+      stream.depth = static_cast<uint32_t>(level);
+      stream.root = levels_[level].front();
+      break;
+    }
+    if (levels_[level].empty()) continue;
+    STASIS_RETURN_IF_ERROR(EndNode(level));
+  }
+  levels_.clear();
+  return stream;
+}
+
+TreeWalk::TreeWalk(const StreamId& stream, ReadPage read) : stream_(stream), read_(std::move(read)) {}
+
+StatusOr<std::vector<PageHash>> TreeWalk::ReadNode(const PageHash& node) const {
+  char page[kPageBytes];
+  STASIS_RETURN_IF_ERROR(read_(node, page));
+  std::vector<PageHash> hashes(kMostInNode);
+  std::memcpy(hashes.data(), page, sizeof page);
+  while (!hashes.empty() && hashes.back() == PageHash{}) hashes.pop_back();
+  if (hashes.empty()) return DataLoss("a node of a stream is empty");
+  return hashes;
+}
+
+StatusOr<std::vector<PageHash>> TreeWalk::Next() {
+  const auto no_tree = [] { return DataLoss("the tree of a stream does not have the pages of its size"); };
+  std::vector<PageHash> found;
+  if (stream_.pages() == 0) return found;
+  if (!started_) {
+    started_ = true;
+    if (stream_.depth > kMaxDepth) return no_tree();
+    path_.push_back({{stream_.root}, 0});
+  }
+  while (!path_.empty()) {
+    Level& level = path_.back();
+    if (level.next == level.hashes.size()) {
+      path_.pop_back();
+      continue;
+    }
+    if (path_.size() == stream_.depth + 1) {  // the leaves
+      found = std::move(level.hashes);
+      path_.pop_back();
+      walked_ += found.size();
+      return walked_ <= stream_.pages() ? StatusOr<std::vector<PageHash>>(std::move(found)) : no_tree();
+    }
+    STASIS_ASSIGN_OR_RETURN(std::vector<PageHash> hashes, ReadNode(level.hashes[level.next++]));
+    path_.push_back({std::move(hashes), 0});
+  }
+  if (walked_ != stream_.pages()) return no_tree();
+  return found;
+}
+
+}  // namespace stasis::store

@@ -1,0 +1,137 @@
+#include "store/store_files.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <utility>
+
+#include "linux/files.h"
+
+namespace stasis::store {
+namespace {
+
+constexpr char kSuffix[] = ".pack";
+constexpr char kPartialPrefix[] = ".partial-";
+
+std::string IdText(PackId id) {
+  static constexpr char kHex[] = "0123456789abcdef";
+  std::string text;
+  for (int shift = 28; shift >= 0; shift -= 4) text += kHex[(id >> shift) & 15];
+  return text;
+}
+
+std::string PartialName(PackId id) { return kPartialPrefix + IdText(id); }
+
+class RealFile : public NewPackFile {
+ public:
+  explicit RealFile(UniqueFd file) : file_(std::move(file)) {}
+  int descriptor() const override { return file_.get(); }
+
+  Status Write(std::string_view bytes) override {
+    STASIS_RETURN_IF_ERROR(WriteAll(file_.get(), bytes));
+    // So that the disk is busy already when it is waited for.
+    static_cast<void>(
+        ::sync_file_range(file_.get(), written_, static_cast<off_t>(bytes.size()), SYNC_FILE_RANGE_WRITE));
+    written_ += static_cast<off_t>(bytes.size());
+    return absl::OkStatus();
+  }
+
+  Status Sync() override {
+    return ::fsync(file_.get()) == 0 ? absl::OkStatus() : ErrnoError(errno, "fsync a pack");
+  }
+
+ private:
+  UniqueFd file_;
+  off_t written_ = 0;
+};
+
+class RealFiles : public StoreFiles {
+ public:
+  RealFiles(std::string directory, UniqueFd packs)
+      : directory_(std::move(directory)), packs_(std::move(packs)) {}
+  const std::string& directory() const override { return directory_; }
+
+  StatusOr<std::unique_ptr<NewPackFile>> Create(PackId id) override {
+    const std::string name = PartialName(id);
+    STASIS_ASSIGN_OR_RETURN(UniqueFd file,
+                            OpenFileAt(packs_.get(), name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
+    if (::flock(file.get(), LOCK_SH | LOCK_NB) != 0) return ErrnoError(errno, "lock " + name);
+    return std::make_unique<RealFile>(std::move(file));
+  }
+
+  Status Publish(PackId id) override {
+    if (::renameat2(packs_.get(), PartialName(id).c_str(), packs_.get(), PackName(id).c_str(),
+                    RENAME_NOREPLACE) == 0)
+      return absl::OkStatus();
+    return ErrnoError(errno, "publish " + PackName(id));
+  }
+
+  Status SyncPacks() override { return SyncDirectory(packs_.get()); }
+
+  Status Remove(PackId id) override {
+    for (const std::string& name : {PackName(id), PartialName(id)}) {
+      if (::unlinkat(packs_.get(), name.c_str(), 0) != 0 && errno != ENOENT)
+        return ErrnoError(errno, "remove " + name);
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  const std::string directory_;
+  UniqueFd packs_;
+};
+
+// The id in PREFIX ID SUFFIX.
+PackId ParseName(std::string_view name, std::string_view prefix, std::string_view suffix) {
+  PackId id = 0;
+  if (name.size() != prefix.size() + 8 + suffix.size() || !name.starts_with(prefix) ||
+      !name.ends_with(suffix))
+    return 0;
+  name = name.substr(prefix.size(), 8);
+  if (name.find_first_not_of("0123456789abcdef") != name.npos) return 0;
+  std::from_chars(name.data(), name.data() + name.size(), id, 16);
+  return id;
+}
+
+}  // namespace
+
+std::string PackName(PackId id) { return IdText(id) + kSuffix; }
+
+std::string PacksPath(const std::string& directory) { return directory + "/packs"; }
+
+StatusOr<std::unique_ptr<StoreFiles>> OpenStoreFiles(const std::string& directory) {
+  STASIS_RETURN_IF_ERROR(MakeDirectories(PacksPath(directory)));
+  STASIS_ASSIGN_OR_RETURN(UniqueFd packs, OpenDirectory(PacksPath(directory)));
+  return std::make_unique<RealFiles>(directory, std::move(packs));
+}
+
+StatusOr<std::vector<PackId>> ListPacks(const std::string& directory) {
+  std::vector<PackId> ids;
+  auto names = ListDirectory(PacksPath(directory));
+  if (absl::IsNotFound(names.status())) return ids;
+  if (!names.ok()) return names.status();
+  for (const std::string& name : *names) {
+    if (const PackId id = ParseName(name, "", kSuffix); id != 0) ids.push_back(id);
+  }
+  return ids;
+}
+
+Status RemovePartialPacks(const std::string& directory) {
+  auto packs = OpenDirectory(PacksPath(directory));
+  if (absl::IsNotFound(packs.status())) return absl::OkStatus();
+  if (!packs.ok()) return packs.status();
+  STASIS_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(packs->get()));
+  for (const std::string& name : names) {
+    if (ParseName(name, kPartialPrefix, "") == 0) continue;
+    auto file = OpenFileAt(packs->get(), name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+    if (!file.ok() || ::flock(file->get(), LOCK_EX | LOCK_NB) != 0) continue;  // its writer lives
+    // Published between our listing and our lock, it has another name by now.
+    if (::unlinkat(packs->get(), name.c_str(), 0) != 0 && errno != ENOENT)
+      return ErrnoError(errno, "remove " + name);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace stasis::store

@@ -1,0 +1,112 @@
+#include "store/stream_reader.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <deque>
+#include <future>
+#include <utility>
+#include <vector>
+
+#include "linux/files.h"
+
+namespace stasis::store {
+namespace {
+
+constexpr size_t kBatchPages = 1024;
+constexpr size_t kBatchesAtOnce = 3;
+
+// Pages that follow each other, and where they go.
+struct Batch {
+  std::vector<PageHash> hashes;
+  uint64_t offset = 0;
+};
+
+Status WritePages(int file, std::string_view pages, uint64_t offset) {
+  while (!pages.empty()) {
+    const ssize_t wrote = ::pwrite(file, pages.data(), pages.size(), static_cast<off_t>(offset));
+    if (wrote < 0 && errno == EINTR) continue;
+    if (wrote < 0) return ErrnoError(errno, "write what a checkpoint holds");
+    pages.remove_prefix(static_cast<size_t>(wrote));
+    offset += static_cast<uint64_t>(wrote);
+  }
+  return absl::OkStatus();
+}
+
+Status WriteBatch(PageFinder* finder, const Batch& batch, int file) {
+  PageReader reader(finder);
+  std::string run;  // since the last zeros
+  uint64_t run_offset = batch.offset;
+  uint64_t at = batch.offset;
+  for (const PageHash& hash : batch.hashes) {
+    if (hash == ZeroPage()) {
+      STASIS_RETURN_IF_ERROR(WritePages(file, run, run_offset));
+      run.clear();
+      run_offset = at + kPageBytes;
+    } else {
+      run.resize(run.size() + kPageBytes);
+      STASIS_RETURN_IF_ERROR(reader.Read(hash, run.data() + run.size() - kPageBytes));
+    }
+    at += kPageBytes;
+  }
+  return WritePages(file, run, run_offset);
+}
+
+}  // namespace
+
+Status ReadStream(PageFinder* finder, const StreamId& stream, int file,
+                  const std::function<void(uint64_t)>& on_bytes, const std::stop_token& cancel) {
+  PageReader nodes(finder);
+  TreeWalk walk(stream, [&](const PageHash& hash, char* page) { return nodes.Read(hash, page); });
+  std::deque<std::pair<std::future<Status>, uint64_t>> writing;
+  Batch batch;
+  const auto await_oldest = [&]() -> Status {
+    const Status status = writing.front().first.get();
+    if (status.ok() && on_bytes) on_bytes(writing.front().second);
+    writing.pop_front();
+    return status;
+  };
+  const auto start = [&]() -> Status {
+    const uint64_t bytes = batch.hashes.size() * kPageBytes;
+    const uint64_t next = batch.offset + bytes;
+    writing.emplace_back(
+        std::async(std::launch::async,
+                   [finder, file, part = std::move(batch)] { return WriteBatch(finder, part, file); }),
+        bytes);
+    batch = {{}, next};
+    return writing.size() > kBatchesAtOnce ? await_oldest() : absl::OkStatus();
+  };
+  for (;;) {
+    if (cancel.stop_requested()) return Cancelled("reading a checkpoint was cancelled");
+    STASIS_ASSIGN_OR_RETURN(const std::vector<PageHash> hashes, walk.Next());
+    batch.hashes.insert(batch.hashes.end(), hashes.begin(), hashes.end());
+    const bool last = hashes.empty();
+    if (batch.hashes.size() >= kBatchPages || (last && !batch.hashes.empty())) {
+      STASIS_RETURN_IF_ERROR(start());
+    }
+    if (last) break;
+  }
+  while (!writing.empty()) STASIS_RETURN_IF_ERROR(await_oldest());
+  // The last page was filled up with zeros; zeros at the end were not written.
+  return ::ftruncate(file, static_cast<off_t>(stream.size)) == 0 ? absl::OkStatus()
+                                                                 : ErrnoError(errno, "ftruncate");
+}
+
+StatusOr<std::string> ReadShortStream(PageFinder* finder, const StreamId& stream, size_t limit) {
+  if (stream.size > limit) return MakeError(StatusCode::kOutOfRange, "a stream is longer than it may be");
+  PageReader pages(finder);
+  TreeWalk walk(stream, [&](const PageHash& hash, char* page) { return pages.Read(hash, page); });
+  std::string bytes;
+  for (;;) {
+    STASIS_ASSIGN_OR_RETURN(const std::vector<PageHash> hashes, walk.Next());
+    if (hashes.empty()) break;
+    for (const PageHash& hash : hashes) {
+      bytes.resize(bytes.size() + kPageBytes);
+      STASIS_RETURN_IF_ERROR(pages.Read(hash, bytes.data() + bytes.size() - kPageBytes));
+    }
+  }
+  bytes.resize(stream.size);
+  return bytes;
+}
+
+}  // namespace stasis::store

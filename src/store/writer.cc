@@ -1,0 +1,190 @@
+#include "store/writer.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace stasis::store {
+namespace {
+
+constexpr size_t kBatchBytes = 1 << 20;
+constexpr size_t kBatchesAtOnce = 3;
+
+}  // namespace
+
+StatusOr<std::unique_ptr<Writer>> Writer::Start(const std::string& directory) {
+  STASIS_ASSIGN_OR_RETURN(std::unique_ptr<StoreFiles> files, OpenStoreFiles(directory));
+  return Start(std::move(files));
+}
+
+StatusOr<std::unique_ptr<Writer>> Writer::Start(std::unique_ptr<StoreFiles> files) {
+  STASIS_ASSIGN_OR_RETURN(std::shared_ptr<PageIndex> index, PageIndex::Open(files->directory()));
+  return std::unique_ptr<Writer>(new Writer(std::move(files), std::move(index)));
+}
+
+Writer::Writer(std::unique_ptr<StoreFiles> files, std::shared_ptr<PageIndex> index)
+    : files_(std::move(files)),
+      packs_(files_->directory()),
+      index_(std::move(index)),
+      tree_([this](const char* node) -> StatusOr<PageHash> {
+        const PageHash hash = hasher_.Hash(node);
+        STASIS_RETURN_IF_ERROR(AddPage(hash, node));
+        return hash;
+      }) {}
+
+Writer::~Writer() {
+  if (!committed_) Undo();
+}
+
+// What others have come to use meanwhile stays, for them.
+void Writer::Undo() {
+  pack_.reset();
+  for (const PackId id : own_) {
+    if (pinned_.at(id)->Claim()) files_->Remove(id).IgnoreError();  // else it is left to the next collection
+  }
+}
+
+// ---- streams
+
+Status Writer::Append(std::string_view bytes) {
+  stream_size_ += bytes.size();
+  while (!bytes.empty()) {
+    if (batch_.empty()) batch_.reserve(kBatchBytes);
+    const std::string_view part = bytes.substr(0, kBatchBytes - batch_.size());
+    batch_.append(part);
+    bytes.remove_prefix(part.size());
+    if (batch_.size() == kBatchBytes) {
+      STASIS_RETURN_IF_ERROR(EndBatch());
+    }
+  }
+  return absl::OkStatus();
+}
+
+Status Writer::EndBatch() {
+  hashing_.push_back(std::async(std::launch::async, HashPages, std::move(batch_)));
+  batch_.clear();
+  return hashing_.size() > kBatchesAtOnce ? TakeBatch() : absl::OkStatus();
+}
+
+Writer::Hashed Writer::HashPages(std::string pages) {
+  Hashed out;
+  PageHasher hasher;
+  for (size_t at = 0; at < pages.size(); at += kPageBytes) {
+    const char* page = pages.data() + at;
+    out.hashes.push_back(IsZeroPage(page) ? ZeroPage() : hasher.Hash(page));
+  }
+  out.pages = std::move(pages);
+  return out;
+}
+
+Status Writer::TakeBatch() {
+  const Hashed hashed = hashing_.front().get();
+  hashing_.pop_front();
+  for (size_t i = 0; i < hashed.hashes.size(); ++i) {
+    STASIS_RETURN_IF_ERROR(AddPage(hashed.hashes[i], hashed.pages.data() + i * kPageBytes));
+    STASIS_RETURN_IF_ERROR(tree_.Add(hashed.hashes[i]));
+  }
+  return absl::OkStatus();
+}
+
+StatusOr<StreamId> Writer::EndStream() {
+  batch_.resize((batch_.size() + kPageBytes - 1) / kPageBytes * kPageBytes, '\0');
+  if (!batch_.empty()) {
+    STASIS_RETURN_IF_ERROR(EndBatch());
+  }
+  while (!hashing_.empty()) STASIS_RETURN_IF_ERROR(TakeBatch());
+  return tree_.Finish(std::exchange(stream_size_, 0));
+}
+
+// ---- pages
+
+// A hint may name what is gone, damaged, or another page.
+bool Writer::Has(const PageLocation& location, const PageHash& hash) {
+  if (pack_ && location.pack == pack_->id())
+    return location.entry < pack_->pages() && pack_->hash(location.entry) == hash;
+  auto pinned = pinned_.find(location.pack);
+  if (pinned == pinned_.end()) {
+    if (refused_.contains(location.pack)) return false;
+    auto pack = packs_.Get(location.pack);
+    if (!pack.ok() || !(*pack)->Pin()) {
+      refused_.insert(location.pack);
+      return false;
+    }
+    pinned = pinned_.emplace(location.pack, *std::move(pack)).first;
+  }
+  const Pack& pack = *pinned->second;
+  return location.entry < pack.pages() && pack.hash(location.entry) == hash;
+}
+
+Status Writer::AddPage(const PageHash& hash, const char* page) {
+  if (hash == ZeroPage()) return absl::OkStatus();
+  if (index_->Find(hash, [&](const PageLocation& location) { return Has(location, hash); }))
+    return absl::OkStatus();
+  if (pack_ && pack_->full()) {
+    STASIS_RETURN_IF_ERROR(EndPack());
+  }
+  if (!pack_) {
+    STASIS_ASSIGN_OR_RETURN(pack_, PackWriter::Create(files_.get()));
+  }
+  const PageLocation location = {pack_->id(), pack_->pages()};
+  STASIS_RETURN_IF_ERROR(pack_->Add(hash, page));
+  ++new_pages_;
+  return InsertHint(hash, location);
+}
+
+// It has its name from now on, and is not needed by anybody until our streams are.
+Status Writer::EndPack() {
+  STASIS_RETURN_IF_ERROR(pack_->Finish());
+  STASIS_RETURN_IF_ERROR(pack_->Publish());
+  stored_bytes_ += pack_->bytes();
+  auto pack = Pack::Open(files_->directory(), pack_->id());
+  // Before its writer lets go of it.
+  if (!pack.ok() || !(*pack)->Pin()) {
+    files_->Remove(pack_->id()).IgnoreError();
+    return pack.ok() ? Internal("a new pack cannot be kept") : pack.status();
+  }
+  own_.insert(pack_->id());
+  pinned_.emplace(pack_->id(), *std::move(pack));
+  pack_.reset();
+  return absl::OkStatus();
+}
+
+Status Writer::InsertHint(const PageHash& hash, const PageLocation& location) {
+  while (!index_->Insert(hash, location)) {
+    if (!index_->IsCurrent()) {
+      STASIS_ASSIGN_OR_RETURN(index_, PageIndex::Open(files_->directory()));
+      continue;
+    }
+    STASIS_ASSIGN_OR_RETURN(const PageIndexLock lock, PageIndexLock::Take(files_->directory()));
+    if (!index_->IsCurrent()) continue;
+    STASIS_ASSIGN_OR_RETURN(index_, GrowPageIndex(files_->directory(), *index_));
+  }
+  return absl::OkStatus();
+}
+
+// Who replaced the index while we wrote may not have seen our hints.
+Status Writer::CheckHints() {
+  if (index_->IsCurrent()) return absl::OkStatus();
+  STASIS_ASSIGN_OR_RETURN(index_, PageIndex::Open(files_->directory()));
+  for (const PackId id : own_) {
+    const Pack& pack = *pinned_.at(id);
+    for (uint32_t entry = 0; entry < pack.pages(); ++entry) {
+      const auto same = [&](const PageLocation& location) {
+        return location.pack == id && location.entry == entry;
+      };
+      if (index_->Find(pack.hash(entry), same)) continue;
+      STASIS_RETURN_IF_ERROR(InsertHint(pack.hash(entry), {id, entry}));
+    }
+  }
+  return absl::OkStatus();
+}
+
+Status Writer::Commit() {
+  if (pack_) {
+    STASIS_RETURN_IF_ERROR(EndPack());
+  }
+  STASIS_RETURN_IF_ERROR(files_->SyncPacks());
+  committed_ = true;  // from here on what others may have come to use is not taken away
+  return CheckHints();
+}
+
+}  // namespace stasis::store

@@ -1,0 +1,82 @@
+// Putting streams into a store.
+#pragma once
+
+#include <deque>
+#include <future>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+#include "store/pack_set.h"
+#include "store/pack_writer.h"
+#include "store/page_index.h"
+#include "store/page_tree.h"
+#include "store/store_files.h"
+
+namespace stasis::store {
+
+// What is put in is there for good once Commit has returned, and is kept from being collected until the end
+// of the writer's life: by then, something that the collector knows of has to name it. Without Commit nothing
+// of it is left. Many may write at once, also from several processes. After an error only the destructor may
+// be called. One thread, which hashing and compressing run beside.
+class Writer {
+ public:
+  static StatusOr<std::unique_ptr<Writer>> Start(const std::string& directory);
+  static StatusOr<std::unique_ptr<Writer>> Start(std::unique_ptr<StoreFiles> files);
+  ~Writer();
+  Writer(const Writer&) = delete;
+  Writer& operator=(const Writer&) = delete;
+
+  // A stream piece by piece; one at a time.
+  Status Append(std::string_view bytes);
+  StatusOr<StreamId> EndStream();
+
+  // One page, for the collector, which moves pages.
+  Status AddPage(const PageHash& hash, const char* page);
+
+  Status Commit();
+
+  // Disk space of what was new.
+  uint64_t stored_bytes() const { return stored_bytes_ + (pack_ ? pack_->bytes() : 0); }
+  uint64_t new_pages() const { return new_pages_; }
+
+ private:
+  struct Hashed {
+    std::string pages;
+    std::vector<PageHash> hashes;
+  };
+  static Hashed HashPages(std::string pages);
+
+  Writer(std::unique_ptr<StoreFiles> files, std::shared_ptr<PageIndex> index);
+  Status EndBatch();
+  Status TakeBatch();  // the oldest
+  bool Has(const PageLocation& location, const PageHash& hash);
+  Status EndPack();
+  Status InsertHint(const PageHash& hash, const PageLocation& location);
+  Status CheckHints();
+  void Undo();
+
+  std::unique_ptr<StoreFiles> files_;
+  PackSet packs_;
+  std::shared_ptr<PageIndex> index_;
+  std::unique_ptr<PackWriter> pack_;                      // the one that is being written
+  std::map<PackId, std::shared_ptr<const Pack>> pinned_;  // what our streams are in
+  std::set<PackId> own_;                                  // of these, what we wrote
+  std::set<PackId> refused_;                              // being collected, or damaged
+  bool committed_ = false;
+  uint64_t stored_bytes_ = 0;
+  uint64_t new_pages_ = 0;
+
+  // The stream.
+  std::string batch_;
+  std::deque<std::future<Hashed>> hashing_;
+  TreeBuilder tree_;
+  uint64_t stream_size_ = 0;
+  PageHasher hasher_;  // of nodes
+};
+
+}  // namespace stasis::store
