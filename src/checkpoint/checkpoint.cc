@@ -13,6 +13,7 @@
 #include "criu/verdict.h"
 #include "criu/watches.h"
 #include "linux/files.h"
+#include "manifest/checkpoint_content.h"
 #include "manifest/checkpoint_directory.h"
 
 namespace stasis::checkpoint {
@@ -161,6 +162,7 @@ Status Checkpoint::MakeDirectories() {
   STASIS_ASSIGN_OR_RETURN(cgroup_, Cgroup::Open(plan_.cgroup_path));
   STASIS_ASSIGN_OR_RETURN(staging_, Staging::Create(plan_.request.directory, name));
   STASIS_RETURN_IF_ERROR(Note(/*thaw=*/false));
+  STASIS_ASSIGN_OR_RETURN(writer_, store::Writer::Start(plan_.request.store));
   STASIS_RETURN_IF_ERROR(RemoveTree(work_));
   STASIS_RETURN_IF_ERROR(stasis::MakeDirectories(work_));
   STASIS_ASSIGN_OR_RETURN(work_fd_, OpenDirectory(work_));
@@ -279,14 +281,24 @@ Status Checkpoint::MakeTwins() {
 }
 
 Status Checkpoint::SaveTwinMemory(const std::stop_token& cancel) {
-  uint64_t saved = 0;
-  const auto on_bytes = [&](uint64_t bytes) { on_progress_("memory", saved += bytes); };
+  ByteNotices notices("memory", on_progress_);
+  const auto save = [&](const Twin& twin) -> Status {
+    const auto take_pages = [&](std::string_view pages) -> Status {
+      STASIS_RETURN_IF_ERROR(writer_->Append(pages));
+      notices.Add(pages.size());
+      return absl::OkStatus();
+    };
+    STASIS_ASSIGN_OR_RETURN(const std::string file,
+                            criu::AddPrivateMemory(staging_->images(), twin.original_inside,
+                                                   {twin.memory.get(), twin.pagemap.get()},
+                                                   shown_[twin.original_inside], take_pages, cancel));
+    STASIS_ASSIGN_OR_RETURN(const store::StreamId content, writer_->EndStream());
+    manifest_.files.push_back({file, content});
+    return RemoveTreeAt(staging_->images(), file);  // what CRIU had of it
+  };
   Status status = twins_->Quieten(*cgroup_, After(kTwins));
   for (const Twin& twin : twins_->all()) {
-    if (!status.ok()) break;
-    status = criu::AddPrivateMemory(staging_->images(), twin.original_inside,
-                                    {twin.memory.get(), twin.pagemap.get()}, shown_[twin.original_inside],
-                                    on_bytes, cancel);
+    if (status.ok()) status = save(twin);
   }
   if (absl::IsCancelled(status) || absl::IsResourceExhausted(status)) return status;
   if (!status.ok()) return MakeError(StatusCode::kAborted, Message(status));
@@ -295,19 +307,26 @@ Status Checkpoint::SaveTwinMemory(const std::stop_token& cancel) {
   return absl::OkStatus();
 }
 
-Status Checkpoint::Publish(const std::stop_token& cancel) {
-  WriteManifestFields();
-  auto log = ReadFile(work_ + "/" + kDumpLogFile);
-  if (log.ok()) {
+// CRIU's own files into the store.
+Status Checkpoint::SaveImages(const std::stop_token& cancel) {
+  if (auto log = ReadFile(work_ + "/" + kDumpLogFile); log.ok()) {
     STASIS_RETURN_IF_ERROR(WriteFileAtomically(staging_->images_path() + "/" + kDumpLogFile, *log));
   }
-  STASIS_ASSIGN_OR_RETURN(manifest_.bytes, DiskUsage(staging_->path()));
-  const std::string manifest = ToText(manifest_);
-  // One that could not be read again would be a container lost.
-  STASIS_RETURN_IF_ERROR(Annotate(ParseManifest(manifest).status(), "what is to be written"));
-  STASIS_RETURN_IF_ERROR(WriteFileAtomically(staging_->path() + "/" + kManifestFile, manifest));
   on_progress_("publish", 0);
-  STASIS_RETURN_IF_ERROR(staging_->Sync([this](uint64_t bytes) { on_progress_("publish", bytes); }, cancel));
+  ByteNotices notices("publish", on_progress_);
+  STASIS_RETURN_IF_ERROR(AddFiles(
+      staging_->images(), writer_.get(), &manifest_.files, [&](uint64_t bytes) { notices.Add(bytes); },
+      cancel));
+  STASIS_RETURN_IF_ERROR(writer_->Commit());
+  for (const ManifestFile& file : manifest_.files) manifest_.bytes += file.content.size;
+  manifest_.stored_bytes = writer_->stored_bytes();
+  return staging_->RemoveImages();
+}
+
+Status Checkpoint::Publish(const std::stop_token& cancel) {
+  STASIS_RETURN_IF_ERROR(SaveImages(cancel));
+  WriteManifestFields();
+  STASIS_RETURN_IF_ERROR(WriteManifest(staging_->path(), manifest_));
   // Without its tracer the container would have run on, past what the images hold.
   if (session_ && session_->process().Ended()) return Internal("criu died after the dump");
   if (cancel.stop_requested()) return Cancelled("the checkpoint was cancelled");
@@ -451,6 +470,7 @@ Status Checkpoint::Undo(Status why) {
   if (!limits_.empty()) thawed.Update(SetLimitsAgain());
   frozen_deadline_ = kNoDeadline;
   staging_.reset();
+  writer_.reset();
   phase_ = Phase::kDone;
   // A log is worth reading where CRIU wrote one: the message names it.
   if (!Exists(work_ + "/" + kDumpLogFile)) static_cast<void>(RemoveTree(work_));

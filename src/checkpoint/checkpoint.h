@@ -15,6 +15,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -34,6 +35,7 @@
 #include "manifest/manifest.h"
 #include "protocol/checkpointer.h"
 #include "protocol/journal.h"
+#include "store/writer.h"
 
 namespace stasis::checkpoint {
 
@@ -77,6 +79,7 @@ class Checkpoint {
   Status LetGo(const std::stop_token& cancel);
   Status MakeTwins();
   Status SaveTwinMemory(const std::stop_token& cancel);
+  Status SaveImages(const std::stop_token& cancel);
   Status Publish(const std::stop_token& cancel);
   void KillContainer();
   void WriteManifestFields();
@@ -102,6 +105,8 @@ class Checkpoint {
 
   std::optional<Cgroup> cgroup_;
   std::optional<Staging> staging_;
+  // What it has written stays out of the collector's reach until the manifest names it.
+  std::unique_ptr<store::Writer> writer_;
   UniqueFd work_fd_;
   std::optional<ProgressWatch> progress_;
   std::optional<criu::Session> session_;

@@ -24,6 +24,14 @@ uint64_t BytesBelow(const std::string& directory) {
 
 }  // namespace
 
+void ByteNotices::Add(uint64_t bytes) {
+  constexpr uint64_t kNoticeBytes = 8 << 20;
+  bytes_ += bytes;
+  if (bytes_ - told_ < kNoticeBytes) return;
+  told_ = bytes_;
+  on_progress_(phase_, bytes_);
+}
+
 ProgressWatch::ProgressWatch(std::string images, std::string log, OnProgress on_progress)
     : images_(std::move(images)),
       log_(std::move(log)),

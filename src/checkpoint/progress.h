@@ -15,6 +15,20 @@ inline constexpr std::chrono::seconds kNoticeInterval{2};
 // Told of each step: phase ("prepare", "dump", "publish") and bytes so far.
 using OnProgress = std::function<void(std::string_view phase, uint64_t bytes)>;
 
+// Tells of a phase after each 8 MiB.
+class ByteNotices {
+ public:
+  ByteNotices(std::string_view phase, const OnProgress& on_progress)
+      : phase_(phase), on_progress_(on_progress) {}
+  void Add(uint64_t bytes);
+
+ private:
+  const std::string_view phase_;
+  const OnProgress& on_progress_;
+  uint64_t bytes_ = 0;
+  uint64_t told_ = 0;
+};
+
 class ProgressWatch {
  public:
   using Clock = std::chrono::steady_clock;

@@ -209,9 +209,15 @@ void RealContainerTest::WriteCriuOptions() {
 int RealContainerTest::Restore(const std::string& name) {
   EXPECT_EQ(Runc({"delete", "--force", id_}), 0);
   WriteCriuOptions();
-  const int status = Runc({"restore", "--detach", "--manage-cgroups-mode", "ignore", "--tcp-established",
-                           "--file-locks", "--ext-unix-sk", "--image-path",
-                           checkpoints_ + "/" + name + "/criu", "--work-path", base_ + "/restore", id_});
+  const std::string images = base_ + "/images";
+  EXPECT_TRUE(RemoveTree(images).ok());
+  EXPECT_TRUE(MakeDirectories(images).ok());
+  const auto unpacked =
+      Call("unpack", ToJson(protocol::UnpackRequest{checkpoints_ + "/" + name, base_ + "/store", images}));
+  EXPECT_TRUE(unpacked.ok()) << unpacked.status();
+  const int status =
+      Runc({"restore", "--detach", "--manage-cgroups-mode", "ignore", "--tcp-established", "--file-locks",
+            "--ext-unix-sk", "--image-path", images, "--work-path", base_ + "/restore", id_});
   if (status != 0) {
     auto log = criu::ReadLog(base_ + "/restore/restore.log");
     if (log.ok()) ADD_FAILURE() << log->cause;
@@ -231,6 +237,7 @@ protocol::CheckpointPlan RealContainerTest::Plan(const std::string& name, bool e
   protocol::CheckpointPlan plan;
   plan.request.name = name;
   plan.request.directory = checkpoints_;
+  plan.request.store = base_ + "/store";
   plan.request.exit = exit;
   plan.request.frozen_limit_ms = 60'000;  // the machine may be busy with a build
   plan.request.engine_record = R"({"image":"busybox"})";

@@ -9,7 +9,10 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/twins.h"
 #include "linux/cancel.h"
+#include "linux/files.h"
 #include "linux/traced_thread.h"
+#include "manifest/checkpoint_content.h"
+#include "manifest/checkpoint_directory.h"
 #include "protocol/checkpointer.h"
 #include "protocol/frame.h"
 
@@ -42,6 +45,7 @@ class Server {
   StatusOr<Json> Dispatch(const std::string& method, const Json& params, const std::stop_token& cancel);
   Status Prepare(const Json& params, const std::stop_token& cancel);
   static Status Reap(const Json& params);
+  Status Unpack(const Json& params, const std::stop_token& cancel);
   StatusOr<Json> Finish(const std::stop_token& cancel);
   void Tell(std::string_view phase, uint64_t bytes);
 
@@ -92,6 +96,10 @@ StatusOr<Json> Server::Dispatch(const std::string& method, const Json& params,
     current_.reset();
     return Json::object();
   }
+  if (method == "unpack") {
+    STASIS_RETURN_IF_ERROR(Unpack(params, cancel));
+    return Json::object();
+  }
   if (method == "reap") {
     STASIS_RETURN_IF_ERROR(Reap(params));
     return Json::object();
@@ -114,6 +122,21 @@ Status Server::Prepare(const Json& params, const std::stop_token& cancel) {
   STASIS_RETURN_IF_ERROR(checkpoint->Prepare(cancel));
   current_ = std::move(checkpoint);
   return absl::OkStatus();
+}
+
+Status Server::Unpack(const Json& params, const std::stop_token& cancel) {
+  STASIS_ASSIGN_OR_RETURN(const protocol::UnpackRequest request, protocol::UnpackRequestFromJson(params));
+  const size_t slash = request.checkpoint.rfind('/');
+  STASIS_ASSIGN_OR_RETURN(const CheckpointName name,
+                          CheckpointName::Parse(request.checkpoint.substr(slash + 1)));
+  STASIS_ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(request.checkpoint.substr(0, slash), name));
+  STASIS_ASSIGN_OR_RETURN(const UniqueFd images, OpenDirectory(request.images));
+  const OnProgress tell = [this](std::string_view phase, uint64_t bytes) { Tell(phase, bytes); };
+  ByteNotices notices("unpack", tell);
+  return Annotate(
+      UnpackFiles(
+          manifest, request.store, images.get(), [&](uint64_t bytes) { notices.Add(bytes); }, cancel),
+      "checkpoint " + name.str());
 }
 
 Status Server::Reap(const Json& params) {

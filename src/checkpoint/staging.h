@@ -1,10 +1,8 @@
 // The directory in which a checkpoint is made, DIRECTORY/.NAME.partial-XXXXXXXX, until it is published by one
-// rename.
+// rename. CRIU writes its images below it; they go from there into the store.
 #pragma once
 
 #include <cstdint>
-#include <functional>
-#include <stop_token>
 #include <string>
 
 #include "base/names.h"
@@ -31,11 +29,9 @@ class Staging {
   uint64_t inode() const { return inode_; }  // of the directory, before and after it is published
   std::string published_path() const;        // DIRECTORY/NAME
 
-  // Makes all bytes durable. Calls `on_progress` with the bytes made durable so far, at least after every
-  // 8 MiB. kCancelled.
-  Status Sync(const std::function<void(uint64_t)>& on_progress, const std::stop_token& cancel);
-  // The one rename, and makes it durable. kAlreadyExists: somebody was faster. On any error it is still the
-  // staging directory.
+  Status RemoveImages();
+  // Makes all that is in it durable, then the one rename, and that too. kAlreadyExists: somebody was faster.
+  // On any error it is still the staging directory.
   Status Publish();
 
  private:

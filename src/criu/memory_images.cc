@@ -18,7 +18,6 @@ namespace {
 constexpr uint32_t kMmMagic = 0x57492820;
 constexpr uint32_t kPagemapMagic = 0x56084025;
 constexpr size_t kChunk = 1 << 20;
-constexpr uint64_t kNoticeBytes = 8 << 20;
 
 // criu/include/image.h.
 constexpr uint32_t kRegular = 1 << 0, kVdso = 1 << 3, kFilePrivate = 1 << 6, kAnonymousPrivate = 1 << 9,
@@ -117,13 +116,13 @@ StatusOr<std::vector<Run>> TwinRuns(int images, pid_t process, const TwinMemory&
   return runs;
 }
 
-// CRIU's pages and the twin's into one file, by address.
-class PagesWriter {
+// CRIU's pages and the twin's, by address.
+class PagesReader {
  public:
-  PagesWriter(int from_criu, int from_twin, int to, const std::function<void(uint64_t)>& on_bytes)
-      : from_criu_(from_criu), from_twin_(from_twin), to_(to), on_bytes_(on_bytes), buffer_(kChunk, '\0') {}
+  PagesReader(int from_criu, int from_twin, const TakePages& take)
+      : from_criu_(from_criu), from_twin_(from_twin), take_(take), buffer_(kChunk, '\0') {}
 
-  Status Add(const Run& run, const std::stop_token& cancel) {
+  Status Read(const Run& run, const std::stop_token& cancel) {
     for (uint64_t at = run.range.begin; at < run.range.end;) {
       if (cancel.stop_requested()) return Cancelled("the checkpoint was cancelled");
       const size_t size = std::min<uint64_t>(buffer_.size(), run.range.end - at);
@@ -134,13 +133,9 @@ class PagesWriter {
                           run.from_twin ? "read the copy of a process" : "read CRIU's pages");
       }
       const auto bytes = static_cast<size_t>(got);
-      STASIS_RETURN_IF_ERROR(WriteAll(to_, std::string_view(buffer_).substr(0, bytes)));
+      STASIS_RETURN_IF_ERROR(take_(std::string_view(buffer_).substr(0, bytes)));
       at += bytes;
       if (!run.from_twin) criu_offset_ += bytes;
-      written_ += bytes;
-      if (written_ - told_ < kNoticeBytes) continue;
-      on_bytes_(written_ - told_);
-      told_ = written_;
     }
     return absl::OkStatus();
   }
@@ -148,12 +143,9 @@ class PagesWriter {
  private:
   int from_criu_;
   int from_twin_;
-  int to_;
-  const std::function<void(uint64_t)>& on_bytes_;
+  const TakePages& take_;
   std::string buffer_;
   uint64_t criu_offset_ = 0;
-  uint64_t written_ = 0;
-  uint64_t told_ = 0;
 };
 
 }  // namespace
@@ -177,9 +169,9 @@ std::vector<AddressRange> MappingsWithoutTwin(std::string_view smaps) {
   return ranges;
 }
 
-Status AddPrivateMemory(int images, pid_t process, const TwinMemory& twin,
-                        const std::vector<AddressRange>& shown, const std::function<void(uint64_t)>& on_bytes,
-                        const std::stop_token& cancel) {
+StatusOr<std::string> AddPrivateMemory(int images, pid_t process, const TwinMemory& twin,
+                                       const std::vector<AddressRange>& shown, const TakePages& take_pages,
+                                       const std::stop_token& cancel) {
   const std::string name = "pagemap-" + std::to_string(process) + ".img";
   STASIS_ASSIGN_OR_RETURN(Pagemap pagemap, ReadPagemap(images, name));
   STASIS_ASSIGN_OR_RETURN(const std::vector<Run> runs, TwinRuns(images, process, twin, shown));
@@ -190,16 +182,12 @@ Status AddPrivateMemory(int images, pid_t process, const TwinMemory& twin,
     if (pagemap.runs[i].range.begin < pagemap.runs[i - 1].range.end)
       return DataLoss(name + ": CRIU has saved pages that were hidden from it");
   }
-  const std::string pages = "pages-" + std::to_string(pagemap.pages_id) + ".img";
-  const std::string aside = kAsidePrefix + pages;
+  std::string pages = "pages-" + std::to_string(pagemap.pages_id) + ".img";
   STASIS_ASSIGN_OR_RETURN(const UniqueFd from, OpenFileAt(images, pages, O_RDONLY | O_NOFOLLOW));
-  STASIS_ASSIGN_OR_RETURN(const UniqueFd to,
-                          OpenFileAt(images, aside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
-  PagesWriter writer(from.get(), twin.memory, to.get(), on_bytes);
-  for (const Run& run : pagemap.runs) STASIS_RETURN_IF_ERROR(writer.Add(run, cancel));
-  if (::renameat(images, aside.c_str(), images, pages.c_str()) != 0)
-    return ErrnoError(errno, "rename " + aside);
-  return WritePagemap(images, name, pagemap);
+  PagesReader reader(from.get(), twin.memory, take_pages);
+  for (const Run& run : pagemap.runs) STASIS_RETURN_IF_ERROR(reader.Read(run, cancel));
+  STASIS_RETURN_IF_ERROR(WritePagemap(images, name, pagemap));
+  return pages;
 }
 
 }  // namespace stasis::criu

@@ -33,10 +33,12 @@ struct TwinMemory {
 };
 
 // Adds the private pages of `process` to the images in the directory `images`, but those in `shown`, which
-// CRIU has saved; those are by address. `on_bytes` is told of each 8 MiB written. kAborted: a mapping has
-// become one that a twin does not have. kDataLoss: the images are not CRIU's.
-Status AddPrivateMemory(int images, pid_t process, const TwinMemory& twin,
-                        const std::vector<AddressRange>& shown, const std::function<void(uint64_t)>& on_bytes,
-                        const std::stop_token& cancel);
+// CRIU has saved; those are by address. The pages go to `take_pages`, piece by piece, in place of what CRIU
+// has written to the file that is returned by its name. kAborted: a mapping has become one that a twin does
+// not have. kDataLoss: the images are not CRIU's. What `take_pages` returns.
+using TakePages = std::function<Status(std::string_view pages)>;
+StatusOr<std::string> AddPrivateMemory(int images, pid_t process, const TwinMemory& twin,
+                                       const std::vector<AddressRange>& shown, const TakePages& take_pages,
+                                       const std::stop_token& cancel);
 
 }  // namespace stasis::criu

@@ -83,19 +83,27 @@ class AddPrivateMemoryTest : public testing::Test {
             .ok());
   }
   Status Add(const std::vector<AddressRange>& shown, std::stop_token cancel = {}) {
-    return AddPrivateMemory(
-        images_.get(), 7, {mem_.get(), pagemap_.get()}, shown, [](uint64_t) {}, cancel);
+    pages_.clear();
+    const auto take = [&](std::string_view pages) {
+      pages_ += pages;
+      return absl::OkStatus();
+    };
+    auto file = AddPrivateMemory(images_.get(), 7, {mem_.get(), pagemap_.get()}, shown, take, cancel);
+    if (file.ok()) {
+      EXPECT_EQ(*file, "pages-3.img");
+    }
+    return file.status();
   }
-  // The first byte of each page in the images.
+  // The first byte of each page.
   std::string Pages() {
-    const std::string bytes = *ReadFile(directory_->path() + "/pages-3.img");
     std::string first;
-    for (size_t at = 0; at < bytes.size(); at += kPageSize) first += bytes[at];
+    for (size_t at = 0; at < pages_.size(); at += kPageSize) first += pages_[at];
     return first;
   }
 
   std::optional<TemporaryDirectory> directory_;
   UniqueFd images_, pagemap_, mem_;
+  std::string pages_;
   char* memory_ = nullptr;
 };
 

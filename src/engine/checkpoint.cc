@@ -10,6 +10,7 @@
 #include "base/time.h"
 #include "engine/engine.h"
 #include "linux/files.h"
+#include "manifest/checkpoint_content.h"
 #include "manifest/checkpoint_directory.h"
 
 namespace stasis::engine {
@@ -90,6 +91,11 @@ StatusOr<std::string> Engine::CheckpointDirectory(const ContainerRecord& record,
   return real.string();
 }
 
+std::string Engine::StoreOf(const ContainerRecord& record, const std::string& directory) const {
+  return directory == options_.paths.Checkpoints(record.id) ? options_.paths.CheckpointStore()
+                                                            : OwnStore(directory);
+}
+
 Status Engine::CreateCheckpoint(const std::string& name, const backend::CheckpointCreate& request,
                                 std::stop_token cancel) {
   STASIS_ASSIGN_OR_RETURN(const CheckpointName checkpoint, CheckpointName::Parse(request.name));
@@ -115,6 +121,7 @@ Status Engine::CreateCheckpoint(const std::string& name, const backend::Checkpoi
   const std::stop_callback by_kill(*taken_back, [&] { either.request_stop(); });
   Status status = MakeCheckpoint(*container, checkpoint, directory, request, either.get_token());
   if (status.ok()) return {};
+  stores_.CollectSoon(StoreOf(record, directory));  // what a maker that died has left in it
   if (taken_back->stop_requested())
     return FailedPrecondition(failed + ": the container was killed meanwhile");
   if (made_directory) ::rmdir(directory.c_str());  // empty still, or it stays
@@ -129,6 +136,7 @@ Status Engine::MakeCheckpoint(Container& container, const CheckpointName& name, 
   types::CreateCheckpointRequest request;
   request.set_id(record.id.str());
   request.set_checkpointdir(directory);
+  request.set_store(StoreOf(record, directory));
   STASIS_ASSIGN_OR_RETURN(const uint64_t frozen_limit, FrozenLimit(record));
   request.set_frozen_limit_ms(frozen_limit);
   STASIS_ASSIGN_OR_RETURN(*request.mutable_freeze(), Freeze(record, wanted.freeze));
@@ -185,6 +193,7 @@ Status Engine::DeleteCheckpoint(const std::string& container_name, const std::st
   STASIS_ASSIGN_OR_RETURN(const ContainerRef container, containers_.Find(container_name));
   STASIS_ASSIGN_OR_RETURN(const std::string where, CheckpointDirectory(container->Record(), directory));
   Status status = stasis::DeleteCheckpoint(where, name);
+  if (status.ok()) stores_.CollectSoon(StoreOf(container->Record(), where));
   if (!absl::IsNotFound(status)) return status;
   return NotFound("checkpoint " + name.str() + " does not exist for container " + container_name);
 }

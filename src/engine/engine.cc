@@ -37,6 +37,7 @@ Engine::Engine(EngineOptions options, std::unique_ptr<Supervisor> supervisor,
       networks_(std::move(networks)),
       host_(std::move(host)),
       events_(std::move(past)),
+      stores_(options_.paths),
       tasks_(kTaskThreads) {}
 
 Engine::~Engine() = default;

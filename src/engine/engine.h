@@ -27,6 +27,7 @@
 #include "backend/system.h"
 #include "base/names.h"
 #include "base/status.h"
+#include "engine/checkpoint_stores.h"
 #include "engine/container.h"
 #include "engine/container_store.h"
 #include "engine/container_table.h"
@@ -211,6 +212,8 @@ class Engine final : public backend::ContainerBackend,
   // ---- checkpoint.cc ----
   StatusOr<std::string> CheckpointDirectory(const ContainerRecord& record,
                                             const std::string& directory) const;
+  // The store of the checkpoints in `directory`: the containers' own share one.
+  std::string StoreOf(const ContainerRecord& record, const std::string& directory) const;
   Status MakeCheckpoint(Container& container, const CheckpointName& name, const std::string& directory,
                         const backend::CheckpointCreate& wanted, std::stop_token cancel);
 
@@ -237,6 +240,7 @@ class Engine final : public backend::ContainerBackend,
   std::string criu_version_;
   void ReadProgramVersions();
 
+  CheckpointStores stores_;
   TaskQueue tasks_;  // these two last: their threads use all of the above
   std::jthread follower_;
 };

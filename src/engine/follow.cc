@@ -25,6 +25,7 @@ Status Engine::Start(Deadline deadline) {
     }
   }
   FinishInterrupted();
+  stores_.CollectSoon(options_.paths.CheckpointStore());
   return {};
 }
 

@@ -2,6 +2,7 @@
 //
 //   ROOT/stasis.db                     records (container_store.h)
 //   ROOT/images/                       the image store
+//   ROOT/checkpoint-store/             what the containers' own checkpoints hold (store/store_files.h)
 //   ROOT/containers/ID/                0700
 //     bundle/config.json               what runc gets, made anew at each start
 //     hostname, hosts, resolv.conf     bound into the container's /etc
@@ -24,6 +25,7 @@ struct Paths {
 
   std::string Database() const { return root + "/stasis.db"; }
   std::string Images() const { return root + "/images"; }
+  std::string CheckpointStore() const { return root + "/checkpoint-store"; }
   std::string Containers() const { return root + "/containers"; }
   std::string Container(const ContainerId& id) const { return Containers() + "/" + id.str(); }
   std::string Bundle(const ContainerId& id) const { return Container(id) + "/bundle"; }

@@ -45,6 +45,7 @@ Status Engine::RemoveWithTurn(const ContainerRef& container) {
     record.state.phase = Phase::kRemoving;  // whatever stops us now, the next start goes on with it
     return {};
   }));
+  const bool had_checkpoints = Exists(options_.paths.Checkpoints(id));
   Status status = networks_.Remove(id);
   if (status.ok()) status = images_->RemoveRoot(id);
   if (status.ok()) status = RemoveTree(options_.paths.Container(id));
@@ -57,6 +58,7 @@ Status Engine::RemoveWithTurn(const ContainerRef& container) {
     if (!recorded.ok()) spdlog::error("container {}: {}", id.str(), Message(recorded));
     return Annotate(status, "cannot remove container " + id.str());
   }
+  if (had_checkpoints) stores_.CollectSoon(options_.paths.CheckpointStore());
   const ContainerRecord record = container->Record();
   backend::EventMessage event = ContainerEvent(record, "destroy", {});
   STASIS_RETURN_IF_ERROR(store_->Commit({.remove = &id, .events = {event}, .supervisor_seen = {}}));

@@ -151,6 +151,7 @@ StatusOr<types::CreateContainerRequest> Engine::PlanRun(const ContainerRecord& r
   if (restore) {
     request.set_checkpoint(restore->name);
     request.set_checkpointdir(restore->directory);
+    request.set_checkpoint_store(StoreOf(record, restore->directory));
     request.set_restore_paused(restore->paused);
   }
   return request;

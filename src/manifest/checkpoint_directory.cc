@@ -5,6 +5,7 @@
 
 #include <utility>
 
+#include "base/sha256.h"
 #include "linux/files.h"
 #include "linux/random_hex.h"
 
@@ -13,22 +14,43 @@ namespace {
 
 std::string Quoted(const CheckpointName& name) { return "checkpoint " + name.str(); }
 
-// The manifest's bytes. Links and anything that is no regular file are refused, so that neither a FIFO blocks
-// us nor a link shows what lies elsewhere.
+// A file of a checkpoint. Links and anything that is no regular file are refused, so that neither a FIFO
+// blocks us nor a link shows what lies elsewhere.
+StatusOr<std::string> ReadRegularFile(int checkpoint, const std::string& name, size_t limit) {
+  STASIS_ASSIGN_OR_RETURN(UniqueFd file,
+                          OpenFileAt(checkpoint, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY));
+  struct stat info;
+  if (::fstat(file.get(), &info) != 0) return ErrnoError(errno, "fstat " + name);
+  if (!S_ISREG(info.st_mode)) return DataLoss(name + ": not a regular file");
+  return ReadAll(file.get(), limit);
+}
+
+// As sha256sum(1) writes it.
+std::string DigestLine(std::string_view manifest) {
+  return std::string(Hex(Sha256Of(manifest))) + "  " + kManifestFile + "\n";
+}
+
 StatusOr<std::string> ReadManifestText(int directory, const std::string& name) {
   STASIS_ASSIGN_OR_RETURN(UniqueFd checkpoint,
                           OpenFileAt(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
-  STASIS_ASSIGN_OR_RETURN(UniqueFd file, OpenFileAt(checkpoint.get(), kManifestFile,
-                                                    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY));
-  struct stat info;
-  if (::fstat(file.get(), &info) != 0) return ErrnoError(errno, "fstat " + std::string(kManifestFile));
-  if (!S_ISREG(info.st_mode)) return DataLoss("manifest: not a regular file");
-  return ReadAll(file.get(), kMaxManifest);
+  return ReadRegularFile(checkpoint.get(), kManifestFile, kMaxManifest);
+}
+
+Status CheckManifestDigest(int directory, const std::string& name, std::string_view text) {
+  STASIS_ASSIGN_OR_RETURN(UniqueFd checkpoint,
+                          OpenFileAt(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+  const auto digest = ReadRegularFile(checkpoint.get(), kManifestDigestFile, 256);
+  if (!digest.ok() || *digest != DigestLine(text))
+    return DataLoss(std::string(kManifestFile) + " is not what " + kManifestDigestFile + " says");
+  return absl::OkStatus();
 }
 
 StatusOr<Manifest> ReadManifestAt(int directory, const std::string& name) {
   STASIS_ASSIGN_OR_RETURN(std::string text, ReadManifestText(directory, name));
-  STASIS_ASSIGN_OR_RETURN(Manifest manifest, ParseManifest(text));
+  // Parsed first: one of another version says so.
+  auto manifest = ParseManifest(text);
+  if (absl::IsUnimplemented(manifest.status())) return manifest;
+  STASIS_RETURN_IF_ERROR(CheckManifestDigest(directory, name, text));
   return manifest;
 }
 
@@ -83,6 +105,14 @@ StatusOr<bool> CheckpointExists(const std::string& directory, const CheckpointNa
   if (::lstat(CheckpointPath(directory, name).c_str(), &info) == 0) return true;
   if (errno == ENOENT || errno == ENOTDIR) return false;
   return ErrnoError(errno, "stat " + CheckpointPath(directory, name));
+}
+
+Status WriteManifest(const std::string& checkpoint, const Manifest& manifest) {
+  const std::string text = ToText(manifest);
+  // One that could not be read again would be a container lost.
+  STASIS_RETURN_IF_ERROR(Annotate(ParseManifest(text).status(), "what is to be written"));
+  STASIS_RETURN_IF_ERROR(WriteFileAtomically(checkpoint + "/" + kManifestDigestFile, DigestLine(text)));
+  return WriteFileAtomically(checkpoint + "/" + kManifestFile, text);
 }
 
 StatusOr<Manifest> ReadManifest(const std::string& directory, const CheckpointName& name) {

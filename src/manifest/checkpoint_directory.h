@@ -1,11 +1,10 @@
 // Checkpoints on disk: DIRECTORY/NAME, where DIRECTORY is the container's own or the one a user named.
 //
 //   DIRECTORY/NAME/                  0700
-//     manifest.json                  0600, see manifest.h; written last
-//     criu/*.img                     CRIU's image files
-//     criu/descriptors.json          what `runc restore --image-path` needs beside them
-//     criu/dump.log                  CRIU's log of the dump
-//   DIRECTORY/.NAME.partial-XXXXXX/  one that is being made, or was when its maker died
+//     manifest.json                  0600, see manifest.h; names the files, which are in a store
+//     manifest.sha256                0600, "HEX  manifest.json", as sha256sum(1) writes and checks it
+//   DIRECTORY/.store/                the store of these checkpoints, unless they share another
+//   (store_files.h) DIRECTORY/.NAME.partial-XXXXXX/  one that is being made, or was when its maker died
 //   DIRECTORY/.NAME.deleted-XXXXXX/  one that is being deleted
 //
 // A checkpoint appears by one rename: it is whole or absent. Names that begin with a dot are never
@@ -25,8 +24,8 @@
 namespace stasis {
 
 inline constexpr char kManifestFile[] = "manifest.json";
-inline constexpr char kImagesDirectory[] = "criu";   // below the checkpoint
-inline constexpr char kDumpLogFile[] = "dump.log";   // below kImagesDirectory
+inline constexpr char kManifestDigestFile[] = "manifest.sha256";
+inline constexpr char kDumpLogFile[] = "dump.log";   // CRIU's log of the dump, one of the files
 inline constexpr char kPartialMark[] = ".partial-";  // in the names of what is made aside
 inline constexpr char kDeletedMark[] = ".deleted-";
 
@@ -53,7 +52,11 @@ StatusOr<std::vector<CheckpointEntry>> ListCheckpoints(const std::string& direct
 // Whether the name is not free: DIRECTORY/NAME is there, whole or broken.
 StatusOr<bool> CheckpointExists(const std::string& directory, const CheckpointName& name);
 
-// kNotFound: no such checkpoint. kDataLoss, kUnimplemented: as ParseManifest.
+// Writes it into what becomes a checkpoint, with its digest. kDataLoss: it could not be read again.
+Status WriteManifest(const std::string& checkpoint, const Manifest& manifest);
+
+// kNotFound: no such checkpoint. kDataLoss, kUnimplemented: as ParseManifest; also where the digest is
+// another.
 StatusOr<Manifest> ReadManifest(const std::string& directory, const CheckpointName& name);
 
 // Renames it aside, makes that durable, then removes it: after a crash it is whole or not listed. kNotFound.

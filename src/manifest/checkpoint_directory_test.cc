@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/sha256.h"
 #include "linux/files.h"
 
 namespace stasis {
@@ -21,8 +22,12 @@ class CheckpointDirectoryTest : public testing::Test {
   static CheckpointName NameOf(const std::string& text) { return *CheckpointName::Parse(text); }
 
   void Make(const std::string& name, const std::string& text) {
-    ASSERT_TRUE(MakeDirectories(root_ + "/" + name + "/criu").ok());
-    ASSERT_TRUE(WriteFileAtomically(root_ + "/" + name + "/" + kManifestFile, text).ok());
+    const std::string directory = root_ + "/" + name;
+    ASSERT_TRUE(MakeDirectories(directory).ok());
+    ASSERT_TRUE(WriteFileAtomically(directory + "/" + kManifestFile, text).ok());
+    ASSERT_TRUE(
+        WriteFileAtomically(directory + "/" + kManifestDigestFile, Hex(Sha256Of(text)) + "  manifest.json\n")
+            .ok());
   }
 
   static std::string Text(const std::string& name) {
@@ -41,6 +46,21 @@ TEST_F(CheckpointDirectoryTest, ADirectoryThatIsNotThereHoldsNone) {
   auto list = ListCheckpoints(root_ + "/none");
   ASSERT_TRUE(list.ok()) << list.status();
   EXPECT_TRUE(list->empty());
+}
+
+TEST_F(CheckpointDirectoryTest, AManifestWithAnotherDigestIsDamaged) {
+  Manifest manifest;
+  manifest.created = absl::UnixEpoch();
+  ASSERT_TRUE(MakeDirectories(root_ + "/cp1").ok());
+  ASSERT_TRUE(WriteManifest(root_ + "/cp1", manifest).ok());
+  EXPECT_TRUE(ReadManifest(root_, NameOf("cp1")).ok());
+  const std::string path = root_ + "/cp1/" + kManifestFile;
+  std::string text = *ReadFile(path);
+  text[text.find("false")] = 'F';
+  for (const std::string& bad : {text, *ReadFile(path) + " "}) {
+    ASSERT_TRUE(WriteFileAtomically(path, bad).ok());
+    EXPECT_TRUE(absl::IsDataLoss(ReadManifest(root_, NameOf("cp1")).status()));
+  }
 }
 
 TEST_F(CheckpointDirectoryTest, ListsTheWholeOnesByNameAndSkipsTheRest) {

@@ -1,5 +1,6 @@
 #include "manifest/manifest.h"
 
+#include <set>
 #include <utility>
 
 #include "base/time.h"
@@ -56,6 +57,52 @@ StatusOr<std::vector<ManifestProcess>> ProcessesFromJson(const Json* json) {
   return processes;
 }
 
+Json ToJson(const ManifestFile& file) {
+  return {{"name", file.name},
+          {"size", file.content.size},
+          {"depth", file.content.depth},
+          {"root", store::ToHex(file.content.root)}};
+}
+
+// Hostile: the name becomes a file.
+Status CheckFileName(const std::string& name) {
+  if (name.empty() || name.size() > 255 || name[0] == '.' || name.find('/') != name.npos ||
+      name.find('\0') != name.npos)
+    return DataLoss("manifest: files: a name that cannot be");
+  return absl::OkStatus();
+}
+
+StatusOr<ManifestFile> FileFromJson(const Json& json) {
+  if (!json.is_object()) return DataLoss("manifest: files: want objects");
+  ManifestFile file;
+  std::string root;
+  JsonReader reader(json, "files");
+  reader.Get("name", &file.name);
+  reader.Get("size", &file.content.size);
+  reader.Get("depth", &file.content.depth);
+  reader.Get("root", &root);
+  STASIS_RETURN_IF_ERROR(reader.status());
+  STASIS_RETURN_IF_ERROR(CheckFileName(file.name));
+  if (file.content.size > store::kMaxStream || file.content.depth > store::kMaxDepth)
+    return TooLarge("a file");
+  STASIS_ASSIGN_OR_RETURN(file.content.root, store::PageHashFromHex(root));
+  return file;
+}
+
+StatusOr<std::vector<ManifestFile>> FilesFromJson(const Json* json) {
+  std::vector<ManifestFile> files;
+  if (json == nullptr) return files;
+  if (!json->is_array()) return DataLoss("manifest: files: want an array");
+  if (json->size() > kMaxFiles) return TooLarge("files");
+  std::set<std::string> names;
+  for (const Json& entry : *json) {
+    STASIS_ASSIGN_OR_RETURN(ManifestFile file, FileFromJson(entry));
+    if (!names.insert(file.name).second) return DataLoss("manifest: files: one twice");
+    files.push_back(std::move(file));
+  }
+  return files;
+}
+
 StatusOr<absl::Time> TimeFromText(const std::string& text) {
   auto time = FromRfc3339(text);
   if (!time.ok()) return Annotate(time.status(), "created");
@@ -77,6 +124,7 @@ StatusOr<Manifest> ReadFields(const Json& json) {
   reader.Get("dump_us", &manifest.dump_us);
   reader.Get("copy_us", &manifest.copy_us);
   reader.Get("bytes", &manifest.bytes);
+  reader.Get("stored_bytes", &manifest.stored_bytes);
   reader.Get("freeze", &manifest.freeze);
   reader.Get("freeze_reason", &manifest.freeze_reason);
   reader.Get("criu_version", &manifest.criu_version);
@@ -91,6 +139,7 @@ StatusOr<Manifest> ReadFields(const Json& json) {
   reader.Get("engine_record", &manifest.engine_record);
   STASIS_RETURN_IF_ERROR(reader.status());
   STASIS_ASSIGN_OR_RETURN(manifest.created, TimeFromText(created));
+  STASIS_ASSIGN_OR_RETURN(manifest.files, FilesFromJson(reader.Find("files")));
   STASIS_ASSIGN_OR_RETURN(manifest.processes, ProcessesFromJson(reader.Find("processes")));
   return manifest;
 }
@@ -113,6 +162,8 @@ Status CheckLimits(const Manifest& manifest) {
 std::string ToText(const Manifest& manifest) {
   Json processes = Json::array();
   for (const ManifestProcess& process : manifest.processes) processes.push_back(ToJson(process));
+  Json files = Json::array();
+  for (const ManifestFile& file : manifest.files) files.push_back(ToJson(file));
   return DumpJson({{"version", manifest.version},
                    {"name", manifest.name},
                    {"container_id", manifest.container_id},
@@ -124,6 +175,7 @@ std::string ToText(const Manifest& manifest) {
                    {"dump_us", manifest.dump_us},
                    {"copy_us", manifest.copy_us},
                    {"bytes", manifest.bytes},
+                   {"stored_bytes", manifest.stored_bytes},
                    {"freeze", manifest.freeze},
                    {"freeze_reason", manifest.freeze_reason},
                    {"criu_version", manifest.criu_version},
@@ -134,6 +186,7 @@ std::string ToText(const Manifest& manifest) {
                    {"shell_job", manifest.shell_job},
                    {"empty_namespaces", manifest.empty_namespaces},
                    {"network_namespace", manifest.network_namespace},
+                   {"files", std::move(files)},
                    {"processes", std::move(processes)},
                    {"exec_processes", manifest.exec_processes},
                    {"engine_record", manifest.engine_record}}) +
@@ -154,6 +207,10 @@ StatusOr<Manifest> ParseManifest(std::string_view text) {
                          " is newer than this program knows (" + std::to_string(kManifestVersion) + ")");
   }
   if (version < 1) return DataLoss("manifest: no version");
+  if (version < kManifestVersion) {
+    return Unimplemented("manifest: version " + std::to_string(version) +
+                         " is of a Stasis before there was a store, and cannot be read any more");
+  }
   auto manifest = ReadFields(*json);
   if (!manifest.ok()) return DataLoss(Message(manifest.status()));
   STASIS_RETURN_IF_ERROR(CheckLimits(*manifest));

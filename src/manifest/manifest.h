@@ -14,12 +14,14 @@
 #include "absl/time/time.h"
 #include "base/json.h"
 #include "base/status.h"
+#include "store/page_tree.h"
 
 namespace stasis {
 
-inline constexpr int kManifestVersion = 1;
+inline constexpr int kManifestVersion = 2;
 inline constexpr size_t kMaxManifest = 32 << 20;  // bytes of manifest.json
 inline constexpr size_t kMaxProcesses = 16384;    // entries of Manifest::processes
+inline constexpr size_t kMaxFiles = 262144;       // entries of Manifest::files
 
 // One process as it was at the freeze. Pids are those the container itself sees.
 struct ManifestProcess {
@@ -32,6 +34,12 @@ struct ManifestProcess {
   uint64_t resident_bytes = 0;  // resident memory (VmRSS)
 };
 
+// One of CRIU's image files.
+struct ManifestFile {
+  std::string name;  // no path: the directory is flat
+  store::StreamId content;
+};
+
 struct Manifest {
   int version = kManifestVersion;
   std::string name;
@@ -42,10 +50,11 @@ struct Manifest {
 
   uint64_t frozen_us =
       0;  // how long the container stood still for the checkpoint; with exit: until its images were written
-  uint64_t prepare_us = 0;  // before the freeze
-  uint64_t dump_us = 0;     // CRIU, within the freeze
-  uint64_t copy_us = 0;     // the making of twins, within the freeze; 0 where it was plain
-  uint64_t bytes = 0;       // disk space of the image files
+  uint64_t prepare_us = 0;    // before the freeze
+  uint64_t dump_us = 0;       // CRIU, within the freeze
+  uint64_t copy_us = 0;       // the making of twins, within the freeze; 0 where it was plain
+  uint64_t bytes = 0;         // of the image files, all together
+  uint64_t stored_bytes = 0;  // disk space of what the store did not have yet
 
   std::string freeze;         // "cow": memory was read after the freeze, from copies; "plain": within it
   std::string freeze_reason;  // why it was plain
@@ -60,6 +69,7 @@ struct Manifest {
   std::vector<std::string> empty_namespaces;
   std::string network_namespace;  // "own" (external to CRIU, by path), "host", "dumped"
 
+  std::vector<ManifestFile> files;
   std::vector<ManifestProcess> processes;  // in order of pid
   std::vector<std::string>
       exec_processes;         // "ID (ARGV)": ran beside the init's tree and are not in the checkpoint
@@ -68,7 +78,7 @@ struct Manifest {
 
 std::string ToText(const Manifest& manifest);
 
-// kDataLoss: not a manifest, a field of the wrong type, a limit exceeded. kUnimplemented: a newer version.
+// kDataLoss: not a manifest, a field of the wrong type, a limit exceeded. kUnimplemented: another version.
 StatusOr<Manifest> ParseManifest(std::string_view text);
 
 }  // namespace stasis

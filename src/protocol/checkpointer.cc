@@ -35,4 +35,21 @@ StatusOr<CheckpointPlan> CheckpointPlanFromJson(const Json& json) {
   return plan;
 }
 
+Json ToJson(const UnpackRequest& request) {
+  return {{"checkpoint", request.checkpoint}, {"store", request.store}, {"images", request.images}};
+}
+
+StatusOr<UnpackRequest> UnpackRequestFromJson(const Json& json) {
+  UnpackRequest request;
+  JsonReader reader(json, "unpack");
+  reader.Get("checkpoint", &request.checkpoint);
+  reader.Get("store", &request.store);
+  reader.Get("images", &request.images);
+  STASIS_RETURN_IF_ERROR(reader.status());
+  STASIS_RETURN_IF_ERROR(CheckAbsolutePath(request.checkpoint, "unpack.checkpoint"));
+  STASIS_RETURN_IF_ERROR(CheckAbsolutePath(request.store, "unpack.store"));
+  STASIS_RETURN_IF_ERROR(CheckAbsolutePath(request.images, "unpack.images"));
+  return request;
+}
+
 }  // namespace stasis::protocol

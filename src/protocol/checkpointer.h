@@ -7,6 +7,7 @@
 // freeze   {}              {}                 the container stands still and is dumped
 // finish   {}              CheckpointResult   published (made durable, renamed); thawed or, with exit, killed
 // cancel   {}              {}                 undone: thawed, what was made aside removed
+// unpack   UnpackRequest   {}                 the images of a checkpoint, checked, for a restore
 // reap     {"init_pid"}    {}                 what is left of copies that a dead checkpointer made of
 // processes
 //
@@ -50,5 +51,13 @@ struct CheckpointPlan {
 };
 Json ToJson(const CheckpointPlan& plan);
 StatusOr<CheckpointPlan> CheckpointPlanFromJson(const Json& json);
+
+struct UnpackRequest {
+  std::string checkpoint;  // DIRECTORY/NAME
+  std::string store;
+  std::string images;  // an empty directory
+};
+Json ToJson(const UnpackRequest& request);
+StatusOr<UnpackRequest> UnpackRequestFromJson(const Json& json);
 
 }  // namespace stasis::protocol

@@ -21,7 +21,7 @@ ShimConfig GoodConfig() {
   config.log_max_size = 5;
   config.log_max_files = 3;
   config.labels = {"a=b"};
-  config.restore = RestoreSource{.directory = "/cp/x", .paused = true};
+  config.restore = RestoreSource{.directory = "/cp/x", .store = "/cp/.store", .paused = true};
   return config;
 }
 
@@ -55,6 +55,7 @@ TEST(MessagesTest, EveryMessageSurvivesItsJson) {
   CheckpointRequest request;
   request.name = "cp1";
   request.directory = "/cp";
+  request.store = "/cp/.store";
   request.exit = true;
   request.empty_namespaces = {"network"};
   ExpectRoundTrip(request, CheckpointRequestFromJson);
@@ -115,8 +116,8 @@ TEST(MessagesTest, WrongTypesAndHostileNamesAreRefused) {
     EXPECT_FALSE(ExecRequestFromJson({{"process", id}, {"spec", Json::object()}}).ok()) << id;
   }
   EXPECT_FALSE(ExecRequestFromJson({{"process", "e1"}, {"spec", "sh"}}).ok());
-  EXPECT_FALSE(CheckpointRequestFromJson({{"name", "../x"}, {"directory", "/cp"}}).ok());
-  EXPECT_FALSE(CheckpointRequestFromJson({{"name", "cp1"}, {"directory", "cp"}}).ok());
+  EXPECT_FALSE(CheckpointRequestFromJson({{"name", "../x"}, {"directory", "/cp"}, {"store", "/s"}}).ok());
+  EXPECT_FALSE(CheckpointRequestFromJson({{"name", "cp1"}, {"directory", "cp"}, {"store", "/s"}}).ok());
   EXPECT_FALSE(ShimEventFromJson({{"sequence", 0}, {"type", "exit"}}).ok());
   EXPECT_FALSE(ExitRecordFromJson({{"process", "init"}, {"status", 300}}).ok());
   EXPECT_FALSE(JournalFromJson({{"staging", "../../etc"}}).ok());

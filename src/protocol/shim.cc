@@ -49,10 +49,12 @@ StatusOr<RestoreSource> RestoreSourceFromJson(const Json& json) {
   RestoreSource source;
   JsonReader reader(json, "restore");
   reader.Get("directory", &source.directory);
+  reader.Get("store", &source.store);
   reader.Get("paused", &source.paused);
   reader.Get("empty_namespaces", &source.empty_namespaces);
   STASIS_RETURN_IF_ERROR(reader.status());
   STASIS_RETURN_IF_ERROR(CheckAbsolutePath(source.directory, "restore.directory"));
+  STASIS_RETURN_IF_ERROR(CheckAbsolutePath(source.store, "restore.store"));
   return source;
 }
 
@@ -102,6 +104,7 @@ Json ToJson(const ShimConfig& config) {
                {"labels", config.labels}};
   if (config.restore) {
     json["restore"] = {{"directory", config.restore->directory},
+                       {"store", config.restore->store},
                        {"paused", config.restore->paused},
                        {"empty_namespaces", config.restore->empty_namespaces}};
   }
@@ -212,6 +215,7 @@ StatusOr<ExecRequest> ExecRequestFromJson(const Json& json) {
 Json ToJson(const CheckpointRequest& request) {
   return {{"name", request.name},
           {"directory", request.directory},
+          {"store", request.store},
           {"exit", request.exit},
           {"tcp", request.tcp},
           {"unix_sockets", request.unix_sockets},
@@ -228,6 +232,7 @@ StatusOr<CheckpointRequest> CheckpointRequestFromJson(const Json& json) {
   JsonReader reader(json, "checkpoint");
   reader.Get("name", &request.name);
   reader.Get("directory", &request.directory);
+  reader.Get("store", &request.store);
   reader.Get("exit", &request.exit);
   reader.Get("tcp", &request.tcp);
   reader.Get("unix_sockets", &request.unix_sockets);
@@ -242,6 +247,7 @@ StatusOr<CheckpointRequest> CheckpointRequestFromJson(const Json& json) {
   if (request.freeze != kFreezeCow && request.freeze != kFreezePlain)
     return InvalidArgument("checkpoint.freeze: want cow or plain");
   STASIS_RETURN_IF_ERROR(CheckAbsolutePath(request.directory, "checkpoint.directory"));
+  STASIS_RETURN_IF_ERROR(CheckAbsolutePath(request.store, "checkpoint.store"));
   return request;
 }
 

@@ -50,6 +50,7 @@ struct Stdio {
 
 struct RestoreSource {
   std::string directory;                           // of the checkpoint: CHECKPOINT_DIR/NAME
+  std::string store;                               // that its content is in
   bool paused = false;                             // come back frozen
   std::vector<std::string> empty_namespaces = {};  // as at the dump: "network"
 };
@@ -136,6 +137,7 @@ inline constexpr char kFreezePlain[] = "plain";
 struct CheckpointRequest {
   std::string name;
   std::string directory;  // the checkpoint becomes DIRECTORY/NAME
+  std::string store;      // that its content goes into
   bool exit = false;      // kill the container once the checkpoint is published
   bool tcp = true;
   bool unix_sockets = true;

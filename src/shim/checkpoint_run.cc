@@ -129,4 +129,14 @@ StatusOr<CheckpointResult> RunCheckpoint(const CheckpointPlan& plan, const Check
                    Message(result.status()) + "; and undoing it failed: " + Message(undone.status()));
 }
 
+Status UnpackCheckpoint(const protocol::UnpackRequest& request, const CheckpointSurroundings& around,
+                        std::stop_token cancel) {
+  STASIS_ASSIGN_OR_RETURN(Checkpointer checkpointer, StartCheckpointer(around));
+  const Status status =
+      checkpointer.caller.Call("unpack", protocol::ToJson(request), kQuietLimit, cancel).status();
+  const bool broken = !status.ok() && checkpointer.caller.fd() < 0;
+  const ExitStatus exit = End(std::move(checkpointer), around.log);
+  return status.ok() ? status : Explain(status, broken, exit, cancel);
+}
+
 }  // namespace stasis

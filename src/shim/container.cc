@@ -7,9 +7,11 @@
 #include <chrono>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/time/clock.h"
 #include "linux/files.h"
 #include "protocol/frame.h"
+#include "shim/checkpoint_run.h"
 #include "shim/console_socket.h"
 #include "shim/operation.h"
 
@@ -184,7 +186,7 @@ StatusOr<pid_t> Container::Create(std::stop_token cancel) {
   STASIS_ASSIGN_OR_RETURN(VerbLock::Hold hold, Acquire(VerbLock::Kind::kAlone, cancel));
   if (phase() != Phase::kStarting) return FailedPrecondition("the container was created already");
   if (config_.restore) {
-    if (!Exists(config_.restore->directory + "/criu/inventory.img")) {
+    if (!Exists(config_.restore->directory)) {
       return NotFound("no checkpoint in " + config_.restore->directory);
     }
     SetPhase(Phase::kCreated);
@@ -246,6 +248,16 @@ StatusOr<std::string> Container::CriuPreload() const {
   return library;
 }
 
+// What CRIU reads.
+Status Container::UnpackImages(const std::string& images) {
+  if (config_.checkpointer.empty()) return Unimplemented("this shim was given no checkpointer");
+  STASIS_RETURN_IF_ERROR(RemoveTree(images));  // of a shim that was killed
+  STASIS_RETURN_IF_ERROR(MakeDirectories(images));
+  return UnpackCheckpoint(
+      {.checkpoint = config_.restore->directory, .store = config_.restore->store, .images = images},
+      {.checkpointer = config_.checkpointer, .log = log_}, Limits(kRestoreLimit).cancel);
+}
+
 StatusOr<pid_t> Container::Restore(const OnProgress& progress) {
   // While CRIU works, whoever asked hears that it does.
   std::jthread reporter([&](std::stop_token stop) {
@@ -257,10 +269,13 @@ StatusOr<pid_t> Container::Restore(const OnProgress& progress) {
     }
   });
   OciRestore restore;
-  restore.images = config_.restore->directory + "/criu";
-  // Beside the container's log, where there is one: the log of a restore that failed outlives the shim.
+  // Beside the container's log, where there is one: the log of a restore that failed outlives the shim, and
+  // the images may be too large for /run.
   const std::string& log = config_.log_path;
-  restore.work = (log.empty() ? directory_ : log.substr(0, log.rfind('/'))) + "/restore";
+  const std::string beside = log.empty() ? directory_ : log.substr(0, log.rfind('/'));
+  restore.work = beside + "/restore";
+  restore.images = beside + "/restore-images";
+  const absl::Cleanup remove_images = [&] { log_->IfError("remove the images", RemoveTree(restore.images)); };
   restore.empty_namespaces = config_.restore->empty_namespaces;
   restore.shell_job = true;  // does nothing where the dump did without
   std::string criu_options = directory_ + "/criu.conf";
@@ -268,6 +283,7 @@ StatusOr<pid_t> Container::Restore(const OnProgress& progress) {
   STASIS_RETURN_IF_ERROR(WriteFileAtomically(criu_options, options));
   restore.criu_environment = {{"CRIU_CONFIG_FILE", criu_options}};
   STASIS_ASSIGN_OR_RETURN(restore.criu_environment["LD_PRELOAD"], CriuPreload());
+  STASIS_RETURN_IF_ERROR(UnpackImages(restore.images));
   Launch launch{.id = protocol::kInit,
                 .stdio = config_.stdio,
                 .log = container_log_ ? &*container_log_ : nullptr,

@@ -79,6 +79,7 @@ class Container {
   };
   StatusOr<pid_t> Run(const Launch& launch);
   StatusOr<std::string> CriuPreload() const;
+  Status UnpackImages(const std::string& images);
   StatusOr<pid_t> Restore(const OnProgress& progress);
   StatusOr<pid_t> RunExec(const protocol::ExecRequest& request, std::stop_token cancel);
   Status WaitForAttach(const std::string& process, std::stop_token cancel);

@@ -17,6 +17,7 @@ class CheckpointTest : public ShimTest {
     if (IsSkipped()) return;
     request_.name = "cp1";
     request_.directory = directory_->path() + "/checkpoints";
+    request_.store = directory_->path() + "/store";
     ASSERT_TRUE(MakeDirectories(request_.directory).ok());
   }
   // A checkpointer of a few lines of shell. $DIR is the shim's directory, $FREEZER the container's.
@@ -180,7 +181,8 @@ TEST_F(CheckpointTest, ARealOneThereAndBack) {
   before = LogText();
   size_t line = before.rfind('\n', before.size() - 2) + 1;
   int last = std::atoi(before.c_str() + line);
-  config_.restore = protocol::RestoreSource{.directory = request_.directory + "/cp2", .paused = false};
+  config_.restore = protocol::RestoreSource{
+      .directory = request_.directory + "/cp2", .store = request_.store, .paused = false};
   StartShim(kCount);
   CreateAndStart();
   std::string next = before + std::to_string(last + 1) + "\n";
@@ -190,6 +192,7 @@ TEST_F(CheckpointTest, ARealOneThereAndBack) {
 TEST_F(CheckpointTest, APausedOneStaysPaused) {
   if (!UseRealOne()) GTEST_SKIP() << "needs stasis-checkpointer and CRIU";
   RunContainer(kCount);
+  ASSERT_TRUE(Eventually([&] { return !LogText().empty(); })) << "still runc, with files of the host's";
   ASSERT_TRUE(Call("pause").ok());
   auto result = Checkpoint();
   ASSERT_TRUE(result.ok()) << result.status();

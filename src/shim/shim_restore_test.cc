@@ -1,7 +1,6 @@
-// The way back: a container that runc checkpointed is restored by a new shim.
+// The way back: a container that was checkpointed is restored by a new shim.
 #include <signal.h>
 
-#include "runtime/oci_runtime.h"
 #include "shim/shim_test_support.h"
 
 namespace stasis {
@@ -18,22 +17,20 @@ class RestoreTest : public ShimTest {
 
   std::string checkpoint() const { return directory_->path() + "/cp1"; }
 
-  // Checkpoints it by runc alone, which ends it, and forgets its shim.
-  void CheckpointByRunc() {
-    ASSERT_TRUE(MakeDirectories(checkpoint()).ok());
-    const std::string options = checkpoint() + "/criu.conf";
-    ASSERT_TRUE(WriteFileAtomically(options, "network-lock skip\n").ok());
-    auto result = ::stasis::Run(
-        {.argv = {kRunc, "--root", config_.runtime_root, "checkpoint", "--image-path", checkpoint() + "/criu",
-                  "--work-path", checkpoint() + "/work", "--manage-cgroups-mode", "ignore", "--file-locks",
-                  "--ext-unix-sk", config_.id},
-         .env = BaseEnvironment({{"PATH", "/usr/local/lib/stasis/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
-                                 {"CRIU_CONFIG_FILE", options}})},
-        {.deadline = After(kTestLimit)});
-    ASSERT_TRUE(result.ok()) << result.status();
-    ASSERT_EQ(result->exit.ShellCode(), 0) << result->error_tail;
+  // Checkpoints it, which ends it, and forgets its shim.
+  void CheckpointAndForget() {
+    protocol::CheckpointRequest request;
+    request.name = "cp1";
+    request.directory = directory_->path();
+    request.store = directory_->path() + "/store";
+    request.exit = true;
+    auto made = Call("checkpoint", protocol::ToJson(request));
+    ASSERT_TRUE(made.ok()) << made.status();
     EXPECT_EQ(WaitForExit(), 137);
     EndShim();
+  }
+  protocol::RestoreSource Source(bool paused = false) const {
+    return {.directory = checkpoint(), .store = directory_->path() + "/store", .paused = paused};
   }
   void EndShim() {
     ASSERT_TRUE(Call("delete", {{"force", true}}).ok());
@@ -63,9 +60,9 @@ class RestoreTest : public ShimTest {
 TEST_F(RestoreTest, ItGoesOnWhereItStoodAndSoDoesTheLog) {
   RunContainer(kCount);
   ASSERT_TRUE(Eventually([&] { return LastNumber() > 3; }));
-  CheckpointByRunc();
+  CheckpointAndForget();
   const int before = LastNumber();
-  config_.restore = protocol::RestoreSource{.directory = checkpoint(), .paused = false};
+  config_.restore = Source();
   for (int times = 1; times <= 2; ++times) {
     StartShim(kCount);
     auto created = Call("create");
@@ -95,8 +92,8 @@ TEST_F(RestoreTest, ATerminalComesBackAsANewOne) {
     client->Send("one\n");
     EXPECT_NE(client->Read("got one\r\n").find("got one\r\n"), std::string::npos);
   }
-  CheckpointByRunc();
-  config_.restore = protocol::RestoreSource{.directory = checkpoint(), .paused = false};
+  CheckpointAndForget();
+  config_.restore = Source();
   StartShim(talk);
   CreateAndStart();
   auto client = Attach();
@@ -109,9 +106,9 @@ TEST_F(RestoreTest, ATerminalComesBackAsANewOne) {
 TEST_F(RestoreTest, OneThatWasPausedComesBackPaused) {
   RunContainer(kCount);
   ASSERT_TRUE(Eventually([&] { return LastNumber() > 3; }));
-  CheckpointByRunc();
+  CheckpointAndForget();
   int before = LastNumber();
-  config_.restore = protocol::RestoreSource{.directory = checkpoint(), .paused = true};
+  config_.restore = Source(/*paused=*/true);
   StartShim(kCount);
   CreateAndStart();
   EXPECT_EQ(State().status, "paused");
@@ -125,9 +122,9 @@ TEST_F(RestoreTest, AFailureCarriesCriusReasonAndLeavesNothing) {
                                            "exec 3</file; echo ready; while :; do usleep 20000; done"};
   RunContainer(holder);
   ASSERT_TRUE(Eventually([&] { return LogText() == "ready\n"; }));
-  CheckpointByRunc();
+  CheckpointAndForget();
   ASSERT_TRUE(WriteFileAtomically(config_.bundle + "/rootfs/file", "other").ok());
-  config_.restore = protocol::RestoreSource{.directory = checkpoint(), .paused = false};
+  config_.restore = Source();
   StartShim(holder);
   ASSERT_TRUE(Call("create").ok());
   auto started = Call("start");
@@ -142,16 +139,15 @@ TEST_F(RestoreTest, AFailureCarriesCriusReasonAndLeavesNothing) {
 }
 
 TEST_F(RestoreTest, WithoutACheckpointCreateSaysSo) {
-  config_.restore = protocol::RestoreSource{.directory = checkpoint(), .paused = false};
+  config_.restore = Source();
   StartShim({"/bin/true"});
   EXPECT_TRUE(absl::IsNotFound(Call("create").status()));
 }
 
 TEST_F(RestoreTest, NothingIsRestoredWithoutTheLibraryThatKeepsCriuInside) {
   config_.checkpointer = directory_->path() + "/stasis-checkpointer";
-  ASSERT_TRUE(MakeDirectories(checkpoint() + "/criu").ok());
-  ASSERT_TRUE(WriteFileAtomically(checkpoint() + "/criu/inventory.img", "").ok());
-  config_.restore.emplace().directory = checkpoint();
+  ASSERT_TRUE(MakeDirectories(checkpoint()).ok());
+  config_.restore = Source();
   StartShim({"/bin/true"});
   ASSERT_TRUE(Call("create").ok());
   EXPECT_EQ(Message(Call("start").status()),

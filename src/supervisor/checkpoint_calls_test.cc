@@ -28,7 +28,7 @@ class CheckpointCallsTest : public SupervisorFixture {
     manifest.name = name;
     manifest.created = absl::Now();
     manifest.tcp_established = true;
-    ASSERT_TRUE(WriteFileAtomically(directory + "/" + name + "/manifest.json", ToText(manifest)).ok());
+    ASSERT_TRUE(WriteManifest(directory + "/" + name, manifest).ok());
   }
 
   std::vector<std::string> List(const std::string& id, const std::string& directory = "") {

@@ -10,6 +10,7 @@
 #include "base/names.h"
 #include "linux/files.h"
 #include "linux/random_hex.h"
+#include "manifest/checkpoint_content.h"
 #include "manifest/checkpoint_directory.h"
 
 namespace stasis::supervisor {
@@ -84,6 +85,7 @@ StatusOr<protocol::RestoreSource> FindCheckpoint(const std::string& requested, c
   if (absl::IsNotFound(found.status())) return NoSuchCheckpoint(name, id);
   if (!found.ok()) return found.status();
   return protocol::RestoreSource{.directory = CheckpointPath(directory, parsed),
+                                 .store = OwnStore(directory),
                                  .empty_namespaces = std::move(found->empty_namespaces)};
 }
 

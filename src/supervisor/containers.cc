@@ -165,6 +165,7 @@ StatusOr<ContainerRecord> Containers::Plan(const BundleId& id,
   if (!request.checkpoint().empty()) {
     STASIS_ASSIGN_OR_RETURN(
         config.restore, FindCheckpoint(request.checkpointdir(), bundle.path, request.checkpoint(), id.str()));
+    if (!request.checkpoint_store().empty()) config.restore->store = request.checkpoint_store();
     config.restore->paused = request.restore_paused();
   }
   return record;

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/names.h"
 #include "linux/files.h"
+#include "manifest/checkpoint_content.h"
 #include "manifest/checkpoint_directory.h"
 #include "supervisor/answer_mark.h"
 #include "supervisor/checkpoints.h"
@@ -181,6 +182,7 @@ grpc::Status ApiService::CreateCheckpoint(grpc::ServerContext* context,
     if (!request->freeze().empty()) plan.freeze = request->freeze();
     STASIS_ASSIGN_OR_RETURN(plan.directory,
                             CheckpointDirectory(request->checkpointdir(), container->bundle()));
+    plan.store = request->store().empty() ? OwnStore(plan.directory) : request->store();
     STASIS_RETURN_IF_ERROR(MakeDirectories(plan.directory));
     STASIS_ASSIGN_OR_RETURN(bool taken, CheckpointExists(plan.directory, name));
     if (taken) {

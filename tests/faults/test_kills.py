@@ -23,7 +23,7 @@ CHECKPOINT_STAGES = {
     "frozen": lambda e: frozen(e),
     "dumping": lambda e: staged(e, "criu/pages-1.img") or staged(e, "criu/core-1.img"),
     "copied": lambda e: twins(),
-    "memory": lambda e: list(e.root.glob("containers/*/checkpoints/.*.partial-*/criu/.aside-pages-*")),
+    "memory": lambda e: list(e.root.glob("checkpoint-store/packs/.partial-*")),
     "described": lambda e: staged(e, "manifest.json"),
     "published": lambda e: published(e),
 }

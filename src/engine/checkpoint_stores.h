@@ -1,0 +1,37 @@
+// The stores of checkpoints: gives back, in the background, the space of what is gone.
+#pragma once
+
+#include <mutex>
+#include <set>
+#include <string>
+
+#include "base/status.h"
+#include "engine/paths.h"
+#include "engine/task_queue.h"
+#include "store/collector.h"
+
+namespace stasis::engine {
+
+// Thread-safe.
+class CheckpointStores {
+ public:
+  explicit CheckpointStores(const Paths& paths) : paths_(paths) {}
+
+  // For when a checkpoint has been deleted, or may have been left half made. A store that is not there is
+  // none to collect. What fails is logged, and tried again with the next deletion.
+  void CollectSoon(const std::string& store);
+
+  // Now. Errors as store::CollectGarbage.
+  StatusOr<store::Collected> Collect(const std::string& store, const std::stop_token& cancel) const;
+
+  // Where there may be checkpoints whose content is in `store`.
+  StatusOr<std::vector<std::string>> DirectoriesOf(const std::string& store) const;
+
+ private:
+  const Paths paths_;
+  std::mutex mutex_;
+  std::set<std::string> waiting_;
+  TaskQueue tasks_{1};  // last: its thread uses all of the above
+};
+
+}  // namespace stasis::engine

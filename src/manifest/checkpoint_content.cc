@@ -1,0 +1,82 @@
+#include "manifest/checkpoint_content.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "linux/files.h"
+#include "manifest/checkpoint_directory.h"
+#include "store/stream_reader.h"
+
+namespace stasis {
+namespace {
+
+constexpr size_t kChunk = 1 << 20;
+
+Status AddFile(int file, store::Writer* writer, std::string* buffer,
+               const std::function<void(uint64_t)>& on_bytes, const std::stop_token& cancel) {
+  for (;;) {
+    if (cancel.stop_requested()) return Cancelled("the checkpoint was cancelled");
+    const ssize_t got = ::read(file, buffer->data(), buffer->size());
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return ErrnoError(errno, "read an image file");
+    if (got == 0) return absl::OkStatus();
+    const auto bytes = static_cast<size_t>(got);
+    STASIS_RETURN_IF_ERROR(writer->Append(std::string_view(*buffer).substr(0, bytes)));
+    on_bytes(bytes);
+  }
+}
+
+}  // namespace
+
+std::string OwnStore(const std::string& directory) { return directory + "/.store"; }
+
+Status AddFiles(int images, store::Writer* writer, std::vector<ManifestFile>* files,
+                const std::function<void(uint64_t)>& on_bytes, const std::stop_token& cancel) {
+  STASIS_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(images));
+  std::string buffer(kChunk, '\0');
+  for (const std::string& name : names) {
+    STASIS_ASSIGN_OR_RETURN(const UniqueFd file, OpenFileAt(images, name, O_RDONLY | O_NOFOLLOW));
+    STASIS_RETURN_IF_ERROR(Annotate(AddFile(file.get(), writer, &buffer, on_bytes, cancel), name));
+    STASIS_ASSIGN_OR_RETURN(const store::StreamId content, writer->EndStream());
+    files->push_back({name, content});
+  }
+  return absl::OkStatus();
+}
+
+Status UnpackFiles(const Manifest& manifest, const std::string& store, int images,
+                   const std::function<void(uint64_t)>& on_bytes, const std::stop_token& cancel) {
+  // Of a store that is not there, none is made.
+  if (!Exists(store)) return DataLoss("its store " + store + " is not there");
+  STASIS_ASSIGN_OR_RETURN(const std::unique_ptr<store::PageFinder> finder, store::PageFinder::Open(store));
+  for (const ManifestFile& file : manifest.files) {
+    STASIS_ASSIGN_OR_RETURN(const UniqueFd made,
+                            OpenFileAt(images, file.name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
+    STASIS_RETURN_IF_ERROR(Annotate(
+        store::ReadStream(finder.get(), file.content, made.get(), on_bytes, cancel), "file " + file.name));
+  }
+  return absl::OkStatus();
+}
+
+StatusOr<std::vector<store::StreamId>> StreamsOf(const std::vector<std::string>& directories) {
+  std::vector<store::StreamId> streams;
+  for (const std::string& directory : directories) {
+    auto names = ListDirectory(directory);
+    if (absl::IsNotFound(names.status())) continue;
+    if (!names.ok()) return names.status();
+    for (const std::string& raw : *names) {
+      auto name = CheckpointName::Parse(raw);
+      if (!name.ok()) continue;
+      const auto manifest = ReadManifest(directory, *name);
+      if (absl::IsNotFound(manifest.status())) continue;
+      if (!manifest.ok()) {
+        return DataLoss(CheckpointPath(directory, *name) + " cannot be read: " + Message(manifest.status()));
+      }
+      for (const ManifestFile& file : manifest->files) streams.push_back(file.content);
+    }
+  }
+  return streams;
+}
+
+}  // namespace stasis
