@@ -12,7 +12,7 @@ import tempfile
 import pytest
 from _pytest.runner import runtestprotocol
 
-from harness import DOCKER, REPOSITORY, Engine, wait_until
+from harness import BIN, DOCKER, REPOSITORY, Engine, wait_until
 
 
 def pytest_addoption(parser):
@@ -109,3 +109,17 @@ def image(shared_engine):
         return name
 
     return load
+
+
+@pytest.fixture
+def stasis(engine):
+    """stasis(ARGUMENTS...): runs the command against the engine; check=False to look at a failure."""
+
+    def run(*arguments, check=True, **options):
+        result = subprocess.run([BIN / "stasis", *map(str, arguments)], capture_output=True, text=True, timeout=60,
+                                env={**os.environ, "STASIS_HOST": engine.host},
+                                **({"stdin": subprocess.DEVNULL} | options if "input" not in options else options))
+        assert not check or result.returncode == 0, f"stasis {arguments}: {result.returncode}\n{result.stderr}"
+        return result
+
+    return run

@@ -40,6 +40,38 @@ Status Inspect(CheckpointBackend& backend, Request& request, Response& response)
   return response.Json(200, manifest);
 }
 
+Status Verify(CheckpointBackend& backend, Request& request, Response& response) {
+  STASIS_ASSIGN_OR_RETURN(const backend::CheckpointVerification result,
+                          backend.VerifyCheckpoints(request.query.Text("dir"), request.cancel));
+  Json damaged = Json::array();
+  for (const backend::CheckpointDamage& one : result.damaged)
+    damaged.push_back({{"Container", one.container}, {"Name", one.name}, {"Reason", one.reason}});
+  return response.Json(200, {{"Bytes", result.bytes},
+                             {"Checkpoints", result.checkpoints},
+                             {"Damage", result.damage},
+                             {"Damaged", std::move(damaged)}});
+}
+
+Status Prune(CheckpointBackend& backend, Request& request, Response& response) {
+  STASIS_ASSIGN_OR_RETURN(const uint64_t bytes,
+                          backend.PruneCheckpoints(request.query.Text("dir"), request.cancel));
+  return response.Json(200, {{"SpaceReclaimed", bytes}});
+}
+
+Status Measure(CheckpointBackend& backend, Request& request, Response& response) {
+  STASIS_ASSIGN_OR_RETURN(const std::vector<backend::CheckpointUsage> all,
+                          backend.MeasureCheckpoints(request.query.Text("dir"), request.cancel));
+  Json list = Json::array();
+  for (const backend::CheckpointUsage& one : all) {
+    list.push_back({{"Container", one.container},
+                    {"Name", one.name},
+                    {"Bytes", one.bytes},
+                    {"StoredBytes", one.stored_bytes},
+                    {"OwnBytes", one.own_bytes}});
+  }
+  return response.Json(200, list);
+}
+
 }  // namespace
 
 std::vector<Route> CheckpointRoutes(CheckpointBackend* backend) {
@@ -55,6 +87,12 @@ std::vector<Route> CheckpointRoutes(CheckpointBackend* backend) {
        "checkpoints"},
       {"GET", "/containers/{id}/checkpoints/{checkpoint}/json", with(Inspect),
        "Inspect a checkpoint (an extension of Stasis)", "checkpoints"},
+      {"POST", "/checkpoints/verify", with(Verify), "Read all checkpoints (an extension of Stasis)",
+       "checkpoints"},
+      {"POST", "/checkpoints/prune", with(Prune),
+       "Give back the space of deleted checkpoints (an extension of Stasis)", "checkpoints"},
+      {"GET", "/checkpoints/usage", with(Measure), "Disk space of each checkpoint (an extension of Stasis)",
+       "checkpoints"},
   };
 }
 

@@ -277,6 +277,18 @@ class FakeEngine : public backend::SystemBackend,
   StatusOr<Json> InspectCheckpoint(const std::string&, const std::string& name, const std::string&) override {
     return Json{{"Name", name}};
   }
+  StatusOr<backend::CheckpointVerification> VerifyCheckpoints(const std::string& dir,
+                                                              std::stop_token) override {
+    return backend::CheckpointVerification{4096, 2, {"packs/1.pack"}, {{"c1", "cp1", "damaged in " + dir}}};
+  }
+  StatusOr<uint64_t> PruneCheckpoints(const std::string& dir, std::stop_token) override {
+    if (dir == "/busy") return Unavailable("busy");
+    return 42;
+  }
+  StatusOr<std::vector<backend::CheckpointUsage>> MeasureCheckpoints(const std::string&,
+                                                                     std::stop_token) override {
+    return std::vector<backend::CheckpointUsage>{{"c1", "cp1", 3, 2, 1}};
+  }
 
   // ---- ImageBackend ----
   Status LoadImages(const backend::ByteSource& body, const OnMessage& on_message, std::stop_token) override {

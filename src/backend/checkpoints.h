@@ -2,6 +2,7 @@
 // ("Invalid checkpoint ID (%s), only %s are allowed") and the directory.
 #pragma once
 
+#include <cstdint>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -16,6 +17,30 @@ struct CheckpointCreate {
   std::string directory;  // empty: the container's own; else absolute: DIRECTORY/NAME
   bool exit = false;
   std::string freeze = {};  // "cow", "plain", or empty: as the container's label says
+};
+
+// ---- extensions of ours, of all checkpoints whose content is in one store: the containers' own (an empty
+// directory), or those of a directory that a user named.
+
+struct CheckpointDamage {
+  std::string container;  // id; empty where its manifest cannot be read
+  std::string name;
+  std::string reason;
+};
+
+struct CheckpointVerification {
+  uint64_t bytes = 0;  // read
+  uint64_t checkpoints = 0;
+  std::vector<std::string> damage;  // of files of the store
+  std::vector<CheckpointDamage> damaged;
+};
+
+struct CheckpointUsage {
+  std::string container;  // id
+  std::string name;
+  uint64_t bytes = 0;         // of memory and files
+  uint64_t stored_bytes = 0;  // on disk, shared with others or not
+  uint64_t own_bytes = 0;     // what its deletion would give back
 };
 
 class CheckpointBackend {
@@ -35,6 +60,16 @@ class CheckpointBackend {
   // The manifest as JSON. An extension of ours: GET /containers/{id}/checkpoints/{checkpoint}/json.
   virtual StatusOr<Json> InspectCheckpoint(const std::string& container, const std::string& name,
                                            const std::string& directory) = 0;
+
+  // Reads all of it. Damage is an answer, not an error. POST /checkpoints/verify.
+  virtual StatusOr<CheckpointVerification> VerifyCheckpoints(const std::string& directory,
+                                                             std::stop_token cancel) = 0;
+  // Gives back the disk space of what is gone, and says how much. POST /checkpoints/prune. kUnavailable: it
+  // is being done. kDataLoss: a checkpoint is damaged, so that what it needs is not known.
+  virtual StatusOr<uint64_t> PruneCheckpoints(const std::string& directory, std::stop_token cancel) = 0;
+  // GET /checkpoints/usage. kDataLoss: a checkpoint is damaged.
+  virtual StatusOr<std::vector<CheckpointUsage>> MeasureCheckpoints(const std::string& directory,
+                                                                    std::stop_token cancel) = 0;
 };
 
 }  // namespace stasis::backend

@@ -471,6 +471,7 @@ Status Checkpoint::Undo(Status why) {
   frozen_deadline_ = kNoDeadline;
   staging_.reset();
   writer_.reset();
+  store::RemoveEmptyStore(plan_.request.store).IgnoreError();
   phase_ = Phase::kDone;
   // A log is worth reading where CRIU wrote one: the message names it.
   if (!Exists(work_ + "/" + kDumpLogFile)) static_cast<void>(RemoveTree(work_));

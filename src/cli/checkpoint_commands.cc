@@ -1,4 +1,4 @@
-// stasis checkpoint create, ls, rm, inspect.
+// stasis checkpoint create, ls, rm, inspect, and of whole stores verify, gc, du.
 #include <memory>
 #include <utility>
 
@@ -133,6 +133,78 @@ Status Remove(const ApiClient& client, const CheckpointOptions& options) {
       .status();
 }
 
+// ---- all checkpoints of one store
+
+Status Verify(const ApiClient& client, const CheckpointOptions& options) {
+  STASIS_ASSIGN_OR_RETURN(
+      Json answer,
+      client.Call({"POST", Target({"checkpoints", "verify"}, {{"dir", options.directory}}), Json()}));
+  if (options.format == "json") Print(DumpJson(answer) + "\n");
+  uint64_t bytes = 0;
+  uint64_t checkpoints = 0;
+  std::vector<std::string> damage;
+  JsonReader reader(answer, "verification");
+  reader.Get("Bytes", &bytes);
+  reader.Get("Checkpoints", &checkpoints);
+  reader.Get("Damage", &damage);
+  const Json* damaged = reader.Find("Damaged");
+  STASIS_RETURN_IF_ERROR(reader.status());
+  if (damaged == nullptr || !damaged->is_array()) return Internal("the daemon's answer is no verification");
+  std::string text;
+  for (const std::string& one : damage) text += Shown(one) + "\n";
+  for (const Json& entry : *damaged) {
+    std::string container, name, reason;
+    JsonReader one(entry, "damaged");
+    one.Get("Container", &container);
+    one.Get("Name", &name);
+    one.Get("Reason", &reason);
+    STASIS_RETURN_IF_ERROR(one.status());
+    text += "checkpoint " + Shown(name) + (container.empty() ? "" : " of " + Shown(container.substr(0, 12))) +
+            " cannot be restored: " + Shown(reason) + "\n";
+  }
+  text += "Read " + HumanSize(bytes) + ", " + std::to_string(checkpoints) +
+          (checkpoints == 1 ? " checkpoint" : " checkpoints") + "\n";
+  if (options.format != "json") Print(text);
+  if (damage.empty() && damaged->empty()) return absl::OkStatus();
+  return DataLoss("damage was found");
+}
+
+Status CollectGarbage(const ApiClient& client, const CheckpointOptions& options) {
+  STASIS_ASSIGN_OR_RETURN(
+      Json answer,
+      client.Call({"POST", Target({"checkpoints", "prune"}, {{"dir", options.directory}}), Json()}));
+  uint64_t bytes = 0;
+  JsonReader reader(answer, "prune");
+  reader.Get("SpaceReclaimed", &bytes);
+  STASIS_RETURN_IF_ERROR(reader.status());
+  Print("Total reclaimed space: " + HumanSize(bytes) + "\n");
+  return absl::OkStatus();
+}
+
+Status DiskUsage(const ApiClient& client, const CheckpointOptions& options) {
+  STASIS_ASSIGN_OR_RETURN(
+      Json answer,
+      client.Call({"GET", Target({"checkpoints", "usage"}, {{"dir", options.directory}}), Json()}));
+  if (!answer.is_array()) return Internal("the daemon's list of checkpoints is no array");
+  Table table({"CONTAINER", "CHECKPOINT", "SIZE", "STORED", "FREED BY RM"});
+  std::string lines;
+  for (const Json& entry : answer) {
+    std::string container, name;
+    uint64_t bytes = 0, stored = 0, own = 0;
+    JsonReader reader(entry, "usage");
+    reader.Get("Container", &container);
+    reader.Get("Name", &name);
+    reader.Get("Bytes", &bytes);
+    reader.Get("StoredBytes", &stored);
+    reader.Get("OwnBytes", &own);
+    STASIS_RETURN_IF_ERROR(reader.status());
+    table.AddRow({container.substr(0, 12), name, HumanSize(bytes), HumanSize(stored), HumanSize(own)});
+    lines += DumpJson(entry) + "\n";
+  }
+  Print(options.format == "json" ? lines : table.Text());
+  return absl::OkStatus();
+}
+
 using Handler = Status (*)(const ApiClient&, const CheckpointOptions&);
 
 // A subcommand of "CONTAINER CHECKPOINT" form.
@@ -164,10 +236,20 @@ void AddLs(CLI::App& group, const std::shared_ptr<CheckpointOptions>& options, A
   });
 }
 
+void AddOfStore(CLI::App& group, const std::string& name, const std::string& description,
+                const std::shared_ptr<CheckpointOptions>& options, Handler handler, Action* action) {
+  CLI::App* command = group.add_subcommand(name, description);
+  command->add_option("--checkpoint-dir", options->directory,
+                      "Those in this directory, not the containers' own");
+  if (handler != CollectGarbage) AddFormat(*command, options->format);
+  command->callback(
+      [=] { *action = [=](const ApiClient& client) { return Report(handler(client, *options)); }; });
+}
+
 }  // namespace
 
 void AddCheckpoint(CLI::App& app, Action* action) {
-  CLI::App* group = app.add_subcommand("checkpoint", "Make, list, show and remove checkpoints");
+  CLI::App* group = app.add_subcommand("checkpoint", "Make, list, show, check and remove checkpoints");
   group->require_subcommand(1);
   auto options = std::make_shared<CheckpointOptions>();
   CLI::App* create =
@@ -181,6 +263,11 @@ void AddCheckpoint(CLI::App& app, Action* action) {
   AddOne(*group, "rm", "Remove a checkpoint", options, Remove, action);
   CLI::App* inspect = AddOne(*group, "inspect", "Show what is in a checkpoint", options, ShowOne, action);
   AddFormat(*inspect, options->format);
+  AddOfStore(*group, "verify", "Read all checkpoints, and tell which of them are damaged", options, Verify,
+             action);
+  AddOfStore(*group, "du", "Show the disk space of each checkpoint, and what its removal would free", options,
+             DiskUsage, action);
+  AddOfStore(*group, "gc", "Give back the space of removed checkpoints now", options, CollectGarbage, action);
 }
 
 }  // namespace stasis::cli

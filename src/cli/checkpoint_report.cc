@@ -26,7 +26,7 @@ struct Process {
 struct Summary {
   std::string name, container_id, created, criu_version, kernel, architecture, network_namespace, freeze,
       freeze_reason;
-  uint64_t bytes = 0, frozen_us = 0, dump_us = 0, copy_us = 0;
+  uint64_t bytes = 0, stored_bytes = 0, frozen_us = 0, dump_us = 0, copy_us = 0;
   bool exit = false, paused = false;
   std::vector<std::string> exec_processes;
   std::vector<Process> processes;
@@ -62,6 +62,7 @@ StatusOr<Summary> ReadSummary(const Json& manifest) {
   reader.Get("architecture", &summary.architecture);
   reader.Get("network_namespace", &summary.network_namespace);
   reader.Get("bytes", &summary.bytes);
+  reader.Get("stored_bytes", &summary.stored_bytes);
   reader.Get("frozen_us", &summary.frozen_us);
   reader.Get("dump_us", &summary.dump_us);
   reader.Get("copy_us", &summary.copy_us);
@@ -158,7 +159,7 @@ StatusOr<std::string> CheckpointReport(const Json& manifest) {
   auto add = [&](const std::string& label) { root.children.push_back({label}); };
   add("Container: " + summary.container_id);
   add("Created: " + summary.created);
-  add("Size: " + HumanSize(summary.bytes));
+  add("Size: " + HumanSize(summary.bytes) + ", new in the store " + HumanSize(summary.stored_bytes));
   add("Memory: " + MemoryText(summary));
   add("Frozen: " + HumanMicroseconds(summary.frozen_us) +
       (summary.exit     ? ", then ended"

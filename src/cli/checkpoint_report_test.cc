@@ -10,10 +10,18 @@ Json Process(int pid, int parent, const char* name) {
 }
 
 TEST(CheckpointReportTest, ProcessesAreDrawnBelowTheirParents) {
-  Json manifest = {{"name", "cp1"},      {"container_id", "abc"},     {"created", "2026-01-02T03:04:05Z"},
-                   {"bytes", 1'500'000}, {"frozen_us", 12'345},       {"criu_version", "4.2.1"},
-                   {"dump_us", 900},     {"kernel", "6.18"},          {"architecture", "x86_64"},
-                   {"exit", true},       {"network_namespace", "own"}};
+  Json manifest = {{"name", "cp1"},
+                   {"container_id", "abc"},
+                   {"created", "2026-01-02T03:04:05Z"},
+                   {"bytes", 1'500'000},
+                   {"stored_bytes", 20'000},
+                   {"frozen_us", 12'345},
+                   {"criu_version", "4.2.1"},
+                   {"dump_us", 900},
+                   {"kernel", "6.18"},
+                   {"architecture", "x86_64"},
+                   {"exit", true},
+                   {"network_namespace", "own"}};
   manifest["processes"] = {Process(1, 0, "sh"), Process(7, 1, "worker"), Process(8, 7, "deep"),
                            Process(9, 1, "last")};
   manifest["processes"][1]["threads"] = 3;
@@ -21,7 +29,7 @@ TEST(CheckpointReportTest, ProcessesAreDrawnBelowTheirParents) {
             "cp1\n"
             "├── Container: abc\n"
             "├── Created: 2026-01-02T03:04:05Z\n"
-            "├── Size: 1.5MB\n"
+            "├── Size: 1.5MB, new in the store 20kB\n"
             "├── Memory: 32.8kB resident (8 pages) in 4 processes\n"
             "├── Frozen: 12.3 ms, then ended\n"
             "├── Dump: 900 us\n"

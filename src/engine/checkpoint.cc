@@ -77,6 +77,17 @@ class UnderWay {
 StatusOr<std::string> Engine::CheckpointDirectory(const ContainerRecord& record,
                                                   const std::string& directory) const {
   if (directory.empty()) return options_.paths.Checkpoints(record.id);
+  return ForeignDirectory(directory);
+}
+
+StatusOr<std::string> Engine::FindStore(const std::string& directory) const {
+  if (directory.empty()) return options_.paths.CheckpointStore();
+  STASIS_ASSIGN_OR_RETURN(const std::string foreign, ForeignDirectory(directory));
+  if (!Exists(foreign)) return NotFound("checkpoint directory " + foreign + " does not exist");
+  return OwnStore(foreign);
+}
+
+StatusOr<std::string> Engine::ForeignDirectory(const std::string& directory) const {
   if (directory[0] != '/' || directory.find('\0') != std::string::npos) {
     return InvalidArgument("invalid checkpoint directory (" + directory + "): it must be an absolute path");
   }
@@ -196,6 +207,24 @@ Status Engine::DeleteCheckpoint(const std::string& container_name, const std::st
   if (status.ok()) stores_.CollectSoon(StoreOf(container->Record(), where));
   if (!absl::IsNotFound(status)) return status;
   return NotFound("checkpoint " + name.str() + " does not exist for container " + container_name);
+}
+
+StatusOr<backend::CheckpointVerification> Engine::VerifyCheckpoints(const std::string& directory,
+                                                                    std::stop_token cancel) {
+  STASIS_ASSIGN_OR_RETURN(const std::string store, FindStore(directory));
+  return stores_.Verify(store, cancel);
+}
+
+StatusOr<uint64_t> Engine::PruneCheckpoints(const std::string& directory, std::stop_token cancel) {
+  STASIS_ASSIGN_OR_RETURN(const std::string store, FindStore(directory));
+  STASIS_ASSIGN_OR_RETURN(const store::Collected collected, stores_.Collect(store, cancel));
+  return collected.bytes;
+}
+
+StatusOr<std::vector<backend::CheckpointUsage>> Engine::MeasureCheckpoints(const std::string& directory,
+                                                                           std::stop_token cancel) {
+  STASIS_ASSIGN_OR_RETURN(const std::string store, FindStore(directory));
+  return stores_.Measure(store, cancel);
 }
 
 StatusOr<Json> Engine::InspectCheckpoint(const std::string& container_name, const std::string& raw_name,

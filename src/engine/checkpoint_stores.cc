@@ -1,10 +1,14 @@
 #include "engine/checkpoint_stores.h"
 
 #include <chrono>
+#include <memory>
+#include <utility>
 
 #include "base/log.h"
 #include "linux/files.h"
 #include "manifest/checkpoint_content.h"
+#include "store/usage.h"
+#include "store/verifier.h"
 
 namespace stasis::engine {
 namespace {
@@ -57,6 +61,53 @@ void CheckpointStores::CollectSoon(const std::string& store) {
       spdlog::warn("{}: no space is given back: {}", store, Message(collected.status()));
     }
   });
+}
+
+StatusOr<backend::CheckpointVerification> CheckpointStores::Verify(const std::string& store,
+                                                                   const std::stop_token& cancel) const {
+  backend::CheckpointVerification result;
+  STASIS_ASSIGN_OR_RETURN(const std::vector<std::string> directories, DirectoriesOf(store));
+  STASIS_ASSIGN_OR_RETURN(const std::vector<FoundCheckpoint> found, FindCheckpoints(directories));
+  std::unique_ptr<store::Verifier> verifier;
+  if (Exists(store)) {
+    STASIS_ASSIGN_OR_RETURN(verifier, store::Verifier::Open(store));
+    STASIS_RETURN_IF_ERROR(verifier->ReadPacks(nullptr, cancel));
+    result.damage = verifier->damage();
+    result.bytes = verifier->bytes();
+  }
+  for (const FoundCheckpoint& checkpoint : found) {
+    ++result.checkpoints;
+    Status status = checkpoint.manifest.status();
+    if (status.ok() && !verifier) status = DataLoss("its store " + store + " is not there");
+    for (const store::StreamId& stream : checkpoint.Streams()) {
+      if (status.ok()) status = verifier->CheckStream(stream, cancel);
+    }
+    if (absl::IsCancelled(status)) return status;
+    if (!status.ok()) {
+      result.damaged.push_back({checkpoint.manifest.ok() ? checkpoint.manifest->container_id : "",
+                                checkpoint.name, Message(status)});
+    }
+  }
+  return result;
+}
+
+StatusOr<std::vector<backend::CheckpointUsage>> CheckpointStores::Measure(
+    const std::string& store, const std::stop_token& cancel) const {
+  STASIS_ASSIGN_OR_RETURN(const std::vector<std::string> directories, DirectoriesOf(store));
+  STASIS_ASSIGN_OR_RETURN(const std::vector<FoundCheckpoint> found, FindCheckpoints(directories));
+  std::vector<backend::CheckpointUsage> result;
+  std::vector<std::vector<store::StreamId>> owners;
+  for (const FoundCheckpoint& checkpoint : found) {
+    STASIS_RETURN_IF_ERROR(Annotate(checkpoint.manifest.status(), "checkpoint " + checkpoint.name));
+    result.push_back({checkpoint.manifest->container_id, checkpoint.name, checkpoint.manifest->bytes});
+    owners.push_back(checkpoint.Streams());
+  }
+  STASIS_ASSIGN_OR_RETURN(const std::vector<store::Usage> usage, store::MeasureUsage(store, owners, cancel));
+  for (size_t i = 0; i < result.size(); ++i) {
+    result[i].stored_bytes = usage[i].stored_bytes;
+    result[i].own_bytes = usage[i].own_bytes;
+  }
+  return result;
 }
 
 }  // namespace stasis::engine

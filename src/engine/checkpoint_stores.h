@@ -1,10 +1,11 @@
-// The stores of checkpoints: gives back, in the background, the space of what is gone.
+// The stores of checkpoints: what is in them, and giving back the space of what is gone, in the background.
 #pragma once
 
 #include <mutex>
 #include <set>
 #include <string>
 
+#include "backend/checkpoints.h"
 #include "base/status.h"
 #include "engine/paths.h"
 #include "engine/task_queue.h"
@@ -24,10 +25,16 @@ class CheckpointStores {
   // Now. Errors as store::CollectGarbage.
   StatusOr<store::Collected> Collect(const std::string& store, const std::stop_token& cancel) const;
 
+  // Errors as backend::CheckpointBackend's.
+  StatusOr<backend::CheckpointVerification> Verify(const std::string& store,
+                                                   const std::stop_token& cancel) const;
+  StatusOr<std::vector<backend::CheckpointUsage>> Measure(const std::string& store,
+                                                          const std::stop_token& cancel) const;
+
+ private:
   // Where there may be checkpoints whose content is in `store`.
   StatusOr<std::vector<std::string>> DirectoriesOf(const std::string& store) const;
 
- private:
   const Paths paths_;
   std::mutex mutex_;
   std::set<std::string> waiting_;

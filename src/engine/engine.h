@@ -107,6 +107,11 @@ class Engine final : public backend::ContainerBackend,
                                                      const std::string& directory) override;
   Status DeleteCheckpoint(const std::string& container, const std::string& name,
                           const std::string& directory) override;
+  StatusOr<backend::CheckpointVerification> VerifyCheckpoints(const std::string& directory,
+                                                              std::stop_token cancel) override;
+  StatusOr<uint64_t> PruneCheckpoints(const std::string& directory, std::stop_token cancel) override;
+  StatusOr<std::vector<backend::CheckpointUsage>> MeasureCheckpoints(const std::string& directory,
+                                                                     std::stop_token cancel) override;
   StatusOr<Json> InspectCheckpoint(const std::string& container, const std::string& name,
                                    const std::string& directory) override;
 
@@ -212,6 +217,10 @@ class Engine final : public backend::ContainerBackend,
   // ---- checkpoint.cc ----
   StatusOr<std::string> CheckpointDirectory(const ContainerRecord& record,
                                             const std::string& directory) const;
+  // A directory that a user named, made canonical.
+  StatusOr<std::string> ForeignDirectory(const std::string& directory) const;
+  // Of a directory that a user named; empty: of the containers' own.
+  StatusOr<std::string> FindStore(const std::string& directory) const;
   // The store of the checkpoints in `directory`: the containers' own share one.
   std::string StoreOf(const ContainerRecord& record, const std::string& directory) const;
   Status MakeCheckpoint(Container& container, const CheckpointName& name, const std::string& directory,

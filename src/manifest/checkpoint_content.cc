@@ -59,8 +59,15 @@ Status UnpackFiles(const Manifest& manifest, const std::string& store, int image
   return absl::OkStatus();
 }
 
-StatusOr<std::vector<store::StreamId>> StreamsOf(const std::vector<std::string>& directories) {
+std::vector<store::StreamId> FoundCheckpoint::Streams() const {
   std::vector<store::StreamId> streams;
+  if (!manifest.ok()) return streams;
+  for (const ManifestFile& file : manifest->files) streams.push_back(file.content);
+  return streams;
+}
+
+StatusOr<std::vector<FoundCheckpoint>> FindCheckpoints(const std::vector<std::string>& directories) {
+  std::vector<FoundCheckpoint> found;
   for (const std::string& directory : directories) {
     auto names = ListDirectory(directory);
     if (absl::IsNotFound(names.status())) continue;
@@ -68,13 +75,22 @@ StatusOr<std::vector<store::StreamId>> StreamsOf(const std::vector<std::string>&
     for (const std::string& raw : *names) {
       auto name = CheckpointName::Parse(raw);
       if (!name.ok()) continue;
-      const auto manifest = ReadManifest(directory, *name);
-      if (absl::IsNotFound(manifest.status())) continue;
-      if (!manifest.ok()) {
-        return DataLoss(CheckpointPath(directory, *name) + " cannot be read: " + Message(manifest.status()));
-      }
-      for (const ManifestFile& file : manifest->files) streams.push_back(file.content);
+      auto manifest = ReadManifest(directory, *name);
+      if (!absl::IsNotFound(manifest.status())) found.push_back({directory, raw, std::move(manifest)});
     }
+  }
+  return found;
+}
+
+StatusOr<std::vector<store::StreamId>> StreamsOf(const std::vector<std::string>& directories) {
+  std::vector<store::StreamId> streams;
+  STASIS_ASSIGN_OR_RETURN(const std::vector<FoundCheckpoint> all, FindCheckpoints(directories));
+  for (const FoundCheckpoint& found : all) {
+    if (!found.manifest.ok()) {
+      return DataLoss(found.directory + "/" + found.name +
+                      " cannot be read: " + Message(found.manifest.status()));
+    }
+    for (const store::StreamId& stream : found.Streams()) streams.push_back(stream);
   }
   return streams;
 }

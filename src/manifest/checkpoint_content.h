@@ -28,6 +28,18 @@ Status AddFiles(int images, store::Writer* writer, std::vector<ManifestFile>* fi
 Status UnpackFiles(const Manifest& manifest, const std::string& store, int images,
                    const std::function<void(uint64_t)>& on_bytes, const std::stop_token& cancel);
 
+// One that is there, whole or not.
+struct FoundCheckpoint {
+  std::string directory;
+  std::string name;
+  StatusOr<Manifest> manifest;
+
+  std::vector<store::StreamId> Streams() const;  // none where the manifest cannot be read
+};
+
+// In these directories, by directory and name. One that is not there holds none.
+StatusOr<std::vector<FoundCheckpoint>> FindCheckpoints(const std::vector<std::string>& directories);
+
 // Everything that the checkpoints in these directories need. kDataLoss: a manifest cannot be read, be it
 // damaged or of a newer program; the message names it. A directory that is not there holds none.
 StatusOr<std::vector<store::StreamId>> StreamsOf(const std::vector<std::string>& directories);

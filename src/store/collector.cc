@@ -73,10 +73,8 @@ StatusOr<uint64_t> MovePages(const std::string& directory, const Packs& packs, c
   return (*writer)->stored_bytes();
 }
 
-}  // namespace
-
-StatusOr<Collected> CollectGarbage(const std::string& directory, const ListStreams& streams,
-                                   const std::stop_token& cancel) {
+StatusOr<Collected> Collect(const std::string& directory, const ListStreams& streams,
+                            const std::stop_token& cancel) {
   STASIS_ASSIGN_OR_RETURN(const std::unique_ptr<StoreFiles> files, OpenStoreFiles(directory));
   // Of a page that two packs have, two collectors could each take the other's.
   STASIS_ASSIGN_OR_RETURN(const UniqueFd alone, TakeCollectorLock(directory));
@@ -107,6 +105,15 @@ StatusOr<Collected> CollectGarbage(const std::string& directory, const ListStrea
   }
   for (const PackId id : removed) STASIS_RETURN_IF_ERROR(files->Remove(id));
   STASIS_RETURN_IF_ERROR(files->SyncPacks());
+  return collected;
+}
+
+}  // namespace
+
+StatusOr<Collected> CollectGarbage(const std::string& directory, const ListStreams& streams,
+                                   const std::stop_token& cancel) {
+  STASIS_ASSIGN_OR_RETURN(const Collected collected, Collect(directory, streams, cancel));
+  STASIS_RETURN_IF_ERROR(RemoveEmptyStore(directory));
   return collected;
 }
 

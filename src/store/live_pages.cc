@@ -49,4 +49,12 @@ bool LivePages::Contains(const PageLocation& location) const {
          found->second.live[location.entry];
 }
 
+void LivePages::ForEach(const std::function<void(const PageLocation&)>& use) const {
+  for (const auto& [id, pack] : packs_) {
+    for (uint32_t entry = 0; entry < pack.live.size(); ++entry) {
+      if (pack.live[entry]) use({id, entry});
+    }
+  }
+}
+
 }  // namespace stasis::store

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <stop_token>
 #include <vector>
@@ -22,6 +23,7 @@ class LivePages {
 
   uint32_t CountIn(PackId pack) const;
   bool Contains(const PageLocation& location) const;
+  void ForEach(const std::function<void(const PageLocation&)>& use) const;
 
  private:
   struct OfPack {

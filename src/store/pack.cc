@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <zstd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -94,6 +95,11 @@ StatusOr<std::string> Pack::ReadBlock(uint32_t number) const {
       ::ZSTD_decompress(out.data(), out.size(), stored.data(), stored.size()) != out.size())
     return damaged();
   return out;
+}
+
+uint64_t Pack::StoredBytes(uint32_t entry) const {
+  const uint32_t number = entry / kBlockPages;
+  return table_[number].size / std::min(kBlockPages, pages_ - number * kBlockPages);
 }
 
 bool Pack::Pin() const {

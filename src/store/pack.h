@@ -43,6 +43,8 @@ class Pack {
   uint32_t blocks() const { return blocks_; }
   const PageHash& hash(uint32_t entry) const { return hashes_[entry]; }
   uint64_t size() const { return size_; }  // of the file
+  // What it takes of the disk: its share of its block.
+  uint64_t StoredBytes(uint32_t entry) const;
 
   // The pages of a block, one after the other. kDataLoss: it is not what was written.
   StatusOr<std::string> ReadBlock(uint32_t block) const;

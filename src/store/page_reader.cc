@@ -11,9 +11,9 @@ constexpr size_t kBlocksKept = 8;  // 2 MiB
 }  // namespace
 
 StatusOr<std::unique_ptr<PageFinder>> PageFinder::Open(const std::string& directory) {
-  STASIS_RETURN_IF_ERROR(OpenStoreFiles(directory).status());
+  STASIS_ASSIGN_OR_RETURN(std::unique_ptr<StoreFiles> files, OpenStoreFiles(directory));
   STASIS_ASSIGN_OR_RETURN(std::shared_ptr<PageIndex> index, PageIndex::Open(directory));
-  return std::unique_ptr<PageFinder>(new PageFinder(directory, std::move(index)));
+  return std::unique_ptr<PageFinder>(new PageFinder(std::move(files), std::move(index)));
 }
 
 std::shared_ptr<PageIndex> PageFinder::index() {
@@ -25,13 +25,13 @@ Status PageFinder::Renew(const std::shared_ptr<PageIndex>& old) {
   std::lock_guard lock(mutex_);
   if (index_ != old) return absl::OkStatus();
   if (!index_->IsCurrent()) {
-    STASIS_ASSIGN_OR_RETURN(index_, PageIndex::Open(directory_));
+    STASIS_ASSIGN_OR_RETURN(index_, PageIndex::Open(files_->directory()));
     return absl::OkStatus();
   }
   if (rebuilt_) return absl::OkStatus();
   rebuilt_ = true;
-  STASIS_ASSIGN_OR_RETURN(const PageIndexLock lock_of_file, PageIndexLock::Take(directory_));
-  STASIS_ASSIGN_OR_RETURN(index_, RebuildPageIndex(directory_, [](PackId) { return false; }));
+  STASIS_ASSIGN_OR_RETURN(const PageIndexLock lock_of_file, PageIndexLock::Take(files_->directory()));
+  STASIS_ASSIGN_OR_RETURN(index_, RebuildPageIndex(files_->directory(), [](PackId) { return false; }));
   return absl::OkStatus();
 }
 

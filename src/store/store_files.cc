@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <charconv>
@@ -14,6 +15,7 @@ namespace {
 
 constexpr char kSuffix[] = ".pack";
 constexpr char kPartialPrefix[] = ".partial-";
+constexpr int kAttempts = 100;
 
 std::string IdText(PackId id) {
   static constexpr char kHex[] = "0123456789abcdef";
@@ -49,8 +51,8 @@ class RealFile : public NewPackFile {
 
 class RealFiles : public StoreFiles {
  public:
-  RealFiles(std::string directory, UniqueFd packs)
-      : directory_(std::move(directory)), packs_(std::move(packs)) {}
+  RealFiles(std::string directory, UniqueFd lock, UniqueFd packs)
+      : directory_(std::move(directory)), lock_(std::move(lock)), packs_(std::move(packs)) {}
   const std::string& directory() const override { return directory_; }
 
   StatusOr<std::unique_ptr<NewPackFile>> Create(PackId id) override {
@@ -80,8 +82,23 @@ class RealFiles : public StoreFiles {
 
  private:
   const std::string directory_;
+  UniqueFd lock_;
   UniqueFd packs_;
 };
+
+Status LockShared(int directory, const std::string& name) {
+  while (::flock(directory, LOCK_SH) != 0) {
+    if (errno != EINTR) return ErrnoError(errno, "lock " + name);
+  }
+  return absl::OkStatus();
+}
+
+bool IsStillThere(int directory, const std::string& path) {
+  struct stat opened;
+  struct stat there;
+  return ::fstat(directory, &opened) == 0 && ::lstat(path.c_str(), &there) == 0 &&
+         opened.st_ino == there.st_ino && opened.st_dev == there.st_dev;
+}
 
 // The id in PREFIX ID SUFFIX.
 PackId ParseName(std::string_view name, std::string_view prefix, std::string_view suffix) {
@@ -102,9 +119,28 @@ std::string PackName(PackId id) { return IdText(id) + kSuffix; }
 std::string PacksPath(const std::string& directory) { return directory + "/packs"; }
 
 StatusOr<std::unique_ptr<StoreFiles>> OpenStoreFiles(const std::string& directory) {
-  STASIS_RETURN_IF_ERROR(MakeDirectories(PacksPath(directory)));
-  STASIS_ASSIGN_OR_RETURN(UniqueFd packs, OpenDirectory(PacksPath(directory)));
-  return std::make_unique<RealFiles>(directory, std::move(packs));
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    STASIS_RETURN_IF_ERROR(MakeDirectories(PacksPath(directory)));
+    auto lock = OpenDirectory(directory);
+    if (absl::IsNotFound(lock.status())) continue;
+    if (!lock.ok()) return lock.status();
+    STASIS_RETURN_IF_ERROR(LockShared(lock->get(), directory));
+    auto packs = OpenDirectoryAt(lock->get(), "packs");
+    if (!packs.ok() && !absl::IsNotFound(packs.status())) return packs.status();
+    // It may have been removed, for being empty, before we had the lock.
+    if (packs.ok() && IsStillThere(lock->get(), directory))
+      return std::make_unique<RealFiles>(directory, *std::move(lock), *std::move(packs));
+  }
+  return Unavailable(directory + " is being removed again and again");
+}
+
+Status RemoveEmptyStore(const std::string& directory) {
+  const auto lock = OpenDirectory(directory);
+  if (absl::IsNotFound(lock.status())) return absl::OkStatus();
+  if (!lock.ok()) return lock.status();
+  if (::flock(lock->get(), LOCK_EX | LOCK_NB) != 0) return absl::OkStatus();
+  STASIS_ASSIGN_OR_RETURN(const std::vector<PackId> packs, ListPacks(directory));
+  return packs.empty() ? RemoveTree(directory) : absl::OkStatus();
 }
 
 StatusOr<std::vector<PackId>> ListPacks(const std::string& directory) {

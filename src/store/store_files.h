@@ -48,8 +48,12 @@ class StoreFiles {
   virtual Status Remove(PackId id) = 0;
 };
 
-// The real ones. Makes DIRECTORY and packs/ where they are missing.
+// The real ones. Makes DIRECTORY and packs/ where they are missing, and keeps them, by a shared flock(2) of
+// DIRECTORY, for as long as it lives.
 StatusOr<std::unique_ptr<StoreFiles>> OpenStoreFiles(const std::string& directory);
+
+// Removes a store that holds no pack and that nobody has open; else does nothing.
+Status RemoveEmptyStore(const std::string& directory);
 
 std::string PacksPath(const std::string& directory);
 // The ids of the packs in DIRECTORY; no such directory: none. Anything else in it is passed over.

@@ -12,6 +12,7 @@
 #include "linux/files.h"
 #include "store/collector.h"
 #include "store/stream_reader.h"
+#include "store/usage.h"
 #include "store/verifier.h"
 #include "store/writer.h"
 
@@ -260,8 +261,35 @@ TEST_F(StoreTest, GarbageIsCollected) {
   collected = Collect({first, third});
   ASSERT_TRUE(collected.ok()) << collected.status();
   EXPECT_EQ(collected->packs, 0u);
+}
+
+TEST_F(StoreTest, AnEmptyStoreThatNobodyHasOpenIsRemoved) {
+  {
+    auto writer = Writer::Start(store_);
+    ASSERT_TRUE(writer.ok());
+    PutBy(writer->get(), Random(10, 1));
+    ASSERT_TRUE(RemoveEmptyStore(store_).ok());
+    EXPECT_TRUE(Exists(store_));
+  }
+  ASSERT_TRUE(RemoveEmptyStore(store_).ok());
+  EXPECT_FALSE(Exists(store_));
+  const StreamId stream = Put(Random(10, 1));
+  ASSERT_TRUE(RemoveEmptyStore(store_).ok());
+  EXPECT_TRUE(Get(stream).ok());
   ASSERT_TRUE(Collect({}).ok());
-  EXPECT_THAT(Packs(), IsEmpty());
+  EXPECT_FALSE(Exists(store_));
+}
+
+TEST_F(StoreTest, UsageTellsWhatADeletionGivesBack) {
+  const std::string shared = Random(1000, 1);
+  const StreamId first = Put(shared + Random(500, 2));
+  const StreamId second = Put(shared);
+  auto usage = MeasureUsage(store_, {{first}, {second}}, {});
+  ASSERT_TRUE(usage.ok()) << usage.status();
+  EXPECT_NEAR(static_cast<double>((*usage)[0].stored_bytes), 1500.0 * kPageBytes, 60.0 * kPageBytes);
+  EXPECT_NEAR(static_cast<double>((*usage)[0].own_bytes), 500.0 * kPageBytes, 30.0 * kPageBytes);
+  EXPECT_NEAR(static_cast<double>((*usage)[1].stored_bytes), 1000.0 * kPageBytes, 40.0 * kPageBytes);
+  EXPECT_LE((*usage)[1].own_bytes, 10 * kPageBytes);  // nodes at its end
 }
 
 TEST_F(StoreTest, MemoryThatLooksLikeANodeHidesNothingFromTheCollector) {

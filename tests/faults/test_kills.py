@@ -204,7 +204,8 @@ def test_kill_during_a_checkpoint(engine, workload, checkpoint_kill, leave_runni
     killed, result = kill_at(engine, CHECKPOINT_STAGES[stage], program, command)
     settle(engine)
     if not killed:
-        pytest.skip(f"{program} was not there at stage {stage} (exit {result.returncode})")
+        assert result.returncode == 0, result.stderr
+        pytest.skip(f"{program} was not there at stage {stage}")
     if program == "stasis-checkpointer" and stage == "published":
         assert result.returncode == 0, "past the point of no return, and yet: " + result.stderr
     if engine.inspect("c1", "{{.State.Status}}") == "exited":

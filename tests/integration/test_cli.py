@@ -19,20 +19,6 @@ STASIS = BIN / "stasis"
 COUNT = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done"
 
 
-@pytest.fixture
-def stasis(engine):
-    """stasis(ARGUMENTS...): runs the command against the engine; check=False to look at a failure."""
-
-    def run(*arguments, check=True, **options):
-        result = subprocess.run([STASIS, *map(str, arguments)], capture_output=True, text=True, timeout=60,
-                                env={**os.environ, "STASIS_HOST": engine.host},
-                                **({"stdin": subprocess.DEVNULL} | options if "input" not in options else options))
-        assert not check or result.returncode == 0, f"stasis {arguments}: {result.returncode}\n{result.stderr}"
-        return result
-
-    return run
-
-
 class Terminal:
     """A program on a terminal of its own."""
 

@@ -1,0 +1,25 @@
+// What of a store is whose.
+#pragma once
+
+#include <cstdint>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "store/page_tree.h"
+
+namespace stasis::store {
+
+struct Usage {
+  uint64_t stored_bytes = 0;  // disk space of all that its streams need
+  uint64_t own_bytes = 0;     // of what nobody else's need: what its deletion gives back
+};
+
+// One for each of `owners`, the streams of one each. Without the packs' own tables. kDataLoss: a stream
+// cannot be walked. kCancelled.
+StatusOr<std::vector<Usage>> MeasureUsage(const std::string& directory,
+                                          const std::vector<std::vector<StreamId>>& owners,
+                                          const std::stop_token& cancel);
+
+}  // namespace stasis::store

@@ -1,0 +1,135 @@
+"""What checkpoints share, what damage does to them, and what their removal gives back."""
+
+import json
+import pathlib
+import shutil
+import stat
+
+from harness import wait_until
+
+MIB = 1 << 20
+
+
+def holder(engine, name, mib=32):
+    """Counts, with so much random memory in a tmpfs and in a variable."""
+    engine.docker("run", "-d", "--name", name, "busybox", "sh", "-c",
+                  f"head -c {mib}m /dev/urandom > /dev/shm/x; sum=$(md5sum < /dev/shm/x); i=0; "
+                  "while :; do i=$((i+1)); [ \"$(md5sum < /dev/shm/x)\" = \"$sum\" ] || echo BAD; echo $i; sleep 0.2; done")
+    wait_until(lambda: engine.numbers(name), "it counts", 60)
+
+
+def store(engine):
+    return engine.root / "checkpoint-store"
+
+
+def packs(where):
+    return sorted(where.glob("packs/*.pack"))
+
+
+def size(where):
+    return sum(pack.stat().st_size for pack in packs(where))
+
+
+def flip(path, offset):
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        byte = file.read(1)[0]
+        file.seek(offset)
+        file.write(bytes([byte ^ 1]))
+
+
+def test_equal_memory_is_kept_once(engine, stasis):
+    holder(engine, "c1")
+    engine.docker("checkpoint", "create", "--leave-running", "c1", "cp1")
+    first = size(store(engine))
+    assert first >= 32 * MIB
+    engine.docker("checkpoint", "create", "--leave-running", "c1", "cp2")
+    assert size(store(engine)) - first < 4 * MIB
+    lines = [json.loads(line) for line in stasis("checkpoint", "du", "--format", "json").stdout.splitlines()]
+    assert [line["Name"] for line in lines] == ["cp1", "cp2"]
+    assert all(line["StoredBytes"] >= 32 * MIB and line["OwnBytes"] < 4 * MIB for line in lines), lines
+    engine.docker("rm", "-f", "c1")
+    wait_until(lambda: not packs(store(engine)), "the space is given back")
+
+
+def test_removal_gives_back_what_nobody_else_needs(engine, stasis):
+    holder(engine, "c1")
+    holder(engine, "c2")
+    engine.docker("checkpoint", "create", "c1", "cp1")
+    engine.docker("checkpoint", "create", "c2", "cp2")
+    both = size(store(engine))
+    engine.docker("checkpoint", "rm", "c1", "cp1")
+    wait_until(lambda: size(store(engine)) < both - 30 * MIB, "the space is given back")
+    assert "Total reclaimed space: 0B" in stasis("checkpoint", "gc").stdout
+    before = len(engine.numbers("c2"))
+    engine.docker("start", "--checkpoint", "cp2", "c2")
+    wait_until(lambda: len(engine.numbers("c2")) > before, "it counts on")
+    assert "BAD" not in engine.out("logs", "c2")
+
+
+def test_a_flipped_bit_is_found_named_and_refused(engine, stasis):
+    holder(engine, "hurt")
+    engine.docker("checkpoint", "create", "hurt", "cp")
+    hurt = packs(store(engine))
+    holder(engine, "whole")
+    engine.docker("checkpoint", "create", "whole", "cp")
+    assert "2 checkpoints" in stasis("checkpoint", "verify").stdout
+    flip(hurt[0], hurt[0].stat().st_size // 2)
+    verified = stasis("checkpoint", "verify", check=False)
+    assert verified.returncode == 1
+    assert f"packs/{hurt[0].name}: block" in verified.stdout
+    identity = engine.inspect("hurt", "{{.Id}}")[:12]
+    assert f"checkpoint cp of {identity} cannot be restored: " in verified.stdout, verified.stdout
+    assert verified.stdout.count("cannot be restored") == 1
+    refused = engine.docker("start", "--checkpoint", "cp", "hurt", check=False)
+    assert refused.returncode == 1 and "is damaged" in refused.stderr, refused.stderr
+    assert engine.inspect("hurt", "{{.State.Status}}") == "exited"
+    before = len(engine.numbers("whole"))
+    engine.docker("start", "--checkpoint", "cp", "whole")
+    wait_until(lambda: len(engine.numbers("whole")) > before, "the other one counts on")
+    flip(hurt[0], hurt[0].stat().st_size // 2)
+    engine.docker("start", "--checkpoint", "cp", "hurt")
+
+
+def test_a_flipped_bit_of_a_manifest_is_found(engine, stasis):
+    engine.counter("c1")
+    engine.docker("checkpoint", "create", "c1", "cp1")
+    manifest = next(engine.root.glob("containers/*/checkpoints/cp1/manifest.json"))
+    text = manifest.read_bytes()
+    manifest.write_bytes(text.replace(b'"version":2', b'"version": 2', 1))
+    verified = stasis("checkpoint", "verify", check=False)
+    assert verified.returncode == 1 and "checkpoint cp1 cannot be restored: " in verified.stdout, verified
+    refused = engine.docker("start", "--checkpoint", "cp1", "c1", check=False)
+    assert refused.returncode == 1 and "manifest.sha256" in refused.stderr, refused.stderr
+    manifest.write_bytes(text)
+    engine.docker("start", "--checkpoint", "cp1", "c1")
+
+
+def test_a_checkpoint_directory_is_complete_in_itself(engine, stasis, tmp_path):
+    holder(engine, "c1")
+    here, there = tmp_path / "here", tmp_path / "there"
+    engine.docker("checkpoint", "create", "--checkpoint-dir", here, "c1", "cp1")
+    for path in [here / "cp1", *here.rglob("*")]:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        assert mode == (0o700 if path.is_dir() else 0o600), path
+    assert not packs(store(engine))
+    shutil.copytree(here, there)
+    shutil.rmtree(here)
+    stasis("checkpoint", "verify", "--checkpoint-dir", there)
+    before = len(engine.numbers("c1"))
+    engine.docker("start", "--checkpoint-dir", there, "--checkpoint", "cp1", "c1")
+    wait_until(lambda: len(engine.numbers("c1")) > before, "it counts on")
+    assert "BAD" not in engine.out("logs", "c1")
+    # Without its store it is damaged, and says so.
+    engine.docker("stop", "-t", "0", "c1")
+    shutil.rmtree(there / ".store")
+    refused = engine.docker("start", "--checkpoint-dir", there, "--checkpoint", "cp1", "c1", check=False)
+    assert refused.returncode == 1 and ".store is not there" in refused.stderr, refused.stderr
+    engine.docker("checkpoint", "rm", "--checkpoint-dir", there, "c1", "cp1")
+    wait_until(lambda: list(there.iterdir()) == [], "nothing is left of it")
+
+
+def test_the_store_of_a_removed_directory_is_nobodys(engine, stasis, tmp_path):
+    answer = stasis("checkpoint", "du", "--checkpoint-dir", tmp_path / "none", check=False)
+    assert answer.returncode == 1 and "does not exist" in answer.stderr
+    assert not pathlib.Path(tmp_path / "none").exists()
