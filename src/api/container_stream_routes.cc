@@ -44,12 +44,14 @@ Status Logs(ContainerBackend& backend, Request& request, Response& response) {
   STASIS_ASSIGN_OR_RETURN(options.since, TimeOf(request.query, "since", absl::InfinitePast()));
   STASIS_ASSIGN_OR_RETURN(options.until, TimeOf(request.query, "until", absl::InfiniteFuture()));
   STASIS_ASSIGN_OR_RETURN(options.tail, TailOf(request.query));
-  const std::string& container = request.Value("id");
-  STASIS_ASSIGN_OR_RETURN(bool terminal, backend.HasTerminal(container));
-  STASIS_RETURN_IF_ERROR(response.StartStream(200, StreamType(terminal, request.minor_version)));
-  Status status = backend.Logs(
-      container, options, [&](std::string_view bytes) { return response.Write(bytes); }, request.cancel);
-  if (!status.ok() && !request.cancel.stop_requested()) {
+  bool terminal = false;
+  auto start = [&](bool raw) {
+    terminal = raw;
+    return response.StartStream(200, StreamType(raw, request.minor_version));
+  };
+  auto send = [&](std::string_view bytes) { return response.Write(bytes); };
+  Status status = backend.Logs(request.Value("id"), options, start, send, request.cancel);
+  if (!status.ok() && response.started() && !request.cancel.stop_requested()) {
     response.Write(ErrorFrame(terminal, "Error grabbing logs: " + Message(status))).IgnoreError();
   }
   return status;
@@ -75,7 +77,8 @@ Status Attach(ContainerBackend& backend, Request& request, Response& response) {
     auto send = [&](std::string_view bytes) {
       return SendExactly(client->fd(), bytes, kNoDeadline, request.cancel);
     };
-    STASIS_RETURN_IF_ERROR(backend.Logs(container, logs, send, request.cancel));
+    auto started = [](bool) { return absl::OkStatus(); };
+    STASIS_RETURN_IF_ERROR(backend.Logs(container, logs, started, send, request.cancel));
   }
   if (!request.query.Flag("stream")) return absl::OkStatus();
   STASIS_ASSIGN_OR_RETURN(UniqueFd process, session->Connect(request.cancel));

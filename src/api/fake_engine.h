@@ -78,6 +78,7 @@ class FakeEngine : public backend::SystemBackend,
  public:
   // ---- what tests set and look at ----
   bool terminal = false;
+  bool keeps_log = true;
   Recorded<std::function<void(int socket)>> process{
       Echo};  // the process's side of attach and exec; ends the stream by return
   Gate checkpoint_begun, checkpoint_cancelled, checkpoint_may_end;
@@ -182,13 +183,11 @@ class FakeEngine : public backend::SystemBackend,
     details.host_config.network_mode = "none";
     return details;
   }
-  StatusOr<bool> HasTerminal(const std::string& container) override {
+  Status Logs(const std::string& container, const backend::LogOptions& options, const OnLog& on_log,
+              const backend::ByteSink& sink, std::stop_token cancel) override {
     STASIS_RETURN_IF_ERROR(Check(container));
-    return terminal;
-  }
-  Status Logs(const std::string& container, const backend::LogOptions& options, const backend::ByteSink& sink,
-              std::stop_token cancel) override {
-    STASIS_RETURN_IF_ERROR(Check(container));
+    if (!keeps_log) return Unimplemented("configured logging driver does not support reading");
+    STASIS_RETURN_IF_ERROR(on_log(terminal));
     STASIS_RETURN_IF_ERROR(sink(Frame(1, "out\n")));
     STASIS_RETURN_IF_ERROR(sink(Frame(2, "err\n")));
     if (!options.follow) return absl::OkStatus();

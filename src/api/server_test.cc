@@ -92,6 +92,15 @@ TEST_F(ServerTest, ErrorsHaveDockersCodesAndShape) {
   EXPECT_THAT(Post("/containers/c1/resize?h=1", ""), StartsWith("HTTP/1.1 400 "));
 }
 
+TEST_F(ServerTest, ALogThatNobodyKeepsIsAnErrorAndNoStream) {
+  engine_.keeps_log = false;
+  Start();
+  EXPECT_THAT(Get("/containers/c1/logs?stdout=1"),
+              AllOf(StartsWith("HTTP/1.1 501 "),
+                    EndsWith("{\"message\":\"configured logging driver does not support reading\"}\n")));
+  EXPECT_THAT(Get("/containers/c9/logs?stdout=1"), StartsWith("HTTP/1.1 404 "));
+}
+
 TEST_F(ServerTest, UnreadableRequestsAreAnsweredAndClosed) {
   Limits limits;
   limits.header_bytes = 4096;

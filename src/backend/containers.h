@@ -161,12 +161,13 @@ class ContainerBackend {
   virtual Status Remove(const std::string& container, const RemoveOptions& options) = 0;
   virtual StatusOr<std::vector<ContainerSummary>> List(const ListOptions& options) = 0;
   virtual StatusOr<ContainerDetails> Inspect(const std::string& container, bool size) = 0;
-  // Whether its streams are raw (a terminal). For the content type of logs and attach.
-  virtual StatusOr<bool> HasTerminal(const std::string& container) = 0;
+  // Called once, before the first byte, when there is a log that can be read: the answer's header goes out
+  // then. An error of it ends the call.
+  using OnLog = std::function<Status(bool terminal)>;
   // Writes the log to `sink` in Docker's frames, or raw where there is a terminal; with follow until the
-  // container has ended, or `cancel`.
-  virtual Status Logs(const std::string& container, const LogOptions& options, const ByteSink& sink,
-                      std::stop_token cancel) = 0;
+  // container has ended, or `cancel`. kUnimplemented: its log driver keeps none.
+  virtual Status Logs(const std::string& container, const LogOptions& options, const OnLog& on_log,
+                      const ByteSink& sink, std::stop_token cancel) = 0;
   virtual Status Resize(const std::string& container, uint32_t width, uint32_t height) = 0;
   // Docker's 409s: "You cannot attach to a stopped container, start it first", paused likewise. A created one
   // may be attached to.

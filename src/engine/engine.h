@@ -85,9 +85,8 @@ class Engine final : public backend::ContainerBackend,
   Status Remove(const std::string& container, const backend::RemoveOptions& options) override;
   StatusOr<std::vector<backend::ContainerSummary>> List(const backend::ListOptions& options) override;
   StatusOr<backend::ContainerDetails> Inspect(const std::string& container, bool size) override;
-  StatusOr<bool> HasTerminal(const std::string& container) override;
-  Status Logs(const std::string& container, const backend::LogOptions& options, const backend::ByteSink& sink,
-              std::stop_token cancel) override;
+  Status Logs(const std::string& container, const backend::LogOptions& options, const OnLog& on_log,
+              const backend::ByteSink& sink, std::stop_token cancel) override;
   Status Resize(const std::string& container, uint32_t width, uint32_t height) override;
   StatusOr<std::unique_ptr<backend::AttachSession>> Attach(const std::string& container,
                                                            const backend::AttachOptions& options) override;

@@ -134,18 +134,14 @@ StatusOr<backend::ContainerDetails> Engine::Inspect(const std::string& name, boo
   return details;
 }
 
-StatusOr<bool> Engine::HasTerminal(const std::string& name) {
-  STASIS_ASSIGN_OR_RETURN(const ContainerRef container, containers_.Find(name));
-  return container->Record().config.tty;
-}
-
-Status Engine::Logs(const std::string& name, const backend::LogOptions& options,
+Status Engine::Logs(const std::string& name, const backend::LogOptions& options, const OnLog& on_log,
                     const backend::ByteSink& sink, std::stop_token cancel) {
   STASIS_ASSIGN_OR_RETURN(const ContainerRef container, containers_.Find(name));
   const ContainerRecord record = container->Record();
   if (record.host_config.log_driver == "none") {
     return Unimplemented("configured logging driver does not support reading");
   }
+  STASIS_RETURN_IF_ERROR(on_log(record.config.tty));
   const LogSource source{
       .path = options_.paths.Log(record.id), .raw = record.config.tty, .ended = container->run_ended()};
   return ReadLog(source, options, sink, std::move(cancel));

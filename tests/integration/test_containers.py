@@ -102,6 +102,15 @@ def test_logs_are_rotated(engine):
     assert numbers == list(range(numbers[0], 2001))
 
 
+def test_logs_of_a_container_that_keeps_none(engine):
+    engine.docker("run", "--name", "c1", "--log-driver", "none", "busybox", "echo", "gone")
+    result = engine.docker("logs", "c1", check=False)
+    assert result.returncode == 1 and result.stdout == ""
+    assert result.stderr == "Error response from daemon: configured logging driver does not support reading\n"
+    assert engine.api("GET", "/containers/c1/logs?stdout=1") == (
+        501, {"message": "configured logging driver does not support reading"})
+
+
 def test_exec(engine):
     engine.docker("run", "-d", "--name", "c1", "-e", "A=1", "busybox", "sleep", "1000")
     assert engine.out("exec", "-e", "B=2", "-w", "/tmp", "c1", "sh", "-c", "echo $A $B $(pwd)") == "1 2 /tmp"
