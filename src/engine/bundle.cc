@@ -8,6 +8,7 @@
 #include "engine/security_options.h"
 #include "image/root_user.h"
 #include "linux/files.h"
+#include "linux/mounts.h"
 
 namespace stasis::engine {
 namespace {
@@ -129,6 +130,13 @@ void SetNamespaces(const BundlePlan& plan, oci::SpecOptions* spec) {
   if (plan.host->cgroup_v2 && !host.privileged) spec->cgroup.kind = Kind::kPrivate;
 }
 
+StatusOr<bool> HostHasQueuesMounted() {
+  STASIS_ASSIGN_OR_RETURN(const std::vector<MountEntry> mounts, ReadMounts());
+  return std::any_of(mounts.begin(), mounts.end(), [](const MountEntry& mount) {
+    return mount.mount_point == "/dev/mqueue" && mount.type == "mqueue";
+  });
+}
+
 StatusOr<oci::ProcessOptions> PlanProcess(const ContainerRecord& record, const std::string& root,
                                           const oci::User& user) {
   STASIS_ASSIGN_OR_RETURN(const SecurityOptions security,
@@ -183,6 +191,10 @@ StatusOr<oci::SpecOptions> PlanSpec(const BundlePlan& plan) {
   }
   if (record.host_config.shm_size > 0) spec.shm_size = record.host_config.shm_size;
   SetNamespaces(plan, &spec);
+  if (spec.ipc.kind == oci::NamespaceOptions::Kind::kHost) {
+    if (!Exists("/dev/shm")) return Internal("/dev/shm is not mounted, but must be for --ipc=host");
+    STASIS_ASSIGN_OR_RETURN(spec.bind_mqueue, HostHasQueuesMounted());
+  }
   spec.resources = Resources(record.host_config);
   if (record.host_config.privileged) spec.devices = AllHostDevices();
   for (const backend::DeviceRequest& request : record.host_config.devices) {

@@ -39,7 +39,7 @@ std::vector<MountOptions> AdjustedDefaultMounts(const SpecOptions& options) {
     });
     if (replaced) continue;
     if (options.ipc.kind == NamespaceOptions::Kind::kHost &&
-        (mount.destination == "/dev/shm" || mount.destination == "/dev/mqueue")) {
+        (mount.destination == "/dev/shm" || (mount.destination == "/dev/mqueue" && options.bind_mqueue))) {
       mount = {mount.destination, mount.destination, "bind", {"rbind", "nosuid", "noexec", "nodev"}};
     }
     if (options.process.privileged && (mount.type == "sysfs" || mount.type == "cgroup")) {

@@ -112,6 +112,9 @@ struct SpecOptions {
   NamespaceOptions pid;
   NamespaceOptions ipc;
   NamespaceOptions uts;
+  // With the host's IPC namespace: bind the host's /dev/mqueue, rather than mount its queues anew. CRIU
+  // leaves the queues alone then, and refuses them else.
+  bool bind_mqueue = false;
   NamespaceOptions cgroup = {NamespaceOptions::Kind::kHost, ""};  // Docker: private on v2, host on v1
 
   ResourceOptions resources;

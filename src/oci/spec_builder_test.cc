@@ -167,6 +167,11 @@ TEST(SpecBuilderTest, TheHostsNamespacesAreNotListed) {
   EXPECT_EQ(spec["linux"]["namespaces"].size(), 1u);
   EXPECT_FALSE(spec.contains("hostname"));
   EXPECT_EQ((*FindMount(spec, "/dev/shm"))["type"], "bind");
+  EXPECT_EQ((*FindMount(spec, "/dev/mqueue"))["type"], "mqueue") << "the host may have none mounted";
+  options.bind_mqueue = true;
+  EXPECT_EQ((*FindMount(Build(options), "/dev/mqueue"))["source"], "/dev/mqueue");
+  options.ipc.kind = NamespaceOptions::Kind::kPrivate;
+  EXPECT_EQ((*FindMount(Build(options), "/dev/mqueue"))["type"], "mqueue");
 }
 
 TEST(ContainerEnvironmentTest, LaterEntriesWinAndABareNameTakesOneOut) {

@@ -1,6 +1,7 @@
 """The life of a container, by the stock docker CLI."""
 
 import json
+import os
 import re
 import subprocess
 import time
@@ -189,6 +190,18 @@ def test_network_modes(engine):
     engine.docker("run", "-d", "--name", "a1", "busybox", "sleep", "1000")
     a = engine.out("exec", "a1", "readlink", "/proc/self/ns/net")
     assert engine.out("run", "--rm", "--network", "container:a1", "busybox", "readlink", "/proc/self/ns/net") == a
+
+
+def test_the_hosts_ipc_namespace(engine):
+    """Its message queues and its shared memory, also where the host itself has no /dev/mqueue."""
+    engine.docker("run", "-d", "--ipc", "host", "--name", "c1", "busybox", "sleep", "1000")
+    assert engine.out("exec", "c1", "readlink", "/proc/self/ns/ipc") == os.readlink("/proc/self/ns/ipc")
+    engine.docker("exec", "c1", "touch", "/dev/mqueue/stasis-test", "/dev/shm/stasis-test")
+    assert os.path.exists("/dev/shm/stasis-test")
+    assert engine.out("run", "--rm", "--ipc", "host", "busybox", "ls", "/dev/mqueue/stasis-test") == "/dev/mqueue/stasis-test"
+    assert engine.docker("run", "--rm", "busybox", "ls", "/dev/mqueue/stasis-test", check=False).returncode == 1
+    engine.docker("exec", "c1", "rm", "/dev/mqueue/stasis-test", "/dev/shm/stasis-test")
+    assert not os.path.exists("/dev/shm/stasis-test")
 
 
 def test_list_filters(engine):
