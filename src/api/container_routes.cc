@@ -12,6 +12,7 @@ using backend::Change;
 using backend::ContainerBackend;
 
 constexpr int kMaxInt = 0x7fffffff;
+constexpr int kPlatformSince = 41;
 
 Status List(ContainerBackend& backend, Request& request, Response& response) {
   backend::ListOptions options;
@@ -32,6 +33,7 @@ Status Create(ContainerBackend& backend, Request& request, Response& response) {
   STASIS_ASSIGN_OR_RETURN(std::vector<std::string> warnings, backend::CheckUnsupportedFields(body));
   backend::CreateRequest create;
   create.name = request.query.Text("name");
+  if (request.minor_version >= kPlatformSince) create.platform = request.query.Text("platform");
   STASIS_ASSIGN_OR_RETURN(create.config, backend::ContainerConfigFromJson(body));
   JsonReader reader(body);
   if (const Json* host_config = reader.Find("HostConfig")) {

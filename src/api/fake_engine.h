@@ -309,14 +309,13 @@ class FakeEngine : public backend::SystemBackend,
       total += *count;
     }
   }
-  StatusOr<std::string> ImportImage(const backend::ByteSource& source, const std::string& reference,
-                                    const std::string&, const std::vector<std::string>& changes,
+  StatusOr<std::string> ImportImage(const backend::ByteSource& source, const backend::ImageImport& request,
                                     std::stop_token) override {
     char buffer[4096];
     for (size_t got = 1; got > 0;) {
       STASIS_ASSIGN_OR_RETURN(got, source(buffer, sizeof buffer));
     }
-    return "sha256:" + reference + "/" + std::to_string(changes.size());
+    return "sha256:" + request.reference + "/" + std::to_string(request.changes.size()) + request.platform;
   }
   StatusOr<std::vector<backend::ImageSummary>> ListImages(bool, const backend::Filters&) override {
     return std::vector<backend::ImageSummary>{{"sha256:" + Id(), {"img:latest"}, 0, 1234, {}, 0}};

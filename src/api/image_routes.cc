@@ -56,11 +56,10 @@ Status Import(ImageBackend& backend, Request& request, Response& response) {
     return Unimplemented("importing from a URL is not implemented by Stasis yet (fromSrc=" + source +
                          "): send the archive as the body, fromSrc=-");
   }
-  StatusOr<std::string> id =
-      backend.ImportImage(request.body, ReferenceOf(request.query), request.query.Text("message"),
-                          request.query.All("changes"), request.cancel);
-  STASIS_RETURN_IF_ERROR(id.status());
-  return JsonLines(response).Send({{"status", *id}});
+  const backend::ImageImport import = {ReferenceOf(request.query), request.query.Text("message"),
+                                       request.query.All("changes"), request.query.Text("platform")};
+  STASIS_ASSIGN_OR_RETURN(const std::string id, backend.ImportImage(request.body, import, request.cancel));
+  return JsonLines(response).Send({{"status", id}});
 }
 
 Status List(ImageBackend& backend, Request& request, Response& response) {
@@ -84,21 +83,23 @@ Status List(ImageBackend& backend, Request& request, Response& response) {
 
 Status Inspect(ImageBackend& backend, Request& request, Response& response) {
   STASIS_ASSIGN_OR_RETURN(backend::ImageDetails image, backend.InspectImage(request.Value("name")));
-  return response.Json(200, {{"Id", image.id},
-                             {"RepoTags", image.tags},
-                             {"RepoDigests", Json::array()},
-                             {"Parent", ""},
-                             {"Comment", image.comment},
-                             {"Created", ToRfc3339(image.created)},
-                             {"DockerVersion", ""},
-                             {"Author", image.author},
-                             {"Config", image.config},
-                             {"Architecture", image.architecture},
-                             {"Os", image.os},
-                             {"Size", image.size},
-                             {"GraphDriver", {{"Name", "overlay2"}, {"Data", Json::object()}}},
-                             {"RootFS", {{"Type", "layers"}, {"Layers", image.layers}}},
-                             {"Metadata", {{"LastTagTime", ToRfc3339(absl::InfinitePast())}}}});
+  Json json = {{"Id", image.id},
+               {"RepoTags", image.tags},
+               {"RepoDigests", Json::array()},
+               {"Parent", ""},
+               {"Comment", image.comment},
+               {"Created", ToRfc3339(image.created)},
+               {"DockerVersion", ""},
+               {"Author", image.author},
+               {"Config", image.config},
+               {"Architecture", image.architecture},
+               {"Os", image.os},
+               {"Size", image.size},
+               {"GraphDriver", {{"Name", "overlay2"}, {"Data", Json::object()}}},
+               {"RootFS", {{"Type", "layers"}, {"Layers", image.layers}}},
+               {"Metadata", {{"LastTagTime", ToRfc3339(absl::InfinitePast())}}}};
+  if (!image.variant.empty()) json["Variant"] = image.variant;
+  return response.Json(200, json);
 }
 
 Status Remove(ImageBackend& backend, Request& request, Response& response) {

@@ -28,7 +28,8 @@ using Filters = std::map<std::string, std::vector<std::string>>;
 StatusOr<Filters> FiltersFromJson(std::string_view text);
 
 struct CreateRequest {
-  std::string name;  // empty: one is made up
+  std::string name;      // empty: one is made up
+  std::string platform;  // "os[/architecture[/variant]]"; empty: whatever the image's is
   ContainerConfig config;
   HostConfig host_config;
   Json networking_config = Json::object();

@@ -33,6 +33,7 @@ struct ImageDetails {
   absl::Time created = absl::InfinitePast();
   std::string architecture;
   std::string os;
+  std::string variant;
   int64_t size = 0;
   Json config = Json::object();  // `config` of the image-spec document
   std::vector<std::string> layers;
@@ -41,6 +42,13 @@ struct ImageDetails {
 struct ImageRemoval {
   std::vector<std::string> untagged;
   std::vector<std::string> deleted;
+};
+
+struct ImageImport {
+  std::string reference = {};  // empty: it has no name
+  std::string message = {};
+  std::vector<std::string> changes = {};  // Dockerfile lines
+  std::string platform = {};              // "os[/architecture[/variant]]"; empty: this machine's
 };
 
 class ImageBackend {
@@ -52,9 +60,7 @@ class ImageBackend {
 
   virtual Status LoadImages(const ByteSource& body, const OnMessage& on_message, std::stop_token cancel) = 0;
   // Returns the id of the new image.
-  virtual StatusOr<std::string> ImportImage(const ByteSource& body, const std::string& reference,
-                                            const std::string& message,
-                                            const std::vector<std::string>& changes,
+  virtual StatusOr<std::string> ImportImage(const ByteSource& body, const ImageImport& request,
                                             std::stop_token cancel) = 0;
   virtual StatusOr<std::vector<ImageSummary>> ListImages(bool all, const Filters& filters) = 0;
   virtual StatusOr<ImageDetails> InspectImage(const std::string& image) = 0;

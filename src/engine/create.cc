@@ -16,6 +16,29 @@ namespace {
 constexpr int kNameAttempts = 20;
 constexpr size_t kShortId = 12;
 
+// One of another platform than was asked for counts as not there; nobody having asked, it is used.
+StatusOr<std::vector<std::string>> CheckPlatform(const backend::CreateRequest& request,
+                                                 const image::Image& image) {
+  std::vector<std::string> warnings;
+  const std::string has = oci::FormatPlatform(image.platform);
+  if (!request.platform.empty()) {
+    STASIS_ASSIGN_OR_RETURN(const oci::Platform wanted, oci::ParsePlatform(request.platform));
+    if (!oci::Satisfies(image.platform, wanted)) {
+      return NotFound("image with reference " + request.config.image + " was found but its platform (" + has +
+                      ") does not match the specified platform (" + oci::FormatPlatform(wanted) + ")");
+    }
+    return warnings;
+  }
+  const oci::Platform host = oci::NativePlatform();
+  // What variant this machine is, nobody here knows.
+  if (!oci::Satisfies({image.platform.os, image.platform.architecture, ""}, host)) {
+    warnings.push_back("The requested image's platform (" + has +
+                       ") does not match the detected host platform (" + oci::FormatPlatform(host) +
+                       ") and no specific platform was requested");
+  }
+  return warnings;
+}
+
 }  // namespace
 
 StatusOr<backend::CreateResult> Engine::Create(const backend::CreateRequest& request) {
@@ -26,6 +49,8 @@ StatusOr<backend::CreateResult> Engine::Create(const backend::CreateRequest& req
   }
   if (request.config.image.empty()) return InvalidArgument("no image specified");
   STASIS_ASSIGN_OR_RETURN(const image::Image image, images_->Find(request.config.image));
+  backend::CreateResult result;
+  STASIS_ASSIGN_OR_RETURN(result.warnings, CheckPlatform(request, image));
   STASIS_RETURN_IF_ERROR(CheckNetworks(request));
   STASIS_ASSIGN_OR_RETURN(ContainerRecord record, PlanContainer(request, image, wanted));
   STASIS_ASSIGN_OR_RETURN(record.name, ReserveAName(wanted, record.id));
@@ -41,7 +66,6 @@ StatusOr<backend::CreateResult> Engine::Create(const backend::CreateRequest& req
     containers_.ReleaseName(record.name);
     return status;
   }
-  backend::CreateResult result;
   result.id = record.id.str();
   containers_.Insert(std::make_shared<Container>(std::move(record)));
   events_.Publish(event);

@@ -117,8 +117,7 @@ class Engine final : public backend::ContainerBackend,
   // ImageBackend
   Status LoadImages(const backend::ByteSource& body, const OnMessage& on_message,
                     std::stop_token cancel) override;
-  StatusOr<std::string> ImportImage(const backend::ByteSource& body, const std::string& reference,
-                                    const std::string& message, const std::vector<std::string>& changes,
+  StatusOr<std::string> ImportImage(const backend::ByteSource& body, const backend::ImageImport& request,
                                     std::stop_token cancel) override;
   StatusOr<std::vector<backend::ImageSummary>> ListImages(bool all, const backend::Filters& filters) override;
   StatusOr<backend::ImageDetails> InspectImage(const std::string& image) override;

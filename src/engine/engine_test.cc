@@ -62,6 +62,10 @@ class EngineTest : public testing::Test {
     directory_.emplace(*std::move(directory));
     Up();
     ASSERT_TRUE(engine_);
+    const auto image = Import({.reference = "small"});
+    ASSERT_TRUE(image.ok()) << image.status();
+  }
+  StatusOr<std::string> Import(const backend::ImageImport& request) {
     std::string tar = SmallTar();
     const backend::ByteSource source = [&](char* out, size_t size) -> StatusOr<size_t> {
       size = std::min(size, tar.size());
@@ -69,8 +73,7 @@ class EngineTest : public testing::Test {
       tar.erase(0, size);
       return size;
     };
-    const auto image = engine_->ImportImage(source, "small", "", {}, {});
-    ASSERT_TRUE(image.ok()) << image.status();
+    return engine_->ImportImage(source, request, {});
   }
   void TearDown() override {
     if (!engine_) return;
@@ -158,6 +161,40 @@ TEST_F(EngineTest, AnExitBeforeTheStartIsRecordedIsNotLost) {
   const std::string id = Run("web");
   EXPECT_EQ(Wait(id), 0);
   EXPECT_EQ(State(id).status, "exited");
+}
+
+TEST_F(EngineTest, AnImageOfAnotherPlatformIsNotTheOneThatIsAskedFor) {
+  const std::string native = oci::FormatPlatform(oci::NativePlatform());
+  const std::string other = native == "linux/s390x" ? "linux/riscv64" : "linux/s390x";
+  ASSERT_TRUE(Import({.reference = "foreign", .platform = other}).ok());
+  backend::CreateRequest request;
+  request.config.cmd = Words{"/bin/serve"};
+  const auto create = [&](const std::string& image, const std::string& platform) {
+    request.config.image = image;
+    request.platform = platform;
+    return engine_->Create(request);
+  };
+  EXPECT_THAT(create("small", "")->warnings, IsEmpty());
+  EXPECT_THAT(create("small", native)->warnings, IsEmpty());
+  EXPECT_THAT(create("foreign", other)->warnings, IsEmpty());
+  EXPECT_EQ(create("foreign", "")->warnings, Words{"The requested image's platform (" + other +
+                                                   ") does not match the detected host platform (" + native +
+                                                   ") and no specific platform was requested"});
+  const Status refused = create("small", other).status();
+  EXPECT_TRUE(absl::IsNotFound(refused));
+  EXPECT_EQ(Message(refused), "image with reference small was found but its platform (" + native +
+                                  ") does not match the specified platform (" + other + ")");
+  EXPECT_TRUE(absl::IsInvalidArgument(create("small", "linux/").status()));
+  EXPECT_EQ(Message(create("nosuch", other).status()), "No such image: nosuch:latest");
+}
+
+TEST_F(EngineTest, AnImportIsForThePlatformThatIsAskedFor) {
+  ASSERT_TRUE(Import({.reference = "arm", .platform = "linux/arm64/v8"}).ok());
+  const auto details = engine_->InspectImage("arm");
+  ASSERT_TRUE(details.ok());
+  EXPECT_EQ(details->os + "/" + details->architecture + "/" + details->variant, "linux/arm64/v8");
+  EXPECT_EQ(Message(Import({.platform = "windows/amd64"}).status()), "operating system is not supported");
+  EXPECT_TRUE(absl::IsInvalidArgument(Import({.platform = "amd65"}).status()));
 }
 
 TEST_F(EngineTest, AFailedStartLeavesTheContainerAsItWasAndSaysWhy) {

@@ -94,12 +94,15 @@ Status Engine::LoadImages(const backend::ByteSource& body, const OnMessage& on_m
   return {};
 }
 
-StatusOr<std::string> Engine::ImportImage(const backend::ByteSource& body, const std::string& reference,
-                                          const std::string& message, const std::vector<std::string>& changes,
-                                          std::stop_token cancel) {
-  STASIS_ASSIGN_OR_RETURN(const image::Image image,
-                          images_->Import(body, reference, message, changes, std::move(cancel)));
-  EmitImageEvent("import", image.id.str(), reference.empty() ? image.id.str() : reference);
+StatusOr<std::string> Engine::ImportImage(const backend::ByteSource& body,
+                                          const backend::ImageImport& request, std::stop_token cancel) {
+  image::ImportOptions options = {request.reference, request.message, request.changes};
+  if (!request.platform.empty()) {
+    STASIS_ASSIGN_OR_RETURN(options.platform, oci::ParsePlatform(request.platform));
+    if (options.platform.os != "linux") return InvalidArgument("operating system is not supported");
+  }
+  STASIS_ASSIGN_OR_RETURN(const image::Image image, images_->Import(body, options, std::move(cancel)));
+  EmitImageEvent("import", image.id.str(), request.reference.empty() ? image.id.str() : request.reference);
   return image.id.str();
 }
 
@@ -133,8 +136,9 @@ StatusOr<backend::ImageDetails> Engine::InspectImage(const std::string& referenc
   details.comment = TextOf(*image.config, "comment");
   details.author = TextOf(*image.config, "author");
   details.created = image.created;
-  details.architecture = TextOf(*image.config, "architecture");
-  details.os = TextOf(*image.config, "os");
+  details.architecture = image.platform.architecture;
+  details.os = image.platform.os;
+  details.variant = image.platform.variant;
   details.size = static_cast<int64_t>(image.size);
   if (image.config->contains("config")) details.config = (*image.config)["config"];
   for (const Digest& layer : image.layers) details.layers.push_back(layer.str());

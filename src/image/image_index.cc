@@ -31,9 +31,13 @@ void AddTag(Image& image, const std::string& reference) {
 StatusOr<Image> ImageFromConfig(const std::string& config_text) {
   STASIS_ASSIGN_OR_RETURN(Json config, ParseJson(config_text));
   STASIS_ASSIGN_OR_RETURN(oci::ImageConfig read, oci::ReadImageConfig(config));
-  return Image{Sha256Of(config_text),  {},
-               std::move(read.layers), std::make_shared<const Json>(std::move(config)),
-               read.created,           0};
+  return Image{Sha256Of(config_text),
+               {},
+               std::move(read.layers),
+               std::make_shared<const Json>(std::move(config)),
+               read.created,
+               std::move(read.platform),
+               0};
 }
 
 StatusOr<std::unique_ptr<ImageIndex>> ImageIndex::Open(const std::string& directory,

@@ -13,7 +13,6 @@
 #include "image/layer_store.h"
 #include "image/root_store.h"
 #include "linux/files.h"
-#include "oci/seccomp.h"
 
 namespace stasis::image {
 namespace {
@@ -28,21 +27,22 @@ std::string ShortId(const Digest& id) { return Hex(id).substr(0, kShortId); }
 Status Shown(const Status& status) { return WithMessage(status, Printable(Message(status), kMaxError)); }
 
 // The configuration of an imported image.
-StatusOr<std::string> ImportedConfig(const Digest& layer, const std::string& message,
-                                     const std::vector<std::string>& changes) {
+StatusOr<std::string> ImportedConfig(const Digest& layer, const ImportOptions& options) {
   Json config = Json::object();
-  for (const std::string& change : changes) {
+  for (const std::string& change : options.changes) {
     STASIS_RETURN_IF_ERROR(ApplyChange(change, &config));
   }
   std::string now = ToRfc3339(absl::Now());
   Json document = {
-      {"architecture", oci::NativeArchitecture()},
-      {"os", "linux"},
+      {"architecture", options.platform.architecture},
+      {"os", options.platform.os},
       {"created", now},
       {"config", std::move(config)},
       {"rootfs", {{"type", "layers"}, {"diff_ids", {layer.str()}}}},
       {"history",
-       Json::array({{{"created", now}, {"comment", message.empty() ? "Imported from -" : message}}})}};
+       Json::array({{{"created", now},
+                     {"comment", options.message.empty() ? "Imported from -" : options.message}}})}};
+  if (!options.platform.variant.empty()) document["variant"] = options.platform.variant;
   return DumpJson(document);
 }
 
@@ -57,8 +57,8 @@ class Store : public ImageStore {
 
   StatusOr<std::vector<Image>> Load(const ReadBytes& read, const OnProgress& progress,
                                     std::stop_token cancel) override;
-  StatusOr<Image> Import(const ReadBytes& read, const std::string& reference, const std::string& message,
-                         const std::vector<std::string>& changes, std::stop_token cancel) override;
+  StatusOr<Image> Import(const ReadBytes& read, const ImportOptions& options,
+                         std::stop_token cancel) override;
   std::vector<Image> List() const override;
   StatusOr<Image> Find(const std::string& reference_or_id) const override;
   StatusOr<RemoveResult> Remove(const std::string& reference_or_id, bool force,
@@ -165,24 +165,23 @@ StatusOr<Image> Store::LoadOne(const ImageArchive& archive, const ArchivedImage&
   return image;
 }
 
-StatusOr<Image> Store::Import(const ReadBytes& read, const std::string& reference, const std::string& message,
-                              const std::vector<std::string>& changes, std::stop_token cancel) {
+StatusOr<Image> Store::Import(const ReadBytes& read, const ImportOptions& options, std::stop_token cancel) {
   std::vector<std::string> tags;
-  if (!reference.empty()) {
-    STASIS_ASSIGN_OR_RETURN(std::string tag, NormalizeReference(reference));
+  if (!options.reference.empty()) {
+    STASIS_ASSIGN_OR_RETURN(std::string tag, NormalizeReference(options.reference));
     if (tag.find('@') != std::string::npos) return InvalidArgument("cannot import digest reference");
     tags.push_back(std::move(tag));
   }
-  if (message.size() > kMaxMessage) return InvalidArgument("import message is too long");
+  if (options.message.size() > kMaxMessage) return InvalidArgument("import message is too long");
   // Before the bytes come in: a wrong change should not cost a whole upload.
-  STASIS_ASSIGN_OR_RETURN(const std::string trial, ImportedConfig(Sha256Of(""), message, changes));
+  STASIS_ASSIGN_OR_RETURN(const std::string trial, ImportedConfig(Sha256Of(""), options));
   STASIS_RETURN_IF_ERROR(ImageFromConfig(trial).status());
   StatusOr<Layer> layer = layers_->Unpack(read, std::nullopt, cancel);
   if (!layer.ok()) return Shown(layer.status());
   // From here to the Pin the collector may take the layer; then it is not found, and the client tries again.
   Pin pin(*this, {layer->diff_id});
   if (!layers_->Find(layer->diff_id)) return Unavailable("the layer was removed meanwhile, try again");
-  STASIS_ASSIGN_OR_RETURN(std::string config, ImportedConfig(layer->diff_id, message, changes));
+  STASIS_ASSIGN_OR_RETURN(std::string config, ImportedConfig(layer->diff_id, options));
   STASIS_ASSIGN_OR_RETURN(Image image, ImageFromConfig(config));
   image.tags = std::move(tags);
   image.size = layer->size;

@@ -24,6 +24,7 @@
 #include "base/json.h"
 #include "base/names.h"
 #include "base/status.h"
+#include "oci/platform.h"
 
 namespace stasis::image {
 
@@ -44,7 +45,16 @@ struct Image {
   // the store returns.
   std::shared_ptr<const Json> config;
   absl::Time created;
-  uint64_t size = 0;  // bytes of all layers, unpacked
+  oci::Platform platform;  // as the configuration says
+  uint64_t size = 0;       // bytes of all layers, unpacked
+};
+
+struct ImportOptions {
+  std::string reference = {};  // none: the image has no name
+  std::string message = {};
+  // Dockerfile lines (CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME, WORKDIR).
+  std::vector<std::string> changes = {};
+  oci::Platform platform = oci::NativePlatform();
 };
 
 struct RemoveResult {
@@ -62,10 +72,8 @@ class ImageStore {
   // `docker load`: a docker-archive or an OCI layout, as tar, plain, gzip or zstd. Returns what was loaded.
   virtual StatusOr<std::vector<Image>> Load(const ReadBytes& read, const OnProgress& progress,
                                             std::stop_token cancel) = 0;
-  // `docker import`: a tar of a root file system becomes an image of one layer. `reference` may be empty.
-  // `changes` are Dockerfile lines (CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME, WORKDIR).
-  virtual StatusOr<Image> Import(const ReadBytes& read, const std::string& reference,
-                                 const std::string& message, const std::vector<std::string>& changes,
+  // `docker import`: a tar of a root file system becomes an image of one layer.
+  virtual StatusOr<Image> Import(const ReadBytes& read, const ImportOptions& options,
                                  std::stop_token cancel) = 0;
 
   virtual std::vector<Image> List() const = 0;

@@ -114,7 +114,7 @@ class ImageStoreTest : public ::testing::Test {
   Image MustLoad(const std::string& bytes) {
     StatusOr<std::vector<Image>> images = Load(bytes);
     EXPECT_TRUE(images.ok()) << Message(images.status());
-    return images.ok() && !images->empty() ? images->front() : Image{Sha256Of(""), {}, {}, {}, {}, 0};
+    return images.ok() && !images->empty() ? images->front() : Image{Sha256Of(""), {}, {}, {}, {}, {}, 0};
   }
 
   // Layers, spooled archives and roots that are on disk, half-made ones too.
@@ -254,7 +254,7 @@ TEST_F(ImageStoreTest, ErrorsShowNamesAndDoNotLetThemSpeakToTheTerminal) {
        {MakeTar({File("../\x1b[2J\a\n")}), DockerArchive({{File("../\x1b[2J\a\n")}}, {"app"})}) {
     EXPECT_THAT(Message(Load(archive).status()), HasSubstr("../\\x1b[2J\\x07\\x0a"));
   }
-  StatusOr<Image> image = store_->Import(BytesOf(MakeTar({File("/\x1b[2J")})), "app", "", {}, {});
+  StatusOr<Image> image = store_->Import(BytesOf(MakeTar({File("/\x1b[2J")})), {.reference = "app"}, {});
   EXPECT_EQ(Message(image.status()), "layer: absolute path refused: /\\x1b[2J");
 }
 
@@ -319,15 +319,27 @@ TEST_F(ImageStoreTest, DigestsAreChecked) {
 }
 
 TEST_F(ImageStoreTest, AnImportBecomesAnImageOfOneLayer) {
-  StatusOr<Image> image = store_->Import(BytesOf(MakeTar({Dir("bin"), File("bin/sh", "x")}, "gzip")), "mine",
-                                         "hello", {"CMD [\"sh\"]", "ENV A=b"}, {});
+  StatusOr<Image> image =
+      store_->Import(BytesOf(MakeTar({Dir("bin"), File("bin/sh", "x")}, "gzip")),
+                     {.reference = "mine", .message = "hello", .changes = {"CMD [\"sh\"]", "ENV A=b"}}, {});
   ASSERT_TRUE(image.ok()) << Message(image.status());
   EXPECT_THAT(image->tags, ElementsAre("mine:latest"));
   EXPECT_EQ((*image->config)["config"]["Cmd"][0], "sh");
   EXPECT_EQ((*image->config)["history"][0]["comment"], "hello");
-  EXPECT_FALSE(store_->Import(BytesOf(MakeTar({File("a")})), "mine", "", {"RUN true"}, {}).ok());
-  EXPECT_FALSE(store_->Import(BytesOf("nothing"), "", "", {}, {}).ok());
+  EXPECT_EQ(oci::FormatPlatform(image->platform), oci::FormatPlatform(oci::NativePlatform()));
+  EXPECT_FALSE((*image->config).contains("variant"));
+  EXPECT_FALSE(
+      store_->Import(BytesOf(MakeTar({File("a")})), {.reference = "mine", .changes = {"RUN true"}}, {}).ok());
+  EXPECT_FALSE(store_->Import(BytesOf("nothing"), {}, {}).ok());
   EXPECT_THAT(store_->List(), SizeIs(1));
+}
+
+TEST_F(ImageStoreTest, AnImportForAnotherPlatformIsStillThatAfterARestart) {
+  StatusOr<Image> image = store_->Import(BytesOf(MakeTar({File("a")})),
+                                         {.reference = "mine", .platform = {"linux", "arm", "v6"}}, {});
+  ASSERT_TRUE(image.ok()) << Message(image.status());
+  Reopen();
+  EXPECT_EQ(oci::FormatPlatform(store_->Find("mine")->platform), "linux/arm/v6");
 }
 
 TEST_F(ImageStoreTest, ALoadIsCancelled) {

@@ -144,12 +144,14 @@ StatusOr<ImageConfig> ReadImageConfig(const Json& config) {
   ImageConfig out;
   std::string created;
   JsonReader reader(config);
-  reader.Get("architecture", &out.architecture);
-  reader.Get("os", &out.os);
+  reader.Get("architecture", &out.platform.architecture);
+  reader.Get("os", &out.platform.os);
+  reader.Get("variant", &out.platform.variant);
   reader.Get("created", &created);
   STASIS_RETURN_IF_ERROR(reader.status());
-  if (!out.os.empty() && out.os != "linux") {
-    return InvalidArgument("image operating system \"" + out.os + "\" cannot be used on this platform");
+  const std::string& os = out.platform.os;
+  if (!os.empty() && os != "linux") {
+    return InvalidArgument("image operating system \"" + os + "\" cannot be used on this platform");
   }
   if (!created.empty()) {
     STASIS_ASSIGN_OR_RETURN(out.created, FromRfc3339(created));

@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/names.h"
 #include "base/status.h"
+#include "oci/platform.h"
 
 namespace stasis::oci {
 
@@ -18,8 +19,7 @@ namespace stasis::oci {
 inline constexpr size_t kMaxLayers = 127;
 
 struct ImageConfig {
-  std::string architecture;
-  std::string os;
+  Platform platform;  // as it says; any part may be empty
   absl::Time created = absl::InfinitePast();
   std::vector<Digest> layers;  // rootfs.diff_ids, lowest first
 

@@ -12,11 +12,12 @@ using ::testing::HasSubstr;
 const std::string kDigest = "sha256:" + std::string(64, 'a');
 
 TEST(ImageConfigTest, FieldsAreRead) {
-  Json document = *ParseJson(R"({"architecture":"amd64","os":"linux","created":"2024-01-02T03:04:05Z",
+  Json document =
+      *ParseJson(R"({"architecture":"arm64","os":"linux","variant":"v8","created":"2024-01-02T03:04:05Z",
       "config":{"Env":["A=b"],"Cmd":["sh"],"Entrypoint":"/init","User":"redis","WorkingDir":"/data",
                 "Labels":{"a":"b"},"ExposedPorts":{"80/tcp":{}},"Volumes":{"/data":{}},"StopSignal":"SIGINT"},
       "rootfs":{"type":"layers","diff_ids":[")" +
-                             kDigest + R"("]}})");
+                 kDigest + R"("]}})");
   StatusOr<ImageConfig> config = ReadImageConfig(document);
   ASSERT_TRUE(config.ok()) << Message(config.status());
   EXPECT_THAT(config->env, ElementsAre("A=b"));
@@ -27,6 +28,7 @@ TEST(ImageConfigTest, FieldsAreRead) {
   EXPECT_THAT(config->exposed_ports, ElementsAre("80/tcp"));
   EXPECT_THAT(config->volumes, ElementsAre("/data"));
   EXPECT_EQ(config->layers[0].str(), kDigest);
+  EXPECT_EQ(FormatPlatform(config->platform), "linux/arm64/v8");
 }
 
 TEST(ImageConfigTest, WhatIsWrongIsNamed) {

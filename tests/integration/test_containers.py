@@ -247,6 +247,32 @@ def test_images(engine, tmp_path):
     assert "No such image" in engine.docker("inspect", "--type", "image", "mine:1", check=False).stderr
 
 
+def test_platforms(engine, tmp_path):
+    native = engine.inspect("busybox", "{{.Os}}/{{.Architecture}}")
+    other = "linux/s390x"
+    tar = tmp_path / "root.tar"
+    subprocess.run(["tar", "-C", "/bin", "-cf", tar, "--transform", "s,^,bin/,", "busybox"], check=True)
+    engine.docker("import", "--platform", other, "-c", 'CMD ["/bin/busybox","true"]', tar, "foreign:1")
+    assert engine.inspect("foreign:1", "{{.Os}}/{{.Architecture}}") == other
+
+    result = engine.docker("create", "--pull", "never", "--platform", other, "busybox", "true", check=False)
+    assert result.returncode == 1
+    assert (f"Error response from daemon: image with reference busybox was found but its platform ({native}) does not match "
+            f"the specified platform ({other})") in result.stderr
+    body = {"Image": "busybox", "Cmd": ["true"]}
+    assert engine.api("POST", f"/containers/create?platform={other}", body)[0] == 404
+    code, answer = engine.api("POST", "/containers/create?platform=plan10", body)
+    assert code == 400 and answer["message"] == '"plan10": unknown operating system or architecture: invalid argument'
+
+    engine.docker("create", "--platform", native, "busybox", "true")
+    assert engine.docker("create", "--platform", other, "foreign:1").stderr == ""
+    warned = engine.docker("create", "foreign:1").stderr
+    assert (f"The requested image's platform ({other}) does not match the detected host platform ({native}) and no specific "
+            "platform was requested") in warned
+    engine.remove_all()
+    engine.docker("rmi", "foreign:1")
+
+
 @pytest.mark.parametrize("arguments", [("network", "ls"), ("volume", "ls"), ("pull", "nosuch"), ("system", "df")])
 def test_what_is_not_there_yet_says_so(engine, arguments):
     result = engine.docker(*arguments, check=False)
