@@ -126,8 +126,10 @@ std::vector<Route> ImageRoutes(ImageBackend* backend) {
   };
   return {
       {"GET", "/images/json", with(List), "List images", "images"},
-      {"POST", "/images/load", with(Load), "Load images from a docker-archive or an OCI layout", "images"},
-      {"POST", "/images/create", with(Import), "Import a root file system as an image", "images"},
+      {"POST", "/images/load", with(Load), "Load images from a docker-archive or an OCI layout", "images",
+       Lifetime::kStream},
+      {"POST", "/images/create", with(Import), "Import a root file system as an image", "images",
+       Lifetime::kStream},
       {"GET", "/images/{name...}/json", with(Inspect), "Inspect an image", "images"},
       {"POST", "/images/{name...}/tag", with(Tag), "Give an image another name", "images"},
       {"DELETE", "/images/{name...}", with(Remove), "Remove an image or a name of it", "images"},

@@ -19,7 +19,7 @@ using Handler = std::function<Status(Request& request, Response& response)>;
 
 enum class Lifetime {
   kCall,    // answers by itself: a stopping server lets it finish, for a while
-  kStream,  // runs until someone ends it (events, attach): a stopping server ends it
+  kStream,  // as long as the client likes (events, attach, uploads): a stopping server ends it
 };
 
 struct Route {

@@ -325,6 +325,9 @@ TEST_F(ServerTest, AStoppingServerEndsStreamsAndIdleConnectionsAndFinishesCalls)
   events.ReadUntil("start");
   RawClient logs = Connect();
   logs.Send("GET /containers/c1/logs?follow=1&stdout=1 HTTP/1.1\r\n\r\n");  // never read: its writer waits
+  RawClient upload = Connect();
+  upload.Send("POST /images/load HTTP/1.1\r\nContent-Length: 1000\r\n\r\nx");
+  upload.ReadUntil("first bytes");
   RawClient call = Connect();
   call.Send(
       "POST /containers/c1/checkpoints HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: "
@@ -332,6 +335,7 @@ TEST_F(ServerTest, AStoppingServerEndsStreamsAndIdleConnectionsAndFinishesCalls)
   ASSERT_TRUE(engine_.checkpoint_begun.WaitBriefly());
   thread_.request_stop();
   EXPECT_EQ(idle.ReadAll(), "");
+  EXPECT_TRUE(engine_.load_failed.WaitBriefly());
   EXPECT_THAT(events.ReadAll(), Not(EndsWith("0\r\n\r\n")));
   engine_.checkpoint_may_end.Open();
   EXPECT_THAT(call.ReadAll(), StartsWith("HTTP/1.1 201 "));

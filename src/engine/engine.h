@@ -65,7 +65,8 @@ class Engine final : public backend::ContainerBackend,
 
   // Begins to follow the supervisor, and returns once every container's state is known, or the deadline has
   // passed. Then finishes what a crash interrupted, and starts what its restart policy wants started. Once.
-  Status Start(Deadline deadline);
+  // kCancelled: only following has begun.
+  Status Start(Deadline deadline, std::stop_token cancel);
 
   // ContainerBackend
   StatusOr<backend::CreateResult> Create(const backend::CreateRequest& request) override;

@@ -94,7 +94,7 @@ class EngineTest : public testing::Test {
                      std::make_unique<FakeSupervisor>(world_));
     ASSERT_TRUE(engine.ok()) << engine.status();
     engine_ = *std::move(engine);
-    const Status started = engine_->Start(After(std::chrono::seconds(10)));
+    const Status started = engine_->Start(After(std::chrono::seconds(10)), {});
     ASSERT_TRUE(started.ok()) << started;
   }
   void Down() { engine_.reset(); }

@@ -16,11 +16,12 @@ constexpr int kLostCode = 255;
 
 }  // namespace
 
-Status Engine::Start(Deadline deadline) {
+Status Engine::Start(Deadline deadline, std::stop_token cancel) {
   follower_ = std::jthread([this](std::stop_token stop) { FollowSupervisor(stop); });
   {
     std::unique_lock lock(follow_mutex_);
-    if (!follow_changed_.wait_until(lock, deadline, [&] { return known_; })) {
+    if (!follow_changed_.wait_until(lock, cancel, deadline, [&] { return known_; })) {
+      if (cancel.stop_requested()) return Cancelled("the start was cancelled");
       return Unavailable("the supervisor has not said how the containers are");
     }
   }

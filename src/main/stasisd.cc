@@ -1,7 +1,9 @@
 // stasisd: the engine behind the Docker Engine API. Starts the supervisor unless one is named.
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/file.h>
+#include <sys/signalfd.h>
 #include <sys/un.h>
 
 #include <CLI/CLI.hpp>
@@ -18,6 +20,7 @@
 #include "base/log.h"
 #include "engine/engine.h"
 #include "engine/supervisor_link.h"
+#include "linux/cancel.h"
 #include "linux/files.h"
 #include "linux/unix_socket.h"
 #include "supervisor_process.h"
@@ -109,7 +112,7 @@ StatusOr<UniqueFd> LockRoot(const std::string& root) {
   return lock;
 }
 
-StatusOr<std::unique_ptr<SupervisorProcess>> StartSupervisor(const Flags& flags) {
+StatusOr<std::unique_ptr<SupervisorProcess>> StartSupervisor(const Flags& flags, std::stop_token stop) {
   if (!flags.supervisor.empty()) return std::unique_ptr<SupervisorProcess>();
   SupervisorPlan plan;
   plan.socket = flags.state + "/supervisor.sock";
@@ -129,15 +132,16 @@ StatusOr<std::unique_ptr<SupervisorProcess>> StartSupervisor(const Flags& flags)
                flags.criu,
                "--log-level",
                flags.log_level};
-  return SupervisorProcess::Start(std::move(plan));
+  return SupervisorProcess::Start(std::move(plan), std::move(stop));
 }
 
-Status Serve(const Flags& flags, const sigset_t& signals) {
+// Starts, and serves until `stop`. kCancelled: it was to stop before it had started.
+Status Serve(const Flags& flags, const std::stop_token& stop) {
   STASIS_RETURN_IF_ERROR(CheckPaths(flags));
   STASIS_ASSIGN_OR_RETURN(const UniqueFd lock, LockRoot(flags.root));
   STASIS_RETURN_IF_ERROR(MakeDirectories(flags.state, 0711));
   STASIS_ASSIGN_OR_RETURN(std::vector<UnixListener> listeners, Listen(flags));
-  STASIS_ASSIGN_OR_RETURN(const std::unique_ptr<SupervisorProcess> supervisor, StartSupervisor(flags));
+  STASIS_ASSIGN_OR_RETURN(const std::unique_ptr<SupervisorProcess> supervisor, StartSupervisor(flags, stop));
   const std::string socket = flags.supervisor.empty() ? flags.state + "/supervisor.sock" : flags.supervisor;
   STASIS_ASSIGN_OR_RETURN(const std::unique_ptr<engine::Engine> engine,
                           engine::Engine::Open({.paths = {.root = flags.root, .state = flags.state},
@@ -147,25 +151,29 @@ Status Serve(const Flags& flags, const sigset_t& signals) {
                                                 .runc = flags.runc,
                                                 .criu = flags.criu},
                                                std::make_unique<engine::SupervisorLink>(socket)));
-  STASIS_RETURN_IF_ERROR(engine->Start(After(kSupervisorLimit)));
+  if (Status status = engine->Start(After(kSupervisorLimit), stop); !status.ok()) {
+    if (supervisor) supervisor->ExpectNothing();
+    return status;
+  }
 
   api::ServerOptions options;
   options.listeners = std::move(listeners);
   options.routes = api::EngineRoutes({engine.get(), engine.get(), engine.get(), engine.get(), engine.get()});
   options.version = STASIS_VERSION;
   STASIS_ASSIGN_OR_RETURN(const std::unique_ptr<api::Server> server, api::Server::Create(std::move(options)));
-  std::stop_source stop;
-  std::jthread waiter([&] {
-    int signal = 0;
-    sigwait(&signals, &signal);
-    spdlog::info("stopping; the containers run on");
-    stop.request_stop();
-  });
   spdlog::info("serving");
-  Status status = server->Run(stop.get_token());
-  ::kill(::getpid(), SIGTERM);  // wakes the waiter when it was not a signal that ended the server
-  waiter.join();
-  return status;
+  return server->Run(stop);
+}
+
+// Asks `stop` to stop when one of `signals` comes, which all threads have blocked.
+StatusOr<std::jthread> StopAtSignal(const sigset_t& signals, std::stop_source* stop) {
+  UniqueFd coming(::signalfd(-1, &signals, SFD_CLOEXEC));
+  if (!coming.valid()) return ErrnoError(errno, "signalfd");
+  return std::jthread([coming = std::move(coming), stop](std::stop_token over) {
+    if (!WaitFor(coming.get(), POLLIN, kNoDeadline, std::move(over)).ok()) return;
+    spdlog::info("stopping; the containers run on");
+    stop->request_stop();
+  });
 }
 
 int Main(int argc, char** argv) {
@@ -185,18 +193,19 @@ int Main(int argc, char** argv) {
     return 0;
   }
   // Blocked before any thread is there, so that all of them leave these signals to the one that waits for
-  // them.
+  // them. It does so from the beginning: what a start waits for may never come.
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
-  if (Status status = Serve(flags, signals); !status.ok()) {
-    spdlog::error("{}", Message(status));
-    return 1;
-  }
-  return 0;
+  std::stop_source stop;
+  const StatusOr<std::jthread> waiter = StopAtSignal(signals, &stop);
+  const Status status = waiter.ok() ? Serve(flags, stop.get_token()) : waiter.status();
+  if (status.ok() || absl::IsCancelled(status)) return 0;
+  spdlog::error("{}", Message(status));
+  return 1;
 }
 
 }  // namespace

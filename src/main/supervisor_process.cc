@@ -17,6 +17,7 @@ namespace {
 constexpr std::chrono::seconds kStartLimit{30};
 constexpr std::chrono::milliseconds kStartStep{10};
 constexpr std::chrono::seconds kStopGrace{10};
+constexpr std::chrono::milliseconds kIdleGrace{500};
 constexpr std::chrono::milliseconds kRestartFirst{100};
 constexpr std::chrono::milliseconds kRestartLast{5000};
 
@@ -34,13 +35,14 @@ std::optional<ProcessHandle> FindListener(const std::string& socket) {
 
 }  // namespace
 
-StatusOr<std::unique_ptr<SupervisorProcess>> SupervisorProcess::Start(SupervisorPlan plan) {
+StatusOr<std::unique_ptr<SupervisorProcess>> SupervisorProcess::Start(SupervisorPlan plan,
+                                                                      std::stop_token cancel) {
   std::unique_ptr<SupervisorProcess> supervisor(new SupervisorProcess(std::move(plan)));
   supervisor->found_ = FindListener(supervisor->plan_.socket);
   if (supervisor->found_) {
     spdlog::info("using the supervisor that runs already, process {}", supervisor->found_->pid());
   } else {
-    STASIS_RETURN_IF_ERROR(supervisor->SpawnOne());
+    STASIS_RETURN_IF_ERROR(supervisor->SpawnOne(std::move(cancel)));
   }
   supervisor->watcher_ = std::jthread([raw = supervisor.get()](std::stop_token stop) { raw->Watch(stop); });
   return supervisor;
@@ -52,7 +54,7 @@ SupervisorProcess::~SupervisorProcess() {
   End();
 }
 
-Status SupervisorProcess::SpawnOne() {
+Status SupervisorProcess::SpawnOne(std::stop_token cancel) {
   STASIS_ASSIGN_OR_RETURN(const UniqueFd log, OpenFile(plan_.log_path, O_WRONLY | O_CREAT | O_APPEND, 0600));
   Command command;
   command.argv = plan_.argv;
@@ -62,9 +64,9 @@ Status SupervisorProcess::SpawnOne() {
   STASIS_ASSIGN_OR_RETURN(Child child, Spawn(command));
   const Deadline deadline = After(kStartLimit);
   while (!ConnectUnix(plan_.socket).ok()) {
-    if (child.process().WaitEnded(After(kStartStep), {}).ok()) {
-      return Unavailable("the supervisor ended at once: see " + plan_.log_path);
-    }
+    Status ended = child.process().WaitEnded(After(kStartStep), cancel);
+    if (ended.ok()) return Unavailable("the supervisor ended at once: see " + plan_.log_path);
+    if (absl::IsCancelled(ended)) return ended;
     if (PollTimeout(deadline) == 0) {
       return DeadlineExceeded("the supervisor does not answer: see " + plan_.log_path);
     }
@@ -87,8 +89,8 @@ void SupervisorProcess::Watch(std::stop_token stop) {
     spdlog::warn("the supervisor has ended; starting it again");
     if (std::chrono::steady_clock::now() - started > kRestartLast) pause = kRestartFirst;
     while (!stop.stop_requested()) {
-      const Status status = SpawnOne();
-      if (status.ok()) break;
+      const Status status = SpawnOne(stop);
+      if (status.ok() || absl::IsCancelled(status)) break;
       spdlog::error("{}", Message(status));
       std::mutex mutex;
       std::unique_lock lock(mutex);
@@ -102,7 +104,7 @@ void SupervisorProcess::Watch(std::stop_token stop) {
 void SupervisorProcess::End() {
   const ProcessHandle* process = child_ ? &child_->process() : found_ ? &*found_ : nullptr;
   if (!process || !process->Signal(SIGTERM).ok()) return;
-  if (!process->WaitEnded(After(kStopGrace), {}).ok()) {
+  if (!process->WaitEnded(idle_ ? After(kIdleGrace) : After(kStopGrace), {}).ok()) {
     spdlog::warn("the supervisor does not end: killed");
     process->Signal(SIGKILL).IgnoreError();
   }

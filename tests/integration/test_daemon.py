@@ -1,0 +1,85 @@
+"""stasisd itself: it ends when it is told to, whatever it is at."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+from harness import BIN, wait_until
+
+# Never serves; never answers who connects, and does not end when it is asked to.
+SILENT = """#!/bin/sh
+echo $$ > "$0.pid"
+exec sleep 1000
+"""
+DEAF = """#!/usr/bin/python3 -B
+import os, signal, socket, sys
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+server = socket.socket(socket.AF_UNIX)
+server.bind(sys.argv[sys.argv.index("--socket") + 1])
+server.listen()
+open(sys.argv[0] + ".pid", "w").write(str(os.getpid()))
+while True:
+    signal.pause()
+"""
+
+
+@pytest.fixture
+def daemon(tmp_path):
+    """daemon(FLAGS): a stasisd of its own, with a root that goes with the test."""
+    started = []
+
+    def start(*flags):
+        with open(tmp_path / "log", "wb") as log:
+            started.append(subprocess.Popen(
+                [BIN / "stasisd", "--root", tmp_path / "root", "--state", tmp_path / "state", *flags],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def end(process):
+    """SIGTERM; the exit code, and the seconds that it took."""
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    return process.wait(timeout=60), time.monotonic() - began
+
+
+@pytest.mark.parametrize("program", [SILENT, DEAF], ids=["silent", "deaf"])
+def test_a_start_that_hangs_is_ended_at_once(daemon, tmp_path, program):
+    script = tmp_path / "supervisor"
+    script.write_text(program)
+    script.chmod(0o755)
+    process = daemon("--supervisor-program", script)
+    pid_file = tmp_path / "supervisor.pid"
+    wait_until(lambda: pid_file.exists() and pid_file.read_text().strip(), "the supervisor runs")
+    time.sleep(0.3)  # the daemon is at its wait for it: the time is the program's own
+    code, seconds = end(process)
+    assert code == 0 and seconds < 2, (code, seconds, (tmp_path / "log").read_text())
+    assert not os.path.exists(f"/proc/{pid_file.read_text().strip()}"), "the supervisor has ended, too"
+    assert not (tmp_path / "state/stasis.sock").exists()
+
+
+def test_an_upload_does_not_hold_up_the_end(daemon, tmp_path):
+    process = daemon()
+    path = tmp_path / "state/stasis.sock"
+
+    def answers():
+        return subprocess.run(["curl", "-sf", "--unix-socket", path, "http://d/_ping"], capture_output=True).returncode == 0
+
+    wait_until(answers, "the engine answers")
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+        client.sendall(b"POST /v1.47/images/load HTTP/1.1\r\nHost: d\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 1000)
+        wait_until(lambda: list((tmp_path / "root/images/spool").iterdir()), "the upload is taken")
+        code, seconds = end(process)
+    assert code == 0 and seconds < 2, (code, seconds)
+    assert not list((tmp_path / "root/images/spool").iterdir())
