@@ -70,6 +70,10 @@ bool IsPublished(const Journal& journal) {
          info.st_ino == journal.staging_inode;
 }
 
+bool IsUndone(const Journal& journal) {
+  return !journal.thaw && journal.checkpointer.pid == 0 && journal.criu.pid == 0 && journal.staging.empty();
+}
+
 // A container that is gone needs neither.
 Status Restore(const Cgroup& cgroup, bool frozen) {
   const Status status = frozen ? cgroup.Freeze(After(kFreeze), {}) : cgroup.Thaw();
@@ -141,12 +145,26 @@ StatusOr<bool> UndoJournal(const std::string& shim_directory, const UndoOptions&
   // CRIU thaws the group while it holds every thread: one that its user paused has to be frozen again.
   if (options.cgroup && (journal->thaw || options.stay_frozen))
     status.Update(Restore(*options.cgroup, options.stay_frozen));
-  status.Update(SetLimits(journal->limits));
   const bool published = IsPublished(*journal);
   if (!published && !journal->staging.empty()) status.Update(RemoveTree(journal->staging));
-  if (status.ok()) status = file.Clear();
+  const Status limits = SetLimits(journal->limits);
+  if (status.ok()) {
+    Journal left;
+    left.limits = journal->limits;
+    status = limits.ok() ? file.Clear() : file.Write(left);
+  }
   if (!status.ok()) return status;
   return published;
+}
+
+Status SetLimitsAgain(const std::string& shim_directory) {
+  const JournalFile file(shim_directory);
+  const StatusOr<Journal> journal = file.Read();
+  if (absl::IsNotFound(journal.status())) return {};
+  STASIS_RETURN_IF_ERROR(journal.status());
+  if (!IsUndone(*journal)) return {};
+  STASIS_RETURN_IF_ERROR(SetLimits(journal->limits));
+  return file.Clear();
 }
 
 }  // namespace stasis::protocol

@@ -48,7 +48,12 @@ struct UndoOptions {
 
 // Undoes what the journal in `shim_directory` names, and removes it: ends the checkpointer and CRIU, thaws,
 // removes what was made aside. Blocks, within limits of its own. Returns whether the checkpoint had been
-// published before its maker died: then it is whole and stays. Not an error when there is no journal.
+// published before its maker died: then it is whole and stays. Not an error when there is no journal. Where
+// all is undone but limits that cannot be set yet, these alone stay in the journal (SetLimitsAgain).
 StatusOr<bool> UndoJournal(const std::string& shim_directory, const UndoOptions& options);
+
+// Sets the limits that an undone journal still names, and removes it. A limit of memory cannot be set while
+// the container uses more. Ok, and nothing done, where there is no journal or one that is not undone.
+Status SetLimitsAgain(const std::string& shim_directory);
 
 }  // namespace stasis::protocol

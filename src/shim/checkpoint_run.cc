@@ -5,6 +5,7 @@
 #include <chrono>
 #include <optional>
 #include <thread>
+#include <vector>
 
 #include "linux/subprocess.h"
 #include "linux/unix_socket.h"
@@ -94,11 +95,19 @@ void ReapTwins(pid_t init, const CheckpointSurroundings& around) {
 
 }  // namespace
 
-StatusOr<CheckpointResult> RunCheckpoint(const CheckpointPlan& plan, const CheckpointSurroundings& around,
+StatusOr<CheckpointResult> RunCheckpoint(const CheckpointPlan& asked, const CheckpointSurroundings& around,
                                          const CheckpointHooks& hooks, std::stop_token cancel) {
+  CheckpointPlan plan = asked;
   const protocol::UndoOptions undo = {.cgroup = around.cgroup, .stay_frozen = plan.paused};
   STASIS_RETURN_IF_ERROR(
       Annotate(protocol::UndoJournal(plan.shim_directory, undo).status(), "undo an earlier checkpoint"));
+  const protocol::JournalFile file(plan.shim_directory);
+  const std::vector<CgroupLimit> raised = file.Read().value_or(protocol::Journal()).limits;
+  if (!raised.empty()) {
+    // Copy on write would take the limits of now for the container's own.
+    plan.request.freeze = protocol::kFreezePlain;
+    plan.request.freeze_reason = "an earlier one had to leave limits raised";
+  }
   STASIS_ASSIGN_OR_RETURN(Checkpointer checkpointer, StartCheckpointer(around));
   std::stop_source stop;
   std::stop_callback on_cancel(cancel, [&] { stop.request_stop(); });
@@ -111,8 +120,13 @@ StatusOr<CheckpointResult> RunCheckpoint(const CheckpointPlan& plan, const Check
   watch.join();
   bool broken = !result.ok() && checkpointer.caller.fd() < 0 && !cancel.stop_requested();
   ExitStatus exit = End(std::move(checkpointer), around.log);
-  const StatusOr<protocol::Journal> journal = protocol::JournalFile(plan.shim_directory).Read();
+  const StatusOr<protocol::Journal> journal = file.Read();
   const StatusOr<bool> undone = protocol::UndoJournal(plan.shim_directory, undo);
+  if (!raised.empty()) {
+    protocol::Journal left = file.Read().value_or(protocol::Journal());
+    left.limits = raised;
+    around.log->IfError("keep the limits", file.Write(left));
+  }
   if (journal.ok() && journal->copies) ReapTwins(plan.init_pid, around);
   if (!result.ok() && undone.ok() && *undone) {
     // Past the point of no return (protocol/checkpointer.h): what is left of it is done here.

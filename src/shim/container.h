@@ -95,6 +95,7 @@ class Container {
   OciLimits Limits(std::chrono::milliseconds limit);
   StatusOr<protocol::CheckpointPlan> PlanCheckpoint(const protocol::CheckpointRequest& request);
   void NoteIfThawed();
+  void SetLimitsLater();
   Status BeginCheckpoint();
   void EndCheckpoint();
   // Asks a checkpoint under way to stop and waits until it has been undone.
@@ -126,6 +127,7 @@ class Container {
 
   std::unique_ptr<ProcessTable> table_;
   std::jthread sweeper_;  // kills what outlives init
+  std::jthread limits_;   // of the checkpoint verb: sets again what a checkpoint had to leave raised
 };
 
 }  // namespace stasis

@@ -9,6 +9,7 @@
 #include "absl/time/clock.h"
 #include "linux/cancel.h"
 #include "linux/unix_socket.h"
+#include "protocol/journal.h"
 #include "shim/checkpoint_run.h"
 #include "shim/container.h"
 #include "shim/operation.h"
@@ -22,6 +23,7 @@ constexpr std::chrono::seconds kFreezeLimit{10};
 constexpr std::chrono::seconds kKillLimit{10};
 constexpr std::chrono::seconds kUndoLimit{60};
 constexpr int kCheckpointAttempts = 3;
+constexpr std::chrono::seconds kLimitsPause{5};
 
 }  // namespace
 
@@ -222,11 +224,26 @@ void Container::NoteIfThawed() {
   loop_->Call([&] { table_->AddEvent("resume", protocol::kInit); });
 }
 
+// One of memory that the container has outgrown, while it was raised, can be set once it has shrunk.
+void Container::SetLimitsLater() {
+  const Status status = protocol::SetLimitsAgain(directory_);
+  if (status.ok()) return;
+  log_->Line("limits are still raised, and tried again: " + Message(status));
+  limits_ = std::jthread([this](std::stop_token stop) {
+    while (absl::IsDeadlineExceeded(WaitFor(-1, 0, After(kLimitsPause), stop).status())) {
+      if (!protocol::SetLimitsAgain(directory_).ok()) continue;
+      log_->Line("the limits are set again");
+      return;
+    }
+  });
+}
+
 StatusOr<protocol::CheckpointResult> Container::Checkpoint(const protocol::CheckpointRequest& request,
                                                            const OnProgress& progress,
                                                            std::stop_token cancel) {
   if (config_.checkpointer.empty()) return Unimplemented("this shim was given no checkpointer");
   STASIS_RETURN_IF_ERROR(BeginCheckpoint());
+  limits_ = std::jthread();  // the journal is ours from here on
   std::stop_source stop = [&] {
     std::lock_guard lock(mutex_);
     return checkpoint_stop_;
@@ -267,6 +284,7 @@ StatusOr<protocol::CheckpointResult> Container::Checkpoint(const protocol::Check
     }
   }
   if (!result.ok()) loop_->Call([&] { checkpoint_kills_ = false; });
+  SetLimitsLater();
   EndCheckpoint();
   return result;
 }

@@ -99,6 +99,27 @@ TEST_F(CheckpointTest, APausedOneThatIsNotFrozenAgainIsSaidToRun) {
   EXPECT_TRUE(Frozen());
 }
 
+TEST_F(CheckpointTest, ALimitThatCannotBeSetYetIsSetLater) {
+  UseScript(R"(
+[ -e $DIR/../second ] || printf '{"limits":[{"file":"%s/limit","value":77}]}' $(readlink -f $DIR/..) > $DIR/journal.json
+[ ! -e $DIR/../second ] || rm $DIR/journal.json
+exit 5
+)");
+  RunContainer({"/bin/sleep", "1000"});
+  const std::string limit = directory_->path() + "/limit";
+  const std::string journal = shim_directory() + "/" + protocol::kJournalFile;
+  ASSERT_TRUE(MakeDirectories(limit).ok());  // where no number can be written
+  EXPECT_EQ(Message(Checkpoint().status()), "the checkpointer died (exit status 5)");
+  EXPECT_TRUE(Exists(journal));
+  ASSERT_TRUE(WriteFileAtomically(directory_->path() + "/second", "").ok());
+  EXPECT_EQ(Message(Checkpoint().status()), "the checkpointer died (exit status 5)");
+  EXPECT_TRUE(Exists(journal)) << "another checkpoint does not lose it";
+  ASSERT_TRUE(RemoveTree(limit).ok());
+  ASSERT_TRUE(WriteFileAtomically(limit, "").ok());
+  EXPECT_TRUE(Eventually([&] { return !Exists(journal); }));
+  EXPECT_EQ(ReadFile(limit).value_or(""), "77");
+}
+
 TEST_F(CheckpointTest, AStrangerWithCriusNumberIsLeftAlone) {
   UseScript(R"(
 printf '{"criu":{"pid":%s,"start_time":1}}' $(cat $DIR/../stranger) > $DIR/journal.json
