@@ -163,6 +163,50 @@ while True:
   EXPECT_TRUE(CountsOn());
 }
 
+// A hard link makes CRIU's tar save /dev/shm; /dev is saved without it (criu/preload/tmpfs.c).
+TEST_F(CheckpointTest, WhatIsInMemoryFileSystemsComesBackAndMaskedDirectoriesStayMasked) {
+  Python(R"(
+import errno,hashlib,stat
+def make(top,linked):
+ os.makedirs(top+'/a/b',0o755)
+ for name,size in (('empty',0),('small',5),('large',3<<20)):
+  open(top+'/a/'+name,'wb').write(os.urandom(size))
+ os.chmod(top+'/a/small',0o4750); os.chown(top+'/a/large',1000,2000); os.utime(top+'/a/empty',(1,2))
+ os.symlink('/nowhere',top+'/a/link'); os.mkfifo(top+'/a/fifo',0o600); os.mknod(top+'/a/null',0o20640,os.makedev(1,3))
+ if linked: os.link(top+'/a/small',top+'/a/b/hard')
+ os.chown(top+'/a/b',5,6)
+def look(top):
+ seen=[]
+ for directory,below,files in os.walk(top):
+  for name in below+files:
+   path=directory+'/'+name; s=os.lstat(path)
+   what=os.readlink(path) if stat.S_ISLNK(s.st_mode) else hashlib.sha256(open(path,'rb').read()).hexdigest() if stat.S_ISREG(s.st_mode) else ''
+   seen.append((path,s.st_mode,s.st_uid,s.st_gid,s.st_nlink,s.st_rdev,int(s.st_mtime),what))
+ return sorted(seen)
+make('/dev/shm',True); make('/dev/made',False)
+def masked():
+ for path in ('/sys/firmware','/proc/acpi'):
+  if not os.path.exists(path): continue
+  if os.listdir(path) or not os.statvfs(path).f_flag&os.ST_RDONLY: return False
+  try: os.mkdir(path+'/new'); return False
+  except OSError as error:
+   if error.errno!=errno.EROFS: return False
+ return True
+before=look('/dev/shm'),look('/dev/made')
+i=0
+while True:
+ assert (look('/dev/shm'),look('/dev/made'))==before and masked()
+ i+=1; open('/tmp/n','w').write(str(i)); time.sleep(0.02)
+)");
+  STOP_IF_SKIPPED_OR_FAILED();
+  for (const char* name : {"cp1", "cp2"}) {
+    auto result = Checkpoint(Plan(name, /*exit=*/true));
+    ASSERT_TRUE(result.ok()) << result.status();
+    ASSERT_EQ(Restore(name), 0);
+    EXPECT_TRUE(CountsOn());
+  }
+}
+
 TEST_F(CheckpointTest, WatchedFilesOnOverlayfsComeBack) {
   for (const char* directory : {"/lower", "/upper", "/work", "/mounted"}) {
     ASSERT_TRUE(MakeDirectories(base_ + directory).ok());

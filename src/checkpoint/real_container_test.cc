@@ -152,7 +152,8 @@ void RealContainerTest::Python(const std::string& code) {
                         "\ni=0\nwhile True:\n i+=1\n open('/tmp/n','w').write(str(i))\n time.sleep(0.02)\n";
   MakeBundle({"/usr/bin/python3", "-c", program}, /*host_programs=*/true, [](Json& spec) {
     for (auto& [set, list] : spec["process"]["capabilities"].items()) {
-      for (const char* one : {"CAP_SYS_ADMIN", "CAP_MKNOD", "CAP_SYS_PTRACE"}) list.push_back(one);
+      for (const char* one : {"CAP_CHOWN", "CAP_SYS_ADMIN", "CAP_MKNOD", "CAP_SYS_PTRACE"})
+        list.push_back(one);
     }
     for (Json& device : spec["linux"]["resources"]["devices"]) device["allow"] = true;
   });

@@ -223,6 +223,27 @@ def test_a_second_checkpoint_at_once_is_refused_and_others_go_on(engine):
     assert slowest < 3, "inspect and ps answered while the checkpoint ran"
 
 
+def test_memory_file_systems_come_back_and_masked_paths_stay_masked(engine):
+    engine.docker("run", "-dt", "--name", "c1", "--tmpfs", "/scratch:size=8m,mode=700", "busybox", "sh", "-c",
+                  "umask 027; echo in shm > /dev/shm/a; chown 5:6 /dev/shm/a; mkdir -p /scratch/x/y; echo in scratch > /scratch/x/b; "
+                  "dd if=/dev/urandom of=/scratch/large bs=1M count=3 2>/dev/null; ln -s /scratch /dev/link; mkfifo /dev/fifo; "
+                  "echo in dev > /dev/plain; echo ready; sleep 1000")
+    wait_until(lambda: "ready" in engine.out("logs", "c1"), "all is written")
+    look = ["exec", "c1", "sh", "-c",
+            "find /dev /scratch -path /dev/pts -prune -o -exec stat -c '%n %F %a %u %g %h %t:%T' {} +; "
+            "find /dev/shm /scratch /dev/plain -type f -exec md5sum {} +; readlink /dev/link; "
+            "for d in /sys/firmware /proc/acpi; do ls -A $d; touch $d/new 2>&1; grep -c \" $d tmpfs ro\" /proc/mounts; done"]
+    before = sorted(engine.out(*look).splitlines())
+    assert any("Read-only" in line for line in before) and len(before) > 25, before
+    for number, leave in enumerate(([], ["--leave-running"], [])):
+        engine.docker("checkpoint", "create", *leave, "c1", f"cp{number}")
+        if leave:
+            engine.docker("kill", "c1")
+            engine.docker("wait", "c1")
+        engine.docker("start", "--checkpoint", f"cp{number}", "c1")
+        assert sorted(engine.out(*look).splitlines()) == before
+
+
 def test_restore_after_both_daemons_were_killed(engine):
     engine.counter("c1")
     engine.docker("checkpoint", "create", "--leave-running", "c1", "cp0")
