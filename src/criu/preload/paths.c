@@ -23,6 +23,8 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "hooks.h"
+
 #define EXPORTED __attribute__((visibility("default")))
 
 typedef int (*fchmodat_function)(int directory, const char* path, mode_t mode, int flags);
@@ -122,6 +124,7 @@ EXPORTED int openat64(int directory, const char* path, int flags, ...) {
   va_start(list, flags);
   mode_t mode = mode_of(flags, list);
   va_end(list);
+  network_is_read(directory);
   return open_at(directory, path, flags, mode);
 }
 

@@ -1,0 +1,16 @@
+// What a file of this library has for functions that another one stands in for.
+#pragma once
+
+#include <stdbool.h>
+
+// rlimits.c, which stands in for syscall(2).
+
+typedef long (*syscall_function)(long number, ...);
+syscall_function next_syscall(void);  // libc's
+
+// network.c
+
+// True where a system call is not to be made: `result` is its answer.
+bool network_answers(long number, const long arguments[6], long* result);
+// Before a name below the descriptor `directory` is opened.
+void network_is_read(int directory);
