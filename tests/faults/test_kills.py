@@ -158,11 +158,12 @@ def settle(engine):
 
 @pytest.fixture
 def workload(engine):
-    """A counter with 64 MiB in tmpfs and 32 in memory, so that each stage takes a while."""
+    """A counter with 64 MiB in tmpfs and 32 in memory, so that each stage takes a while. It says BAD where a sum is wrong; one that is
+    not taken to its end is not: a killed CRIU may take any process along in its own window, md5sum too (docs/adr/0002)."""
     engine.docker("run", "-d", "--name", "c1", "busybox", "sh", "-c",
                   "dd if=/dev/urandom of=/dev/shm/x bs=1M count=64 2>/dev/null; sum=$(md5sum < /dev/shm/x); "
                   "memory=$(head -c 32000000 /dev/zero | tr '\\0' x); i=0; "
-                  "while :; do i=$((i+1)); [ \"$(md5sum < /dev/shm/x)\" = \"$sum\" ] || echo BAD; echo $i; sleep 0.1; done")
+                  "while :; do i=$((i+1)); now=$(md5sum < /dev/shm/x) || now=$sum; [ \"$now\" = \"$sum\" ] || echo BAD; echo $i; sleep 0.1; done")
     wait_until(lambda: engine.numbers("c1"), "it counts", 60)
     return "c1"
 
