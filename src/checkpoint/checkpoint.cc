@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <set>
+#include <sstream>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -61,6 +63,21 @@ StatusOr<uint32_t> EmptyNamespaces(const std::vector<std::string>& names) {
   return flags;
 }
 
+// Files that processes have mapped shared, as they see their paths, without the first "/".
+std::set<std::string> SharedMappings(const std::vector<criu::Process>& processes) {
+  std::set<std::string> paths;
+  for (const criu::Process& process : processes) {
+    const auto maps = ReadFile("/proc/" + std::to_string(process.pid) + "/maps");
+    if (!maps.ok()) continue;  // a zombie
+    std::istringstream lines(*maps);
+    for (std::string line; std::getline(lines, line);) {
+      const auto mapping = ParseMemoryMapping(line);
+      if (mapping && mapping->shared && mapping->name.starts_with('/')) paths.insert(mapping->name.substr(1));
+    }
+  }
+  return paths;
+}
+
 std::vector<ManifestProcess> ForManifest(const std::vector<criu::Process>& processes) {
   // Thousands of them with long command lines would make a manifest that nobody reads.
   const size_t most = processes.size() > 1000 ? 256 : criu::kMaxCommand;
@@ -102,6 +119,7 @@ Status Checkpoint::DoPrepare(const std::stop_token& cancel) {
   STASIS_RETURN_IF_ERROR(HandOverWatches(cancel));
   STASIS_ASSIGN_OR_RETURN(manifest_.freeze_reason, PrepareCow());
   cow_ = manifest_.freeze_reason.empty();
+  STASIS_RETURN_IF_ERROR(ReadFiles(cancel));
   STASIS_RETURN_IF_ERROR(StartCriu(cancel));
   STASIS_RETURN_IF_ERROR(BeginDump());
   // CRIU's own start and probing of the kernel are over before anything stands still.
@@ -126,7 +144,7 @@ Status Checkpoint::DoFreeze(const std::stop_token& cancel) {
   STASIS_RETURN_IF_ERROR(Answer(true));
   STASIS_RETURN_IF_ERROR(AwaitNotification("post-dump", "dump", cancel));
   manifest_.dump_us = MicrosecondsSince(frozen_since_);
-  return absl::OkStatus();
+  return FinishFiles(cancel);
 }
 
 Status Checkpoint::DoFinish(const std::stop_token& cancel) {
@@ -199,6 +217,30 @@ StatusOr<std::string> Checkpoint::PrepareCow() {
   }
   STASIS_RETURN_IF_ERROR(WriteFileAtomically(work_ + "/" + kShownMemoryFile, shown));
   return "";
+}
+
+Status Checkpoint::ReadFiles(const std::stop_token& cancel) {
+  if (plan_.request.layer.empty()) return absl::OkStatus();
+  STASIS_ASSIGN_OR_RETURN(UniqueFd directory, OpenDirectory(plan_.request.layer));
+  auto on_bytes = [this, notices = ByteNotices("prepare", on_progress_)](uint64_t bytes) mutable -> Status {
+    notices.Add(bytes);
+    if (steady_clock::now() < frozen_deadline_) return absl::OkStatus();
+    return DeadlineExceeded("the container stood still for " + std::to_string(plan_.request.frozen_limit_ms) +
+                            " ms, the limit, while its changed files were read");
+  };
+  capture_.emplace(std::move(directory), writer_.get(), std::move(on_bytes));
+  STASIS_ASSIGN_OR_RETURN(std::vector<layer::Entry> earlier,
+                          LatestLayer(plan_.request.directory, plan_.request.store, plan_.container_id));
+  STASIS_RETURN_IF_ERROR(capture_->StartFrom(std::move(earlier)));
+  return capture_->Read(cancel);
+}
+
+Status Checkpoint::FinishFiles(const std::stop_token& cancel) {
+  if (!capture_) return absl::OkStatus();
+  const auto began = steady_clock::now();
+  STASIS_RETURN_IF_ERROR(capture_->Finish(SharedMappings(processes_), cancel));
+  manifest_.files_us = MicrosecondsSince(began);
+  return absl::OkStatus();
 }
 
 Status Checkpoint::HandOverWatches(const std::stop_token& cancel) {
@@ -317,7 +359,14 @@ Status Checkpoint::SaveImages(const std::stop_token& cancel) {
   STASIS_RETURN_IF_ERROR(AddFiles(
       staging_->images(), writer_.get(), &manifest_.files, [&](uint64_t bytes) { notices.Add(bytes); },
       cancel));
+  if (capture_) {
+    STASIS_RETURN_IF_ERROR(writer_->Append(layer::ToText(capture_->entries())));
+    STASIS_ASSIGN_OR_RETURN(manifest_.layer, writer_->EndStream());
+    manifest_.layer_files = capture_->entries().size();
+    manifest_.layer_bytes = capture_->bytes();
+  }
   STASIS_RETURN_IF_ERROR(writer_->Commit());
+  manifest_.bytes = manifest_.layer_bytes;
   for (const ManifestFile& file : manifest_.files) manifest_.bytes += file.content.size;
   manifest_.stored_bytes = writer_->stored_bytes();
   return staging_->RemoveImages();

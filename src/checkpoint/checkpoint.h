@@ -29,6 +29,7 @@
 #include "checkpoint/twins.h"
 #include "criu/processes.h"
 #include "criu/session.h"
+#include "layer/capture.h"
 #include "linux/cgroup.h"
 #include "linux/clock.h"
 #include "linux/pagemap.h"
@@ -70,6 +71,9 @@ class Checkpoint {
   Status JudgeProcesses();
   // Why it cannot be had copy on write; empty: it can. Writes down what a twin will not have.
   StatusOr<std::string> PrepareCow();
+  // The container's files: most of them while it runs, the rest in the freeze.
+  Status ReadFiles(const std::stop_token& cancel);
+  Status FinishFiles(const std::stop_token& cancel);
   Status HandOverWatches(const std::stop_token& cancel);
   Status StartCriu(const std::stop_token& cancel);
   Status BeginDump();
@@ -107,6 +111,7 @@ class Checkpoint {
   std::optional<Staging> staging_;
   // What it has written stays out of the collector's reach until the manifest names it.
   std::unique_ptr<store::Writer> writer_;
+  std::optional<layer::Capture> capture_;
   UniqueFd work_fd_;
   std::optional<ProgressWatch> progress_;
   std::optional<criu::Session> session_;

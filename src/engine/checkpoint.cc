@@ -148,6 +148,7 @@ Status Engine::MakeCheckpoint(Container& container, const CheckpointName& name, 
   request.set_id(record.id.str());
   request.set_checkpointdir(directory);
   request.set_store(StoreOf(record, directory));
+  if (KeepsFiles(record)) request.set_layer(images_->UpperDirectory(record.id));
   STASIS_ASSIGN_OR_RETURN(const uint64_t frozen_limit, FrozenLimit(record));
   request.set_frozen_limit_ms(frozen_limit);
   STASIS_ASSIGN_OR_RETURN(*request.mutable_freeze(), Freeze(record, wanted.freeze));

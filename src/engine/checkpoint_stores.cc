@@ -16,6 +16,15 @@ namespace {
 // So that the many deletions of a script cost one collection.
 constexpr std::chrono::milliseconds kDelay{500};
 
+Status Check(const FoundCheckpoint& checkpoint, const std::string& store, store::PageFinder* finder,
+             store::Verifier* verifier, const std::stop_token& cancel) {
+  STASIS_RETURN_IF_ERROR(checkpoint.manifest.status());
+  if (verifier == nullptr) return DataLoss("its store " + store + " is not there");
+  STASIS_ASSIGN_OR_RETURN(const std::vector<store::StreamId> streams, checkpoint.Streams(finder));
+  for (const store::StreamId& stream : streams) STASIS_RETURN_IF_ERROR(verifier->CheckStream(stream, cancel));
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 StatusOr<std::vector<std::string>> CheckpointStores::DirectoriesOf(const std::string& store) const {
@@ -39,7 +48,7 @@ StatusOr<store::Collected> CheckpointStores::Collect(const std::string& store,
       store,
       [&]() -> StatusOr<std::vector<store::StreamId>> {
         STASIS_ASSIGN_OR_RETURN(const std::vector<std::string> directories, DirectoriesOf(store));
-        return StreamsOf(directories);
+        return StreamsOf(directories, store);
       },
       cancel);
 }
@@ -69,7 +78,9 @@ StatusOr<backend::CheckpointVerification> CheckpointStores::Verify(const std::st
   STASIS_ASSIGN_OR_RETURN(const std::vector<std::string> directories, DirectoriesOf(store));
   STASIS_ASSIGN_OR_RETURN(const std::vector<FoundCheckpoint> found, FindCheckpoints(directories));
   std::unique_ptr<store::Verifier> verifier;
+  std::unique_ptr<store::PageFinder> finder;
   if (Exists(store)) {
+    STASIS_ASSIGN_OR_RETURN(finder, store::PageFinder::Open(store));
     STASIS_ASSIGN_OR_RETURN(verifier, store::Verifier::Open(store));
     STASIS_RETURN_IF_ERROR(verifier->ReadPacks(nullptr, cancel));
     result.damage = verifier->damage();
@@ -77,11 +88,7 @@ StatusOr<backend::CheckpointVerification> CheckpointStores::Verify(const std::st
   }
   for (const FoundCheckpoint& checkpoint : found) {
     ++result.checkpoints;
-    Status status = checkpoint.manifest.status();
-    if (status.ok() && !verifier) status = DataLoss("its store " + store + " is not there");
-    for (const store::StreamId& stream : checkpoint.Streams()) {
-      if (status.ok()) status = verifier->CheckStream(stream, cancel);
-    }
+    const Status status = Check(checkpoint, store, finder.get(), verifier.get(), cancel);
     if (absl::IsCancelled(status)) return status;
     if (!status.ok()) {
       result.damaged.push_back({checkpoint.manifest.ok() ? checkpoint.manifest->container_id : "",
@@ -97,10 +104,13 @@ StatusOr<std::vector<backend::CheckpointUsage>> CheckpointStores::Measure(
   STASIS_ASSIGN_OR_RETURN(const std::vector<FoundCheckpoint> found, FindCheckpoints(directories));
   std::vector<backend::CheckpointUsage> result;
   std::vector<std::vector<store::StreamId>> owners;
+  if (found.empty()) return result;
+  STASIS_ASSIGN_OR_RETURN(const std::unique_ptr<store::PageFinder> finder, store::PageFinder::Open(store));
   for (const FoundCheckpoint& checkpoint : found) {
-    STASIS_RETURN_IF_ERROR(Annotate(checkpoint.manifest.status(), "checkpoint " + checkpoint.name));
+    auto streams = checkpoint.Streams(finder.get());
+    if (!streams.ok()) return Annotate(streams.status(), "checkpoint " + checkpoint.name);
     result.push_back({checkpoint.manifest->container_id, checkpoint.name, checkpoint.manifest->bytes});
-    owners.push_back(checkpoint.Streams());
+    owners.push_back(*std::move(streams));
   }
   STASIS_ASSIGN_OR_RETURN(const std::vector<store::Usage> usage, store::MeasureUsage(store, owners, cancel));
   for (size_t i = 0; i < result.size(); ++i) {

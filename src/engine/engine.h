@@ -38,6 +38,7 @@
 #include "engine/supervisor.h"
 #include "engine/task_queue.h"
 #include "image/image_store.h"
+#include "manifest/manifest.h"
 #include "network/network_namespaces.h"
 
 namespace stasis::engine {
@@ -162,12 +163,14 @@ class Engine final : public backend::ContainerBackend,
     std::string name;
     std::string directory;
     bool paused = false;
+    std::optional<Manifest> files = {};  // to be put back
+    bool files_replaced = false;
   };
   // Runs or restores it; the turn is held. On failure everything is as before, and the record says why.
   Status Launch(Container& container, const backend::StartOptions& options, std::stop_token cancel);
   StatusOr<std::optional<RestorePoint>> FindRestorePoint(const ContainerRecord& record,
                                                          const backend::StartOptions& options) const;
-  Status Boot(Container& container, const ContainerRecord& record, const std::optional<RestorePoint>& restore,
+  Status Boot(Container& container, const ContainerRecord& record, std::optional<RestorePoint>& restore,
               std::stop_token cancel);
   StatusOr<types::CreateContainerRequest> PlanRun(const ContainerRecord& record,
                                                   const std::optional<RestorePoint>& restore) const;
@@ -212,6 +215,12 @@ class Engine final : public backend::ContainerBackend,
                                    std::stop_token cancel);
   Status RunExec(const std::shared_ptr<Exec>& exec, bool attached, std::stop_token cancel);
   void HandleExecExit(const std::string& exec, int code);
+
+  // ---- restore_files.cc ----
+  // Whether the container's files belong to its checkpoints: by a label they do not.
+  static bool KeepsFiles(const ContainerRecord& record);
+  // The container's own layer as it was at the checkpoint; what is there already stays.
+  Status PutFilesBack(const ContainerRecord& record, RestorePoint* restore, const std::stop_token& cancel);
 
   // ---- checkpoint.cc ----
   StatusOr<std::string> CheckpointDirectory(const ContainerRecord& record,

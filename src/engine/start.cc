@@ -73,7 +73,7 @@ StatusOr<backend::Change> Engine::Start(const std::string& name, const backend::
 
 Status Engine::Launch(Container& container, const backend::StartOptions& options, std::stop_token cancel) {
   const ContainerRecord record = container.Record();
-  STASIS_ASSIGN_OR_RETURN(const std::optional<RestorePoint> restore, FindRestorePoint(record, options));
+  STASIS_ASSIGN_OR_RETURN(std::optional<RestorePoint> restore, FindRestorePoint(record, options));
   container.BeginStarting();
   Status status = Boot(container, record, restore, std::move(cancel));
   if (status.ok()) status = RecordRunning(container, restore && restore->paused);
@@ -84,6 +84,10 @@ Status Engine::Launch(Container& container, const backend::StartOptions& options
     container.EndStarting();
     container.EndRun();
     ReleaseRunResources(container.shared_from_this());
+    if (restore && restore->files_replaced) {
+      if (Status reverted = images_->RevertUpper(record.id); !reverted.ok())
+        spdlog::error("container {}: {}", record.id.str(), Message(reverted));
+    }
     return status;
   }
   container.ConnectAttachments(true);  // those that came since
@@ -107,20 +111,25 @@ StatusOr<std::optional<Engine::RestorePoint>> Engine::FindRestorePoint(
   if (!exists) {
     return NotFound("checkpoint " + name.str() + " does not exist for container " + record.name);
   }
-  STASIS_ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(directory, name));
+  STASIS_ASSIGN_OR_RETURN(Manifest manifest, ReadManifest(directory, name));
   if (!manifest.engine_record.empty()) {
     STASIS_ASSIGN_OR_RETURN(const Json json, ParseJson(manifest.engine_record));
     const StatusOr<ContainerRecord> saved = RecordFromJson(json);
     STASIS_RETURN_IF_ERROR(Annotate(saved.status(), "checkpoint " + name.str() + ": its container's record"));
     STASIS_RETURN_IF_ERROR(CheckSameOptions(*saved, record));
   }
-  return std::optional<RestorePoint>({name.str(), directory, manifest.paused});
+  RestorePoint restore{name.str(), directory, manifest.paused};
+  if (manifest.layer && KeepsFiles(record)) restore.files = std::move(manifest);
+  return std::optional<RestorePoint>(std::move(restore));
 }
 
 // Everything here is undone by Launch when a step fails.
-Status Engine::Boot(Container& container, const ContainerRecord& record,
-                    const std::optional<RestorePoint>& restore, std::stop_token cancel) {
+Status Engine::Boot(Container& container, const ContainerRecord& record, std::optional<RestorePoint>& restore,
+                    std::stop_token cancel) {
   STASIS_ASSIGN_OR_RETURN(const image::Image image, images_->Find(record.image_id));
+  if (restore && restore->files) {
+    STASIS_RETURN_IF_ERROR(PutFilesBack(record, &*restore, cancel));
+  }
   STASIS_ASSIGN_OR_RETURN(const std::string root, images_->MountRoot(record.id, image));
   STASIS_ASSIGN_OR_RETURN(const std::string network, PrepareNetwork(record));
   STASIS_RETURN_IF_ERROR(WriteBundle({.record = &record,

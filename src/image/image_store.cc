@@ -73,6 +73,10 @@ class Store : public ImageStore {
     return roots_->UpperDirectory(container);
   }
   Status UnmountRoot(const ContainerId& container) override { return roots_->Unmount(container); }
+  Status ReplaceUpper(const ContainerId& container, const std::function<Status(int)>& fill) override {
+    return roots_->ReplaceUpper(container, fill);
+  }
+  Status RevertUpper(const ContainerId& container) override { return roots_->RevertUpper(container); }
   Status RemoveRoot(const ContainerId& container) override { return roots_->Remove(container); }
 
   // Removes layers that no image, no root and no load under way needs.

@@ -94,6 +94,11 @@ class ImageStore {
   // Where the container's own writes are.
   virtual std::string UpperDirectory(const ContainerId& container) const = 0;
   virtual Status UnmountRoot(const ContainerId& container) = 0;
+  // Puts another directory in place of the container's own layer, which is unmounted for that: `fill` is
+  // given an empty one. What was there is kept aside until the next call, and comes back by RevertUpper. On
+  // an error it is there still.
+  virtual Status ReplaceUpper(const ContainerId& container, const std::function<Status(int)>& fill) = 0;
+  virtual Status RevertUpper(const ContainerId& container) = 0;
   // Unmounts and removes the container's layer. Idempotent.
   virtual Status RemoveRoot(const ContainerId& container) = 0;
 };

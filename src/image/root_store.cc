@@ -17,6 +17,7 @@
 namespace stasis::image {
 namespace {
 
+constexpr char kUpperBefore[] = "/upper-before-restore";
 constexpr size_t kMaxLayersFile = 64 << 10;
 constexpr size_t kMaxMountOptions = 4095;  // mount(2) takes one page
 
@@ -130,6 +131,10 @@ StatusOr<std::string> RootStore::Mount(const ContainerId& container,
   std::string merged = PathOf(container) + "/merged";
   STASIS_ASSIGN_OR_RETURN(bool mounted, IsMountPoint(merged));
   if (mounted) return merged;
+  // A crash between the two renames of ReplaceUpper.
+  if (!Exists(UpperDirectory(container))) {
+    STASIS_RETURN_IF_ERROR(RevertUpper(container));
+  }
   StatusOr<std::vector<Digest>> recorded = ReadLayers(container.str());
   if (!recorded.ok()) {
     STASIS_RETURN_IF_ERROR(WriteFileAtomically(PathOf(container) + "/layers", JoinLines(layers)));
@@ -149,6 +154,36 @@ Status RootStore::Unmount(const ContainerId& container) const {
   // Somebody still holds a file in it: out of sight at once, gone when they let go.
   if (GetErrno(status) == EBUSY) status = stasis::Unmount(merged, /*detach=*/true);
   return status;
+}
+
+Status RootStore::ReplaceUpper(const ContainerId& container, const std::function<Status(int)>& fill) const {
+  const std::string upper = UpperDirectory(container);
+  const std::string before = PathOf(container) + kUpperBefore;
+  STASIS_RETURN_IF_ERROR(Unmount(container));
+  STASIS_ASSIGN_OR_RETURN(TemporaryDirectory made,
+                          TemporaryDirectory::Create(PathOf(container), kAsidePrefix));
+  STASIS_ASSIGN_OR_RETURN(const UniqueFd directory, OpenDirectory(made.path()));
+  STASIS_RETURN_IF_ERROR(fill(directory.get()));
+  // Of the mount before, and of a layer that is not there any more.
+  STASIS_RETURN_IF_ERROR(RemoveTree(PathOf(container) + "/work"));
+  STASIS_RETURN_IF_ERROR(MakeDirectories(PathOf(container) + "/work"));
+  STASIS_RETURN_IF_ERROR(RemoveTree(before));
+  if (::rename(upper.c_str(), before.c_str()) != 0) return ErrnoError(errno, "rename " + upper);
+  if (::rename(made.path().c_str(), upper.c_str()) != 0) {
+    const Status status = ErrnoError(errno, "rename " + made.path());
+    ::rename(before.c_str(), upper.c_str());
+    return status;
+  }
+  made.Release();
+  return absl::OkStatus();
+}
+
+Status RootStore::RevertUpper(const ContainerId& container) const {
+  const std::string before = PathOf(container) + kUpperBefore;
+  STASIS_RETURN_IF_ERROR(Unmount(container));
+  STASIS_RETURN_IF_ERROR(RemoveTree(UpperDirectory(container)));
+  if (::rename(before.c_str(), UpperDirectory(container).c_str()) == 0) return absl::OkStatus();
+  return ErrnoError(errno, "rename " + before);
 }
 
 Status RootStore::Remove(const ContainerId& container) const {

@@ -1,11 +1,14 @@
 // The root file systems of containers: overlayfs over the layers of an image.
 //
 //   DIR/CONTAINER/layers   their number, then diff ids, one a line, lowest first: what `lower` is, whatever
-//   happens to the image DIR/CONTAINER/{upper,work,merged}
+//                          happens to the image
+//   DIR/CONTAINER/{upper,work,merged}
+//   DIR/CONTAINER/upper-before-restore   what the last ReplaceUpper replaced
 //
 // Thread-safe for different containers; calls about one container come one at a time.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -27,6 +30,9 @@ class RootStore {
   StatusOr<std::string> Mount(const ContainerId& container, const std::vector<Digest>& layers) const;
   Status Unmount(const ContainerId& container) const;
   Status Remove(const ContainerId& container) const;
+  // As image_store.h has them.
+  Status ReplaceUpper(const ContainerId& container, const std::function<Status(int)>& fill) const;
+  Status RevertUpper(const ContainerId& container) const;
 
   std::string UpperDirectory(const ContainerId& container) const { return PathOf(container) + "/upper"; }
 

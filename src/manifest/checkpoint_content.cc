@@ -59,10 +59,23 @@ Status UnpackFiles(const Manifest& manifest, const std::string& store, int image
   return absl::OkStatus();
 }
 
-std::vector<store::StreamId> FoundCheckpoint::Streams() const {
+StatusOr<std::vector<layer::Entry>> ReadLayer(const Manifest& manifest, store::PageFinder* finder) {
+  if (!manifest.layer) return std::vector<layer::Entry>();
+  STASIS_ASSIGN_OR_RETURN(const std::string text,
+                          store::ReadShortStream(finder, *manifest.layer, layer::kMaxDocument));
+  return layer::Parse(text);
+}
+
+StatusOr<std::vector<store::StreamId>> FoundCheckpoint::Streams(store::PageFinder* finder) const {
+  if (!manifest.ok()) return manifest.status();
   std::vector<store::StreamId> streams;
-  if (!manifest.ok()) return streams;
   for (const ManifestFile& file : manifest->files) streams.push_back(file.content);
+  if (!manifest->layer) return streams;
+  streams.push_back(*manifest->layer);
+  STASIS_ASSIGN_OR_RETURN(const std::vector<layer::Entry> entries, ReadLayer(*manifest, finder));
+  for (const layer::Entry& entry : entries) {
+    if (entry.IsRegular()) streams.push_back(entry.content);
+  }
   return streams;
 }
 
@@ -82,15 +95,33 @@ StatusOr<std::vector<FoundCheckpoint>> FindCheckpoints(const std::vector<std::st
   return found;
 }
 
-StatusOr<std::vector<store::StreamId>> StreamsOf(const std::vector<std::string>& directories) {
+StatusOr<std::vector<layer::Entry>> LatestLayer(const std::string& directory, const std::string& store,
+                                                const std::string& container_id) {
+  STASIS_ASSIGN_OR_RETURN(const std::vector<FoundCheckpoint> all, FindCheckpoints({directory}));
+  const Manifest* latest = nullptr;
+  for (const FoundCheckpoint& found : all) {
+    if (!found.manifest.ok() || !found.manifest->layer || found.manifest->container_id != container_id)
+      continue;
+    if (latest == nullptr || found.manifest->created > latest->created) latest = &*found.manifest;
+  }
+  if (latest == nullptr) return std::vector<layer::Entry>();
+  STASIS_ASSIGN_OR_RETURN(const std::unique_ptr<store::PageFinder> finder, store::PageFinder::Open(store));
+  auto entries = ReadLayer(*latest, finder.get());
+  if (absl::IsDataLoss(entries.status())) return std::vector<layer::Entry>();
+  return entries;
+}
+
+StatusOr<std::vector<store::StreamId>> StreamsOf(const std::vector<std::string>& directories,
+                                                 const std::string& store) {
   std::vector<store::StreamId> streams;
   STASIS_ASSIGN_OR_RETURN(const std::vector<FoundCheckpoint> all, FindCheckpoints(directories));
+  STASIS_ASSIGN_OR_RETURN(const std::unique_ptr<store::PageFinder> finder, store::PageFinder::Open(store));
   for (const FoundCheckpoint& found : all) {
-    if (!found.manifest.ok()) {
-      return DataLoss(found.directory + "/" + found.name +
-                      " cannot be read: " + Message(found.manifest.status()));
+    const auto needed = found.Streams(finder.get());
+    if (!needed.ok()) {
+      return DataLoss(found.directory + "/" + found.name + " cannot be read: " + Message(needed.status()));
     }
-    for (const store::StreamId& stream : found.Streams()) streams.push_back(stream);
+    streams.insert(streams.end(), needed->begin(), needed->end());
   }
   return streams;
 }

@@ -9,7 +9,9 @@
 
 #include "base/names.h"
 #include "base/status.h"
+#include "layer/entry.h"
 #include "manifest/manifest.h"
+#include "store/page_reader.h"
 #include "store/writer.h"
 
 namespace stasis {
@@ -34,14 +36,25 @@ struct FoundCheckpoint {
   std::string name;
   StatusOr<Manifest> manifest;
 
-  std::vector<store::StreamId> Streams() const;  // none where the manifest cannot be read
+  // All that it needs, its container's files included. kDataLoss: the manifest, or the list of the files,
+  // cannot be read.
+  StatusOr<std::vector<store::StreamId>> Streams(store::PageFinder* finder) const;
 };
+
+// The container's own layer in a checkpoint; none where it has none. kDataLoss.
+StatusOr<std::vector<layer::Entry>> ReadLayer(const Manifest& manifest, store::PageFinder* finder);
+
+// The container's own layer in the newest checkpoint of it in `directory`, whose content is in `store`;
+// nothing where there is none, or where it cannot be read.
+StatusOr<std::vector<layer::Entry>> LatestLayer(const std::string& directory, const std::string& store,
+                                                const std::string& container_id);
 
 // In these directories, by directory and name. One that is not there holds none.
 StatusOr<std::vector<FoundCheckpoint>> FindCheckpoints(const std::vector<std::string>& directories);
 
-// Everything that the checkpoints in these directories need. kDataLoss: a manifest cannot be read, be it
+// Everything that the checkpoints in these directories need of `store`. kDataLoss: one cannot be read, be it
 // damaged or of a newer program; the message names it. A directory that is not there holds none.
-StatusOr<std::vector<store::StreamId>> StreamsOf(const std::vector<std::string>& directories);
+StatusOr<std::vector<store::StreamId>> StreamsOf(const std::vector<std::string>& directories,
+                                                 const std::string& store);
 
 }  // namespace stasis

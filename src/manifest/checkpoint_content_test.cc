@@ -47,7 +47,7 @@ class CheckpointContentTest : public testing::Test {
   StatusOr<store::Collected> Collect() {
     return store::CollectGarbage(Store(),
                                  [&] {
-                                   return StreamsOf({root_ + "/checkpoints", root_ + "/none"});
+                                   return StreamsOf({root_ + "/checkpoints", root_ + "/none"}, Store());
                                  },
                                  {});
   }

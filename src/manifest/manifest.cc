@@ -57,11 +57,14 @@ StatusOr<std::vector<ManifestProcess>> ProcessesFromJson(const Json* json) {
   return processes;
 }
 
+Json ToJson(const store::StreamId& stream) {
+  return {{"size", stream.size}, {"depth", stream.depth}, {"root", store::ToHex(stream.root)}};
+}
+
 Json ToJson(const ManifestFile& file) {
-  return {{"name", file.name},
-          {"size", file.content.size},
-          {"depth", file.content.depth},
-          {"root", store::ToHex(file.content.root)}};
+  Json json = ToJson(file.content);
+  json["name"] = file.name;
+  return json;
 }
 
 // Hostile: the name becomes a file.
@@ -72,20 +75,27 @@ Status CheckFileName(const std::string& name) {
   return absl::OkStatus();
 }
 
+StatusOr<store::StreamId> StreamFromJson(const Json& json) {
+  store::StreamId stream;
+  std::string root;
+  JsonReader reader(json, "files");
+  reader.Get("size", &stream.size);
+  reader.Get("depth", &stream.depth);
+  reader.Get("root", &root);
+  STASIS_RETURN_IF_ERROR(reader.status());
+  if (stream.size > store::kMaxStream || stream.depth > store::kMaxDepth) return TooLarge("a file");
+  STASIS_ASSIGN_OR_RETURN(stream.root, store::PageHashFromHex(root));
+  return stream;
+}
+
 StatusOr<ManifestFile> FileFromJson(const Json& json) {
   if (!json.is_object()) return DataLoss("manifest: files: want objects");
   ManifestFile file;
-  std::string root;
   JsonReader reader(json, "files");
   reader.Get("name", &file.name);
-  reader.Get("size", &file.content.size);
-  reader.Get("depth", &file.content.depth);
-  reader.Get("root", &root);
   STASIS_RETURN_IF_ERROR(reader.status());
   STASIS_RETURN_IF_ERROR(CheckFileName(file.name));
-  if (file.content.size > store::kMaxStream || file.content.depth > store::kMaxDepth)
-    return TooLarge("a file");
-  STASIS_ASSIGN_OR_RETURN(file.content.root, store::PageHashFromHex(root));
+  STASIS_ASSIGN_OR_RETURN(file.content, StreamFromJson(json));
   return file;
 }
 
@@ -123,6 +133,9 @@ StatusOr<Manifest> ReadFields(const Json& json) {
   reader.Get("prepare_us", &manifest.prepare_us);
   reader.Get("dump_us", &manifest.dump_us);
   reader.Get("copy_us", &manifest.copy_us);
+  reader.Get("files_us", &manifest.files_us);
+  reader.Get("layer_files", &manifest.layer_files);
+  reader.Get("layer_bytes", &manifest.layer_bytes);
   reader.Get("bytes", &manifest.bytes);
   reader.Get("stored_bytes", &manifest.stored_bytes);
   reader.Get("freeze", &manifest.freeze);
@@ -140,6 +153,10 @@ StatusOr<Manifest> ReadFields(const Json& json) {
   STASIS_RETURN_IF_ERROR(reader.status());
   STASIS_ASSIGN_OR_RETURN(manifest.created, TimeFromText(created));
   STASIS_ASSIGN_OR_RETURN(manifest.files, FilesFromJson(reader.Find("files")));
+  if (const Json* layer = reader.Find("layer"); layer != nullptr && !layer->is_null()) {
+    if (!layer->is_object()) return DataLoss("manifest: layer: want an object");
+    STASIS_ASSIGN_OR_RETURN(manifest.layer, StreamFromJson(*layer));
+  }
   STASIS_ASSIGN_OR_RETURN(manifest.processes, ProcessesFromJson(reader.Find("processes")));
   return manifest;
 }
@@ -174,6 +191,7 @@ std::string ToText(const Manifest& manifest) {
                    {"prepare_us", manifest.prepare_us},
                    {"dump_us", manifest.dump_us},
                    {"copy_us", manifest.copy_us},
+                   {"files_us", manifest.files_us},
                    {"bytes", manifest.bytes},
                    {"stored_bytes", manifest.stored_bytes},
                    {"freeze", manifest.freeze},
@@ -187,6 +205,9 @@ std::string ToText(const Manifest& manifest) {
                    {"empty_namespaces", manifest.empty_namespaces},
                    {"network_namespace", manifest.network_namespace},
                    {"files", std::move(files)},
+                   {"layer", manifest.layer ? ToJson(*manifest.layer) : Json()},
+                   {"layer_files", manifest.layer_files},
+                   {"layer_bytes", manifest.layer_bytes},
                    {"processes", std::move(processes)},
                    {"exec_processes", manifest.exec_processes},
                    {"engine_record", manifest.engine_record}}) +

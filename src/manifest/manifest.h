@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -53,7 +54,8 @@ struct Manifest {
   uint64_t prepare_us = 0;    // before the freeze
   uint64_t dump_us = 0;       // CRIU, within the freeze
   uint64_t copy_us = 0;       // the making of twins, within the freeze; 0 where it was plain
-  uint64_t bytes = 0;         // of the image files, all together
+  uint64_t files_us = 0;      // the container's files, within the freeze
+  uint64_t bytes = 0;         // of the image files and the container's files, all together
   uint64_t stored_bytes = 0;  // disk space of what the store did not have yet
 
   std::string freeze;         // "cow": memory was read after the freeze, from copies; "plain": within it
@@ -70,6 +72,10 @@ struct Manifest {
   std::string network_namespace;  // "own" (external to CRIU, by path), "host", "dumped"
 
   std::vector<ManifestFile> files;
+  // The container's own layer: a document of layer/entry.h. None: its files are not in the checkpoint.
+  std::optional<store::StreamId> layer;
+  uint64_t layer_files = 0;
+  uint64_t layer_bytes = 0;
   std::vector<ManifestProcess> processes;  // in order of pid
   std::vector<std::string>
       exec_processes;         // "ID (ARGV)": ran beside the init's tree and are not in the checkpoint

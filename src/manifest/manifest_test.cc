@@ -21,6 +21,8 @@ Manifest Example() {
   manifest.exec_processes = {"e1 (top)"};
   manifest.engine_record = R"({"image":"busybox"})";
   manifest.files = {{"core-1.img", {5000, 1, store::PageHash{1, 2}}}, {"empty.img", {}}};
+  manifest.layer = store::StreamId{700, 0, store::PageHash{3}};
+  manifest.layer_bytes = 12;
   return manifest;
 }
 
@@ -40,6 +42,10 @@ TEST(ManifestTest, WhatIsWrittenIsReadBack) {
   EXPECT_EQ(read->files[0].name, "core-1.img");
   EXPECT_EQ(read->files[0].content, manifest.files[0].content);
   EXPECT_EQ(read->files[1].content, store::StreamId());
+  EXPECT_EQ(read->layer, manifest.layer);
+  EXPECT_EQ(read->layer_bytes, 12u);
+  manifest.layer.reset();
+  EXPECT_FALSE(ParseManifest(ToText(manifest))->layer);
   ASSERT_EQ(read->processes.size(), 2u);
   EXPECT_EQ(read->processes[1].pid, 7);
   EXPECT_EQ(read->processes[1].user, 101u);

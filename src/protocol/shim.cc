@@ -216,6 +216,7 @@ Json ToJson(const CheckpointRequest& request) {
   return {{"name", request.name},
           {"directory", request.directory},
           {"store", request.store},
+          {"layer", request.layer},
           {"exit", request.exit},
           {"tcp", request.tcp},
           {"unix_sockets", request.unix_sockets},
@@ -233,6 +234,7 @@ StatusOr<CheckpointRequest> CheckpointRequestFromJson(const Json& json) {
   reader.Get("name", &request.name);
   reader.Get("directory", &request.directory);
   reader.Get("store", &request.store);
+  reader.Get("layer", &request.layer);
   reader.Get("exit", &request.exit);
   reader.Get("tcp", &request.tcp);
   reader.Get("unix_sockets", &request.unix_sockets);
@@ -248,6 +250,7 @@ StatusOr<CheckpointRequest> CheckpointRequestFromJson(const Json& json) {
     return InvalidArgument("checkpoint.freeze: want cow or plain");
   STASIS_RETURN_IF_ERROR(CheckAbsolutePath(request.directory, "checkpoint.directory"));
   STASIS_RETURN_IF_ERROR(CheckAbsolutePath(request.store, "checkpoint.store"));
+  STASIS_RETURN_IF_ERROR(CheckAbsolutePath(request.layer, "checkpoint.layer", true));
   return request;
 }
 

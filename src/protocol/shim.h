@@ -138,6 +138,7 @@ struct CheckpointRequest {
   std::string name;
   std::string directory;  // the checkpoint becomes DIRECTORY/NAME
   std::string store;      // that its content goes into
+  std::string layer;      // the container's own layer, a directory; empty: its files are left out
   bool exit = false;      // kill the container once the checkpoint is published
   bool tcp = true;
   bool unix_sockets = true;

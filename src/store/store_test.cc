@@ -280,6 +280,23 @@ TEST_F(StoreTest, AnEmptyStoreThatNobodyHasOpenIsRemoved) {
   EXPECT_FALSE(Exists(store_));
 }
 
+TEST_F(StoreTest, AStreamThatIsThereIsAdoptedAndStays) {
+  const StreamId stream = Put(Random(3000, 1));
+  StreamId missing = stream;
+  missing.root[0] ^= 1;
+  auto writer = Writer::Start(store_);
+  ASSERT_TRUE(writer.ok());
+  EXPECT_FALSE(*(*writer)->Adopt(missing));
+  EXPECT_TRUE(*(*writer)->Adopt({}));
+  ASSERT_TRUE(*(*writer)->Adopt(stream));
+  ASSERT_TRUE(Collect({}).ok());
+  EXPECT_TRUE(Get(stream).ok()) << "nobody names it, but the writer keeps it";
+  writer->reset();
+  ASSERT_TRUE(Collect({}).ok());
+  writer = Writer::Start(store_);
+  EXPECT_FALSE(*(*writer)->Adopt(stream));
+}
+
 TEST_F(StoreTest, UsageTellsWhatADeletionGivesBack) {
   const std::string shared = Random(1000, 1);
   const StreamId first = Put(shared + Random(500, 2));

@@ -1,6 +1,7 @@
 #include "store/writer.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 namespace stasis::store {
@@ -93,6 +94,34 @@ StatusOr<StreamId> Writer::EndStream() {
   }
   while (!hashing_.empty()) STASIS_RETURN_IF_ERROR(TakeBatch());
   return tree_.Finish(std::exchange(stream_size_, 0));
+}
+
+StatusOr<bool> Writer::Adopt(const StreamId& stream) {
+  if (stream.pages() == 0) return true;
+  if (stream.depth > kMaxDepth) return false;
+  return AdoptPage(stream.root, stream.depth);
+}
+
+// A recursion of at most kMaxDepth.
+StatusOr<bool> Writer::AdoptPage(const PageHash& page, uint32_t depth) {
+  if (page == ZeroPage()) return depth == 0;
+  const auto found = index_->Find(page, [&](const PageLocation& location) { return Has(location, page); });
+  // What is being written now would have to be read from memory.
+  if (!found || (pack_ && found->pack == pack_->id())) return false;
+  if (depth == 0) return true;
+  auto block = pinned_.at(found->pack)->ReadBlock(found->entry / kBlockPages);
+  if (absl::IsDataLoss(block.status())) return false;
+  if (!block.ok()) return block.status();
+  const char* node = block->data() + found->entry % kBlockPages * kPageBytes;
+  if (hasher_.Hash(node) != page) return false;
+  for (size_t i = 0; i < kMostInNode; ++i) {
+    PageHash child;
+    std::memcpy(child.data(), node + i * child.size(), child.size());
+    if (child == PageHash{}) break;
+    STASIS_ASSIGN_OR_RETURN(const bool there, AdoptPage(child, depth - 1));
+    if (!there) return false;
+  }
+  return true;
 }
 
 // ---- pages

@@ -35,6 +35,10 @@ class Writer {
   Status Append(std::string_view bytes);
   StatusOr<StreamId> EndStream();
 
+  // Makes a stream that may be there already one of this writer's, without its bytes. False: the store lacks
+  // some of it.
+  StatusOr<bool> Adopt(const StreamId& stream);
+
   // One page, for the collector, which moves pages.
   Status AddPage(const PageHash& hash, const char* page);
 
@@ -52,6 +56,7 @@ class Writer {
   static Hashed HashPages(std::string pages);
 
   Writer(std::unique_ptr<StoreFiles> files, std::shared_ptr<PageIndex> index);
+  StatusOr<bool> AdoptPage(const PageHash& page, uint32_t depth);
   Status EndBatch();
   Status TakeBatch();  // the oldest
   bool Has(const PageLocation& location, const PageHash& hash);

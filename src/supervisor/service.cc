@@ -183,6 +183,7 @@ grpc::Status ApiService::CreateCheckpoint(grpc::ServerContext* context,
     STASIS_ASSIGN_OR_RETURN(plan.directory,
                             CheckpointDirectory(request->checkpointdir(), container->bundle()));
     plan.store = request->store().empty() ? OwnStore(plan.directory) : request->store();
+    plan.layer = request->layer();
     STASIS_RETURN_IF_ERROR(MakeDirectories(plan.directory));
     STASIS_ASSIGN_OR_RETURN(bool taken, CheckpointExists(plan.directory, name));
     if (taken) {

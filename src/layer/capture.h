@@ -1,0 +1,70 @@
+// Putting a container's own layer, the upper directory of its overlayfs, into a store, as it is at one
+// moment.
+//
+// Most of it is read while the container runs on; at the moment itself, with the container frozen, only what
+// has changed meanwhile is read again, and what is mapped for writing, of which no time tells. What did not
+// change since an earlier capture is not read at all.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <set>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "layer/entry.h"
+#include "linux/unique_fd.h"
+#include "store/writer.h"
+
+namespace stasis::layer {
+
+// One thread. The container may do to the directory what it likes: no link is followed, no FIFO is opened.
+class Capture {
+ public:
+  // `directory` is the layer's, `writer` outlives the capture. `on_bytes` is told of what was read; its error
+  // ends the capture.
+  using OnBytes = std::function<Status(uint64_t)>;
+  Capture(UniqueFd directory, store::Writer* writer, OnBytes on_bytes);
+
+  // The entries of an earlier capture, whose content is in the same store. Optional, first.
+  Status StartFrom(std::vector<Entry> earlier);
+
+  // While the container runs: once, or more often.
+  Status Read(const std::stop_token& cancel);
+  // While it is frozen: as Read, and then it is complete. `written` are the paths, below the directory, of
+  // files that are mapped for writing. What may change from now on without a trace in its times is noted
+  // without an inode, so that it is never taken for unchanged.
+  Status Finish(const std::set<std::string>& written, const std::stop_token& cancel);
+
+  const std::vector<Entry>& entries() const { return entries_; }
+  uint64_t bytes() const;  // of all files
+
+ private:
+  struct Known {
+    Entry entry;
+    // When it was read, by the clock of file times; one that was changed at that very moment may have been
+    // changed after it, without another time.
+    timespec read_at = {};
+  };
+  Status Walk(int directory, const std::string& path, int depth, const std::stop_token& cancel);
+  Status Take(int directory, const std::string& name, const std::string& path, int depth,
+              const std::stop_token& cancel);
+  Status ReadContent(int directory, const std::string& name, Entry* entry, const std::stop_token& cancel);
+  bool IsKnown(const Entry& now, const Known& known) const;
+
+  UniqueFd directory_;
+  store::Writer* const writer_;
+  const OnBytes on_bytes_;
+  std::map<std::string, Known> known_;  // by path
+  std::set<std::string> written_;
+  std::map<uint64_t, std::string> hard_links_;  // by inode: the first path
+  std::vector<Entry> entries_;
+  std::string buffer_;
+};
+
+// Whether the directory still holds what was captured, but for the times of directories.
+StatusOr<bool> IsAsCaptured(int directory, const std::vector<Entry>& captured, const std::stop_token& cancel);
+
+}  // namespace stasis::layer
