@@ -34,6 +34,8 @@ class Pack {
  public:
   // kNotFound: no such pack. kDataLoss: its header, index or footer are damaged. kUnimplemented: newer.
   static StatusOr<std::shared_ptr<const Pack>> Open(const std::string& directory, PackId id);
+  // One that has not got its name yet; for its writer.
+  static StatusOr<std::shared_ptr<const Pack>> OpenPartial(const std::string& directory, PackId id);
   Pack(const Pack&) = delete;
   Pack& operator=(const Pack&) = delete;
   ~Pack();
@@ -57,6 +59,7 @@ class Pack {
  private:
   Pack(PackId id, UniqueFd file, const char* bytes, size_t size)
       : id_(id), file_(std::move(file)), bytes_(bytes), size_(size) {}
+  static StatusOr<std::shared_ptr<const Pack>> OpenAt(const std::string& path, PackId id);
   Status Check();
 
   const PackId id_;

@@ -7,8 +7,6 @@
 #include <random>
 #include <utility>
 
-#include "store/pack.h"
-
 namespace stasis::store {
 namespace {
 
@@ -40,10 +38,8 @@ StatusOr<std::unique_ptr<PackWriter>> PackWriter::Create(StoreFiles* files) {
 }
 
 PackWriter::~PackWriter() {
-  if (!published_) files_->Remove(id_).IgnoreError();  // else it is left to the next collection
+  if (!published_) files_->RemovePartial(id_).IgnoreError();  // else it is left to the next collection
 }
-
-bool PackWriter::full() const { return hashes_.size() >= kMaxPackPages; }
 
 Status PackWriter::Write(std::string_view bytes) {
   STASIS_RETURN_IF_ERROR(file_->Write(bytes));
@@ -93,7 +89,7 @@ Status PackWriter::WriteBlock() {
   return Write(compressed.bytes);
 }
 
-Status PackWriter::Finish() {
+StatusOr<std::shared_ptr<const Pack>> PackWriter::Finish() {
   if (!pages_.empty()) EndBlock();
   while (!compressing_.empty()) STASIS_RETURN_IF_ERROR(WriteBlock());
   STASIS_RETURN_IF_ERROR(Write(std::string((8 - offset_ % 8) % 8, '\0')));
@@ -115,7 +111,14 @@ Status PackWriter::Finish() {
   STASIS_RETURN_IF_ERROR(Write(hashes));
   STASIS_RETURN_IF_ERROR(Write(table));
   STASIS_RETURN_IF_ERROR(Write(BytesOf(footer)));
-  return file_->Sync();
+  STASIS_RETURN_IF_ERROR(file_->Sync());
+  STASIS_ASSIGN_OR_RETURN(std::shared_ptr<const Pack> pack, Pack::OpenPartial(files_->directory(), id_));
+  // Before our own lock on it ends.
+  if (!pack->Pin()) return Internal("a new pack cannot be kept");
+  file_.reset();
+  hashes_ = {};
+  table_ = {};
+  return pack;
 }
 
 Status PackWriter::Publish() {

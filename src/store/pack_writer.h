@@ -8,13 +8,14 @@
 #include <vector>
 
 #include "base/status.h"
+#include "store/pack.h"
 #include "store/pack_format.h"
 #include "store/page.h"
 #include "store/store_files.h"
 
 namespace stasis::store {
 
-// One thread. What is not finished and published is removed at the end of its life.
+// One thread. What is not published is removed at the end of its life.
 class PackWriter {
  public:
   // `files` outlives it.
@@ -26,14 +27,14 @@ class PackWriter {
   PackId id() const { return id_; }
   uint32_t pages() const { return static_cast<uint32_t>(hashes_.size()); }
   const PageHash& hash(uint32_t entry) const { return hashes_[entry]; }
-  bool full() const;
   uint64_t bytes() const { return offset_; }  // written so far
 
-  // Not when it is full. Its entry is what pages() was before.
+  // kMaxPackPages times at most. Its entry is what pages() was before.
   Status Add(const PageHash& hash, const char* page);
-  // Completes the file and makes it durable.
-  Status Finish();
-  // Gives it its name; durable once StoreFiles::SyncPacks has returned.
+  // Completes the file, makes it durable, and returns it pinned. Many finished ones may wait for the commit
+  // of their writer, so all that is left in memory is the name.
+  StatusOr<std::shared_ptr<const Pack>> Finish();
+  // After Finish: gives it its name, durable once StoreFiles::SyncPacks has returned.
   Status Publish();
 
  private:

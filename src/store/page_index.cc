@@ -24,6 +24,7 @@ constexpr uint64_t kLeastSlots = 1 << 16;
 constexpr uint64_t kMostSlots = 1ull << 36;
 
 std::string PathOf(const std::string& directory) { return directory + "/" + kName; }
+std::string AsidePrefix() { return std::string(kAsidePrefix) + kName + "-"; }
 
 uint64_t Fingerprint(const PageHash& hash) {
   uint64_t fingerprint;
@@ -133,13 +134,27 @@ StatusOr<std::shared_ptr<PageIndex>> PageIndex::Open(const std::string& director
 
 // ---- a new one in its place
 
+namespace {
+
+// Of what was being made when its maker died. The lock is held, so that nothing is being made now.
+void RemoveAsides(const std::string& directory) {
+  const auto names = ListDirectory(directory);
+  if (!names.ok()) return;
+  for (const std::string& name : *names) {
+    if (name.starts_with(AsidePrefix())) ::unlink((directory + "/" + name).c_str());
+  }
+}
+
+}  // namespace
+
 StatusOr<std::shared_ptr<PageIndex>> ReplacePageIndex(const std::string& directory, uint64_t pages,
                                                       const PageIndex* from,
                                                       const std::function<Status(PageIndex*)>& fill) {
   const uint64_t slots = std::max(kLeastSlots, std::bit_ceil(2 * pages));
   if (slots > kMostSlots) return MakeError(StatusCode::kResourceExhausted, "the store has too many pages");
   const std::string path = PathOf(directory);
-  const std::string aside = directory + "/" + kAsidePrefix + kName + "-" + RandomHex(4);
+  RemoveAsides(directory);
+  const std::string aside = directory + "/" + AsidePrefix() + RandomHex(4);
   STASIS_ASSIGN_OR_RETURN(UniqueFd file, OpenFile(aside, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
   const size_t size = sizeof(PageIndex::Header) + slots * sizeof(PageIndex::Slot);
   const auto make = [&]() -> StatusOr<std::shared_ptr<PageIndex>> {

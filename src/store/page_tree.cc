@@ -66,7 +66,8 @@ StatusOr<std::vector<PageHash>> TreeWalk::Next() {
   if (stream_.pages() == 0) return found;
   if (!started_) {
     started_ = true;
-    if (stream_.depth > kMaxDepth) return no_tree();
+    // A tree of few pages can name very many: its size bounds the walk.
+    if (stream_.depth > kMaxDepth || stream_.size > kMaxStream) return no_tree();
     path_.push_back({{stream_.root}, 0});
   }
   while (!path_.empty()) {

@@ -24,12 +24,9 @@ std::string IdText(PackId id) {
   return text;
 }
 
-std::string PartialName(PackId id) { return kPartialPrefix + IdText(id); }
-
 class RealFile : public NewPackFile {
  public:
   explicit RealFile(UniqueFd file) : file_(std::move(file)) {}
-  int descriptor() const override { return file_.get(); }
 
   Status Write(std::string_view bytes) override {
     STASIS_RETURN_IF_ERROR(WriteAll(file_.get(), bytes));
@@ -56,31 +53,51 @@ class RealFiles : public StoreFiles {
   const std::string& directory() const override { return directory_; }
 
   StatusOr<std::unique_ptr<NewPackFile>> Create(PackId id) override {
-    const std::string name = PartialName(id);
+    const std::string name = PartialPackName(id);
     STASIS_ASSIGN_OR_RETURN(UniqueFd file,
                             OpenFileAt(packs_.get(), name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
-    if (::flock(file.get(), LOCK_SH | LOCK_NB) != 0) return ErrnoError(errno, "lock " + name);
+    if (::flock(file.get(), LOCK_SH | LOCK_NB) != 0 && errno != EWOULDBLOCK) {
+      const Status status = ErrnoError(errno, "lock " + name);
+      RemovePartial(id).IgnoreError();
+      return status;
+    }
+    // A collector that came before the lock took the file for a dead writer's.
+    struct stat info;
+    if (::flock(file.get(), LOCK_SH | LOCK_NB) != 0 || ::fstat(file.get(), &info) != 0 || info.st_nlink == 0)
+      return AlreadyExists(name + " is being removed");
+    // Only we can give it this name from here on, so that it is asked for but once.
+    if (::faccessat(packs_.get(), PackName(id).c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
+      STASIS_RETURN_IF_ERROR(RemovePartial(id));
+      return AlreadyExists(PackName(id) + " is there already");
+    }
     return std::make_unique<RealFile>(std::move(file));
   }
 
   Status Publish(PackId id) override {
-    if (::renameat2(packs_.get(), PartialName(id).c_str(), packs_.get(), PackName(id).c_str(),
+    if (::renameat2(packs_.get(), PartialPackName(id).c_str(), packs_.get(), PackName(id).c_str(),
                     RENAME_NOREPLACE) == 0)
       return absl::OkStatus();
     return ErrnoError(errno, "publish " + PackName(id));
   }
 
-  Status SyncPacks() override { return SyncDirectory(packs_.get()); }
-
-  Status Remove(PackId id) override {
-    for (const std::string& name : {PackName(id), PartialName(id)}) {
-      if (::unlinkat(packs_.get(), name.c_str(), 0) != 0 && errno != ENOENT)
-        return ErrnoError(errno, "remove " + name);
+  Status SyncPacks() override {
+    // The store and packs/ may be as new as what is in them.
+    for (const char* directory : {".", "..", "../.."}) {
+      STASIS_ASSIGN_OR_RETURN(const UniqueFd opened, OpenDirectoryAt(packs_.get(), directory));
+      STASIS_RETURN_IF_ERROR(SyncDirectory(opened.get()));
     }
     return absl::OkStatus();
   }
 
+  Status Remove(PackId id) override { return Unlink(PackName(id)); }
+  Status RemovePartial(PackId id) override { return Unlink(PartialPackName(id)); }
+
  private:
+  Status Unlink(const std::string& name) {
+    if (::unlinkat(packs_.get(), name.c_str(), 0) == 0 || errno == ENOENT) return absl::OkStatus();
+    return ErrnoError(errno, "remove " + name);
+  }
+
   const std::string directory_;
   UniqueFd lock_;
   UniqueFd packs_;
@@ -115,6 +132,8 @@ PackId ParseName(std::string_view name, std::string_view prefix, std::string_vie
 }  // namespace
 
 std::string PackName(PackId id) { return IdText(id) + kSuffix; }
+
+std::string PartialPackName(PackId id) { return kPartialPrefix + IdText(id); }
 
 std::string PacksPath(const std::string& directory) { return directory + "/packs"; }
 

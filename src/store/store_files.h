@@ -4,7 +4,7 @@
 //   DIRECTORY/                      0700
 //     packs/                        0700
 //       XXXXXXXX.pack               0600, pack.h; never changed once it has this name
-//       .partial-XXXXXXXX           one that is being written, or whose writer died
+//       .partial-XXXXXXXX           one whose writer has not committed, or died
 //     page-index                    0600, page_index.h; may be removed at any time
 //     page-index.lock               0600
 //     collector.lock                0600
@@ -24,12 +24,12 @@ namespace stasis::store {
 using PackId = uint32_t;  // never 0
 
 std::string PackName(PackId id);
+std::string PartialPackName(PackId id);
 
 // One new file, until it has its name.
 class NewPackFile {
  public:
   virtual ~NewPackFile() = default;
-  virtual int descriptor() const = 0;  // for reading what was written
   virtual Status Write(std::string_view bytes) = 0;
   virtual Status Sync() = 0;
 };
@@ -40,12 +40,14 @@ class StoreFiles {
   virtual ~StoreFiles() = default;
   virtual const std::string& directory() const = 0;
   // packs/.partial-ID, with a shared flock(2) that keeps it, under both its names, from being collected.
-  // kAlreadyExists: the id is taken.
+  // kAlreadyExists: the id is taken, by either.
   virtual StatusOr<std::unique_ptr<NewPackFile>> Create(PackId id) = 0;
   // Gives it its name. Durable once SyncPacks has returned.
   virtual Status Publish(PackId id) = 0;
   virtual Status SyncPacks() = 0;
+  // The one that has its name, and the one that has not. That there is none is no error.
   virtual Status Remove(PackId id) = 0;
+  virtual Status RemovePartial(PackId id) = 0;
 };
 
 // The real ones. Makes DIRECTORY and packs/ where they are missing, and keeps them, by a shared flock(2) of

@@ -161,7 +161,8 @@ TEST_F(StoreTest, WithoutACommitNothingIsLeft) {
     auto writer = Writer::Start(store_);
     ASSERT_TRUE(writer.ok());
     PutBy(writer->get(), Random(kMaxPackPages + 100, 2));
-    EXPECT_THAT(Packs(), SizeIs(2));  // a full one has its name already
+    EXPECT_THAT(Packs(), SizeIs(1));  // a full one waits for the commit too
+    EXPECT_THAT(*ListDirectory(PacksPath(store_)), SizeIs(3));
   }
   EXPECT_THAT(Packs(), SizeIs(1));
   EXPECT_THAT(*ListDirectory(PacksPath(store_)), SizeIs(1));

@@ -14,16 +14,17 @@ constexpr size_t kBatchesAtOnce = 3;
 
 StatusOr<std::unique_ptr<Writer>> Writer::Start(const std::string& directory) {
   STASIS_ASSIGN_OR_RETURN(std::unique_ptr<StoreFiles> files, OpenStoreFiles(directory));
-  return Start(std::move(files));
+  return Start(std::shared_ptr<StoreFiles>(std::move(files)));
 }
 
-StatusOr<std::unique_ptr<Writer>> Writer::Start(std::unique_ptr<StoreFiles> files) {
+StatusOr<std::unique_ptr<Writer>> Writer::Start(std::shared_ptr<StoreFiles> files, uint32_t pack_pages) {
   STASIS_ASSIGN_OR_RETURN(std::shared_ptr<PageIndex> index, PageIndex::Open(files->directory()));
-  return std::unique_ptr<Writer>(new Writer(std::move(files), std::move(index)));
+  return std::unique_ptr<Writer>(new Writer(std::move(files), pack_pages, std::move(index)));
 }
 
-Writer::Writer(std::unique_ptr<StoreFiles> files, std::shared_ptr<PageIndex> index)
+Writer::Writer(std::shared_ptr<StoreFiles> files, uint32_t pack_pages, std::shared_ptr<PageIndex> index)
     : files_(std::move(files)),
+      pack_pages_(pack_pages),
       packs_(files_->directory()),
       index_(std::move(index)),
       tree_([this](const char* node) -> StatusOr<PageHash> {
@@ -32,21 +33,10 @@ Writer::Writer(std::unique_ptr<StoreFiles> files, std::shared_ptr<PageIndex> ind
         return hash;
       }) {}
 
-Writer::~Writer() {
-  if (!committed_) Undo();
-}
-
-// What others have come to use meanwhile stays, for them.
-void Writer::Undo() {
-  pack_.reset();
-  for (const PackId id : own_) {
-    if (pinned_.at(id)->Claim()) files_->Remove(id).IgnoreError();  // else it is left to the next collection
-  }
-}
-
 // ---- streams
 
 Status Writer::Append(std::string_view bytes) {
+  if (bytes.size() > kMaxStream - stream_size_) return InvalidArgument("a stream is too long for the store");
   stream_size_ += bytes.size();
   while (!bytes.empty()) {
     if (batch_.empty()) batch_.reserve(kBatchBytes);
@@ -148,7 +138,7 @@ Status Writer::AddPage(const PageHash& hash, const char* page) {
   if (hash == ZeroPage()) return absl::OkStatus();
   if (index_->Find(hash, [&](const PageLocation& location) { return Has(location, hash); }))
     return absl::OkStatus();
-  if (pack_ && pack_->full()) {
+  if (pack_ && pack_->pages() == pack_pages_) {
     STASIS_RETURN_IF_ERROR(EndPack());
   }
   if (!pack_) {
@@ -160,20 +150,13 @@ Status Writer::AddPage(const PageHash& hash, const char* page) {
   return InsertHint(hash, location);
 }
 
-// It has its name from now on, and is not needed by anybody until our streams are.
+// It gets its name with all others, at the commit: of one that has it already, the collector or another
+// writer may count on pages, and it could not be taken back.
 Status Writer::EndPack() {
-  STASIS_RETURN_IF_ERROR(pack_->Finish());
-  STASIS_RETURN_IF_ERROR(pack_->Publish());
-  stored_bytes_ += pack_->bytes();
-  auto pack = Pack::Open(files_->directory(), pack_->id());
-  // Before its writer lets go of it.
-  if (!pack.ok() || !(*pack)->Pin()) {
-    files_->Remove(pack_->id()).IgnoreError();
-    return pack.ok() ? Internal("a new pack cannot be kept") : pack.status();
-  }
-  own_.insert(pack_->id());
-  pinned_.emplace(pack_->id(), *std::move(pack));
-  pack_.reset();
+  STASIS_ASSIGN_OR_RETURN(std::shared_ptr<const Pack> pack, pack_->Finish());
+  stored_bytes_ += pack->size();
+  pinned_.emplace(pack->id(), std::move(pack));
+  finished_.push_back(std::move(pack_));
   return absl::OkStatus();
 }
 
@@ -192,27 +175,33 @@ Status Writer::InsertHint(const PageHash& hash, const PageLocation& location) {
 
 // Who replaced the index while we wrote may not have seen our hints.
 Status Writer::CheckHints() {
-  if (index_->IsCurrent()) return absl::OkStatus();
-  STASIS_ASSIGN_OR_RETURN(index_, PageIndex::Open(files_->directory()));
-  for (const PackId id : own_) {
-    const Pack& pack = *pinned_.at(id);
-    for (uint32_t entry = 0; entry < pack.pages(); ++entry) {
-      const auto same = [&](const PageLocation& location) {
-        return location.pack == id && location.entry == entry;
-      };
-      if (index_->Find(pack.hash(entry), same)) continue;
-      STASIS_RETURN_IF_ERROR(InsertHint(pack.hash(entry), {id, entry}));
+  for (;;) {
+    {
+      // Who is replacing it just now may have looked before our packs had their names.
+      STASIS_ASSIGN_OR_RETURN(const PageIndexLock lock, PageIndexLock::Take(files_->directory()));
+      if (index_->IsCurrent()) return absl::OkStatus();
+    }
+    STASIS_ASSIGN_OR_RETURN(index_, PageIndex::Open(files_->directory()));
+    for (const std::unique_ptr<PackWriter>& own : finished_) {
+      const Pack& pack = *pinned_.at(own->id());
+      for (uint32_t entry = 0; entry < pack.pages(); ++entry) {
+        const auto same = [&](const PageLocation& location) {
+          return location.pack == pack.id() && location.entry == entry;
+        };
+        if (index_->Find(pack.hash(entry), same)) continue;
+        STASIS_RETURN_IF_ERROR(InsertHint(pack.hash(entry), {pack.id(), entry}));
+      }
     }
   }
-  return absl::OkStatus();
 }
 
 Status Writer::Commit() {
   if (pack_) {
     STASIS_RETURN_IF_ERROR(EndPack());
   }
+  for (const std::unique_ptr<PackWriter>& own : finished_) STASIS_RETURN_IF_ERROR(own->Publish());
+  // Also where nothing of ours is new: the names of what we use may be another's, who has not synced yet.
   STASIS_RETURN_IF_ERROR(files_->SyncPacks());
-  committed_ = true;  // from here on what others may have come to use is not taken away
   return CheckHints();
 }
 

@@ -20,14 +20,15 @@
 namespace stasis::store {
 
 // What is put in is there for good once Commit has returned, and is kept from being collected until the end
-// of the writer's life: by then, something that the collector knows of has to name it. Without Commit nothing
-// of it is left. Many may write at once, also from several processes. After an error only the destructor may
-// be called. One thread, which hashing and compressing run beside.
+// of the writer's life: by then, something that the collector knows of has to name it. Until then nobody else
+// sees anything of it, and nothing of it is left without Commit; a Commit that fails may leave packs that
+// nobody needs to the next collection. Many may write at once, also from several processes. After an error
+// only the destructor may be called. One thread, which hashing and compressing run beside.
 class Writer {
  public:
   static StatusOr<std::unique_ptr<Writer>> Start(const std::string& directory);
-  static StatusOr<std::unique_ptr<Writer>> Start(std::unique_ptr<StoreFiles> files);
-  ~Writer();
+  static StatusOr<std::unique_ptr<Writer>> Start(std::shared_ptr<StoreFiles> files,
+                                                 uint32_t pack_pages = kMaxPackPages);
   Writer(const Writer&) = delete;
   Writer& operator=(const Writer&) = delete;
 
@@ -55,7 +56,7 @@ class Writer {
   };
   static Hashed HashPages(std::string pages);
 
-  Writer(std::unique_ptr<StoreFiles> files, std::shared_ptr<PageIndex> index);
+  Writer(std::shared_ptr<StoreFiles> files, uint32_t pack_pages, std::shared_ptr<PageIndex> index);
   StatusOr<bool> AdoptPage(const PageHash& page, uint32_t depth);
   Status EndBatch();
   Status TakeBatch();  // the oldest
@@ -63,16 +64,15 @@ class Writer {
   Status EndPack();
   Status InsertHint(const PageHash& hash, const PageLocation& location);
   Status CheckHints();
-  void Undo();
 
-  std::unique_ptr<StoreFiles> files_;
+  const std::shared_ptr<StoreFiles> files_;
+  const uint32_t pack_pages_;
   PackSet packs_;
   std::shared_ptr<PageIndex> index_;
   std::unique_ptr<PackWriter> pack_;                      // the one that is being written
   std::map<PackId, std::shared_ptr<const Pack>> pinned_;  // what our streams are in
-  std::set<PackId> own_;                                  // of these, what we wrote
+  std::vector<std::unique_ptr<PackWriter>> finished_;     // of these, what we wrote
   std::set<PackId> refused_;                              // being collected, or damaged
-  bool committed_ = false;
   uint64_t stored_bytes_ = 0;
   uint64_t new_pages_ = 0;
 
