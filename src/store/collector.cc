@@ -51,9 +51,10 @@ StatusOr<Packs> ClaimPacks(const std::string& directory, const LivePages& live) 
 }
 
 // What is needed of them, into new packs.
-StatusOr<uint64_t> MovePages(const std::string& directory, const Packs& packs, const LivePages& live,
-                             const std::stop_token& cancel, std::unique_ptr<Writer>* writer) {
-  STASIS_ASSIGN_OR_RETURN(*writer, Writer::Start(directory));
+StatusOr<uint64_t> MovePages(const std::shared_ptr<StoreFiles>& files, const Packs& packs,
+                             const LivePages& live, const std::stop_token& cancel,
+                             std::unique_ptr<Writer>* writer) {
+  STASIS_ASSIGN_OR_RETURN(*writer, Writer::Start(files));
   for (const std::shared_ptr<const Pack>& pack : packs) {
     for (uint32_t block = 0; block < pack->blocks() && live.CountIn(pack->id()) != 0; ++block) {
       if (cancel.stop_requested()) return Cancelled("the collection was cancelled");
@@ -73,9 +74,22 @@ StatusOr<uint64_t> MovePages(const std::string& directory, const Packs& packs, c
   return (*writer)->stored_bytes();
 }
 
-StatusOr<Collected> Collect(const std::string& directory, const ListStreams& streams,
-                            const std::stop_token& cancel) {
-  STASIS_ASSIGN_OR_RETURN(const std::unique_ptr<StoreFiles> files, OpenStoreFiles(directory));
+}  // namespace
+
+StatusOr<Collected> CollectGarbage(const std::string& directory, const ListStreams& streams,
+                                   const std::stop_token& cancel) {
+  StatusOr<std::unique_ptr<StoreFiles>> files = OpenStoreFiles(directory);
+  if (!files.ok()) return files.status();
+  const auto collected = CollectGarbage(std::shared_ptr<StoreFiles>(*std::move(files)), streams, cancel);
+  if (collected.ok()) {
+    STASIS_RETURN_IF_ERROR(RemoveEmptyStore(directory));
+  }
+  return collected;
+}
+
+StatusOr<Collected> CollectGarbage(const std::shared_ptr<StoreFiles>& files, const ListStreams& streams,
+                                   const std::stop_token& cancel) {
+  const std::string& directory = files->directory();
   // Of a page that two packs have, two collectors could each take the other's.
   STASIS_ASSIGN_OR_RETURN(const UniqueFd alone, TakeCollectorLock(directory));
   STASIS_RETURN_IF_ERROR(RemovePartialPacks(directory));
@@ -89,7 +103,7 @@ StatusOr<Collected> Collect(const std::string& directory, const ListStreams& str
   STASIS_ASSIGN_OR_RETURN(const std::vector<StreamId> second, streams());
   STASIS_RETURN_IF_ERROR(AddAll(second, &live, cancel));
   std::unique_ptr<Writer> writer;
-  STASIS_ASSIGN_OR_RETURN(const uint64_t moved, MovePages(directory, packs, live, cancel, &writer));
+  STASIS_ASSIGN_OR_RETURN(const uint64_t moved, MovePages(files, packs, live, cancel, &writer));
   std::set<PackId> removed;
   Collected collected;
   for (const std::shared_ptr<const Pack>& pack : packs) {
@@ -103,17 +117,9 @@ StatusOr<Collected> Collect(const std::string& directory, const ListStreams& str
     STASIS_RETURN_IF_ERROR(
         RebuildPageIndex(directory, [&](PackId id) { return removed.contains(id); }).status());
   }
+  // The commit above made durable what is counted on instead, be it ours or another's.
   for (const PackId id : removed) STASIS_RETURN_IF_ERROR(files->Remove(id));
   STASIS_RETURN_IF_ERROR(files->SyncPacks());
-  return collected;
-}
-
-}  // namespace
-
-StatusOr<Collected> CollectGarbage(const std::string& directory, const ListStreams& streams,
-                                   const std::stop_token& cancel) {
-  STASIS_ASSIGN_OR_RETURN(const Collected collected, Collect(directory, streams, cancel));
-  STASIS_RETURN_IF_ERROR(RemoveEmptyStore(directory));
   return collected;
 }
 

@@ -3,12 +3,14 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <stop_token>
 #include <string>
 #include <vector>
 
 #include "base/status.h"
 #include "store/page_tree.h"
+#include "store/store_files.h"
 
 namespace stasis::store {
 
@@ -26,6 +28,8 @@ struct Collected {
 // crash at any moment loses nothing. kDataLoss: a stream cannot be walked; nothing is removed, since what it
 // needs is not known. kUnavailable: another collects. kCancelled.
 StatusOr<Collected> CollectGarbage(const std::string& directory, const ListStreams& streams,
+                                   const std::stop_token& cancel);
+StatusOr<Collected> CollectGarbage(const std::shared_ptr<StoreFiles>& files, const ListStreams& streams,
                                    const std::stop_token& cancel);
 
 }  // namespace stasis::store
