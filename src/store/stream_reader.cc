@@ -36,6 +36,7 @@ Status WritePages(int file, std::string_view pages, uint64_t offset) {
 Status WriteBatch(PageFinder* finder, const Batch& batch, int file) {
   PageReader reader(finder);
   std::string run;  // since the last zeros
+  run.reserve(batch.hashes.size() * kPageBytes);
   uint64_t run_offset = batch.offset;
   uint64_t at = batch.offset;
   for (const PageHash& hash : batch.hashes) {
@@ -61,7 +62,7 @@ Status ReadStream(PageFinder* finder, const StreamId& stream, int file,
   std::deque<std::pair<std::future<Status>, uint64_t>> writing;
   Batch batch;
   const auto await_oldest = [&]() -> Status {
-    const Status status = writing.front().first.get();
+    Status status = writing.front().first.get();
     if (status.ok() && on_bytes) on_bytes(writing.front().second);
     writing.pop_front();
     return status;
