@@ -10,7 +10,7 @@
 namespace stasis::store {
 namespace {
 
-// Measured (docs/adr/0006): the next levels cost more time than a disk saves.
+// Measured (docs/adr/0006): lower ones store much more, higher ones take longer and store no less.
 constexpr int kLevel = 1;
 constexpr size_t kBlocksAtOnce = 3;
 constexpr int kAttempts = 100;
