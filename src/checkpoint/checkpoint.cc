@@ -1,15 +1,13 @@
 #include "checkpoint/checkpoint.h"
 
 #include <sched.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <set>
-#include <sstream>
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "checkpoint/description.h"
 #include "criu/log.h"
 #include "criu/memory_images.h"
 #include "criu/verdict.h"
@@ -37,16 +35,6 @@ uint64_t MicrosecondsSince(steady_clock::time_point from) {
   return static_cast<uint64_t>(passed.count());
 }
 
-// Where runc keeps the container's state.json, from the shim's own configuration beside the journal.
-std::string RuntimeState(const protocol::CheckpointPlan& plan) {
-  std::string root;
-  if (auto text = ReadFile(plan.shim_directory + "/" + protocol::kShimConfigFile); text.ok()) {
-    if (auto json = ParseJson(*text); json.ok()) JsonReader(*json).Get("runtime_root", &root);
-  }
-  if (root.empty()) root = "/run/runc";
-  return root + "/" + plan.container_id + "/state.json";
-}
-
 std::chrono::milliseconds FrozenLimit(const protocol::CheckpointRequest& request) {
   constexpr uint64_t kMost = 24ull * 3600 * 1000;  // what a label says may be any number
   return std::chrono::milliseconds(std::min(request.frozen_limit_ms, kMost));
@@ -61,41 +49,6 @@ StatusOr<uint32_t> EmptyNamespaces(const std::vector<std::string>& names) {
     flags |= CLONE_NEWNET;
   }
   return flags;
-}
-
-// Files that processes have mapped shared, as they see their paths, without the first "/".
-std::set<std::string> SharedMappings(const std::vector<criu::Process>& processes) {
-  std::set<std::string> paths;
-  for (const criu::Process& process : processes) {
-    const auto maps = ReadFile("/proc/" + std::to_string(process.pid) + "/maps");
-    if (!maps.ok()) continue;  // a zombie
-    std::istringstream lines(*maps);
-    for (std::string line; std::getline(lines, line);) {
-      const auto mapping = ParseMemoryMapping(line);
-      if (mapping && mapping->shared && mapping->name.starts_with('/')) paths.insert(mapping->name.substr(1));
-    }
-  }
-  return paths;
-}
-
-std::vector<ManifestProcess> ForManifest(const std::vector<criu::Process>& processes) {
-  // Thousands of them with long command lines would make a manifest that nobody reads.
-  const size_t most = processes.size() > 1000 ? 256 : criu::kMaxCommand;
-  std::vector<ManifestProcess> out;
-  for (const criu::Process& process : processes) {
-    ManifestProcess entry;
-    entry.pid = process.inside;
-    for (const criu::Process& other : processes) {
-      if (other.pid == process.parent) entry.parent = other.inside;
-    }
-    entry.user = process.user;
-    entry.name = process.name;
-    entry.command = process.command.substr(0, most);
-    entry.threads = process.threads;
-    entry.resident_bytes = process.resident_bytes;
-    out.push_back(std::move(entry));
-  }
-  return out;
 }
 
 }  // namespace
@@ -115,7 +68,8 @@ Checkpoint::~Checkpoint() { Cancel(); }
 Status Checkpoint::DoPrepare(const std::stop_token& cancel) {
   STASIS_RETURN_IF_ERROR(MakeDirectories());
   STASIS_RETURN_IF_ERROR(JudgeProcesses());
-  STASIS_ASSIGN_OR_RETURN(view_, ReadContainerView(plan_.bundle, plan_.init_pid, RuntimeState(plan_)));
+  STASIS_ASSIGN_OR_RETURN(view_, ReadContainerView(plan_.bundle, plan_.init_pid,
+                                                   RuntimeState(plan_.shim_directory, plan_.container_id)));
   STASIS_RETURN_IF_ERROR(HandOverWatches(cancel));
   STASIS_ASSIGN_OR_RETURN(manifest_.freeze_reason, PrepareCow());
   cow_ = manifest_.freeze_reason.empty();
@@ -221,24 +175,20 @@ StatusOr<std::string> Checkpoint::PrepareCow() {
 
 Status Checkpoint::ReadFiles(const std::stop_token& cancel) {
   if (plan_.request.layer.empty()) return absl::OkStatus();
-  STASIS_ASSIGN_OR_RETURN(UniqueFd directory, OpenDirectory(plan_.request.layer));
   auto on_bytes = [this, notices = ByteNotices("prepare", on_progress_)](uint64_t bytes) mutable -> Status {
     notices.Add(bytes);
     if (steady_clock::now() < frozen_deadline_) return absl::OkStatus();
     return DeadlineExceeded("the container stood still for " + std::to_string(plan_.request.frozen_limit_ms) +
                             " ms, the limit, while its changed files were read");
   };
-  capture_.emplace(std::move(directory), writer_.get(), std::move(on_bytes));
-  STASIS_ASSIGN_OR_RETURN(std::vector<layer::Entry> earlier,
-                          LatestLayer(plan_.request.directory, plan_.request.store, plan_.container_id));
-  STASIS_RETURN_IF_ERROR(capture_->StartFrom(std::move(earlier)));
-  return capture_->Read(cancel);
+  STASIS_ASSIGN_OR_RETURN(files_, ContainerFiles::Open(plan_, writer_.get(), std::move(on_bytes)));
+  return files_->Read(cancel);
 }
 
 Status Checkpoint::FinishFiles(const std::stop_token& cancel) {
-  if (!capture_) return absl::OkStatus();
+  if (!files_) return absl::OkStatus();
   const auto began = steady_clock::now();
-  STASIS_RETURN_IF_ERROR(capture_->Finish(SharedMappings(processes_), cancel));
+  STASIS_RETURN_IF_ERROR(files_->Finish(processes_, cancel));
   manifest_.files_us = MicrosecondsSince(began);
   return absl::OkStatus();
 }
@@ -359,11 +309,8 @@ Status Checkpoint::SaveImages(const std::stop_token& cancel) {
   STASIS_RETURN_IF_ERROR(AddFiles(
       staging_->images(), writer_.get(), &manifest_.files, [&](uint64_t bytes) { notices.Add(bytes); },
       cancel));
-  if (capture_) {
-    STASIS_RETURN_IF_ERROR(writer_->Append(layer::ToText(capture_->entries())));
-    STASIS_ASSIGN_OR_RETURN(manifest_.layer, writer_->EndStream());
-    manifest_.layer_files = capture_->entries().size();
-    manifest_.layer_bytes = capture_->bytes();
+  if (files_) {
+    STASIS_RETURN_IF_ERROR(files_->Save(&manifest_));
   }
   STASIS_RETURN_IF_ERROR(writer_->Commit());
   manifest_.bytes = manifest_.layer_bytes;
@@ -374,7 +321,8 @@ Status Checkpoint::SaveImages(const std::stop_token& cancel) {
 
 Status Checkpoint::Publish(const std::stop_token& cancel) {
   STASIS_RETURN_IF_ERROR(SaveImages(cancel));
-  WriteManifestFields();
+  manifest_.freeze = cow_ ? protocol::kFreezeCow : protocol::kFreezePlain;
+  Describe(plan_, view_, processes_, &manifest_);
   STASIS_RETURN_IF_ERROR(WriteManifest(staging_->path(), manifest_));
   // Without its tracer the container would have run on, past what the images hold.
   if (session_ && session_->process().Ended()) return Internal("criu died after the dump");
@@ -391,28 +339,6 @@ void Checkpoint::KillContainer() {
   session_->End(After(kGentleEnd));
   session_.reset();
   static_cast<void>(cgroup_->KillAll(After(kKill)));
-}
-
-void Checkpoint::WriteManifestFields() {
-  const protocol::CheckpointRequest& request = plan_.request;
-  manifest_.name = request.name;
-  manifest_.container_id = plan_.container_id;
-  manifest_.created = absl::Now();
-  manifest_.exit = request.exit;
-  manifest_.paused = plan_.paused;
-  manifest_.freeze = cow_ ? protocol::kFreezeCow : protocol::kFreezePlain;
-  struct utsname system = {};
-  ::uname(&system);
-  manifest_.kernel = system.release;
-  manifest_.architecture = system.machine;
-  manifest_.tcp_established = request.tcp;
-  manifest_.external_unix_sockets = request.unix_sockets;
-  manifest_.shell_job = request.shell;
-  manifest_.empty_namespaces = request.empty_namespaces;
-  manifest_.network_namespace = view_.network;
-  manifest_.processes = ForManifest(processes_);
-  manifest_.exec_processes = plan_.exec_processes;
-  manifest_.engine_record = request.engine_record;
 }
 
 // ---- talking to CRIU

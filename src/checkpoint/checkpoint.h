@@ -23,13 +23,13 @@
 
 #include "base/names.h"
 #include "base/status.h"
+#include "checkpoint/container_files.h"
 #include "checkpoint/container_view.h"
 #include "checkpoint/progress.h"
 #include "checkpoint/staging.h"
 #include "checkpoint/twins.h"
 #include "criu/processes.h"
 #include "criu/session.h"
-#include "layer/capture.h"
 #include "linux/cgroup.h"
 #include "linux/clock.h"
 #include "linux/pagemap.h"
@@ -86,7 +86,6 @@ class Checkpoint {
   Status SaveImages(const std::stop_token& cancel);
   Status Publish(const std::stop_token& cancel);
   void KillContainer();
-  void WriteManifestFields();
 
   // The next moment at which CRIU waits. An error of CRIU's is the verdict; kDeadlineExceeded, kCancelled.
   Status AwaitNotification(std::string_view name, std::string_view phase, const std::stop_token& cancel);
@@ -111,7 +110,7 @@ class Checkpoint {
   std::optional<Staging> staging_;
   // What it has written stays out of the collector's reach until the manifest names it.
   std::unique_ptr<store::Writer> writer_;
-  std::optional<layer::Capture> capture_;
+  std::optional<ContainerFiles> files_;
   UniqueFd work_fd_;
   std::optional<ProgressWatch> progress_;
   std::optional<criu::Session> session_;

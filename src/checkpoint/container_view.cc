@@ -177,6 +177,15 @@ StatusOr<std::vector<std::string>> BindDestinations(const Json& spec, int root) 
   return destinations;
 }
 
+std::string RuntimeState(const std::string& shim_directory, const std::string& container_id) {
+  std::string root;
+  if (auto text = ReadFile(shim_directory + "/" + protocol::kShimConfigFile); text.ok()) {
+    if (auto json = ParseJson(*text); json.ok()) JsonReader(*json).Get("runtime_root", &root);
+  }
+  if (root.empty()) root = "/run/runc";
+  return root + "/" + container_id + "/state.json";
+}
+
 StatusOr<ContainerView> ReadContainerView(const std::string& bundle, pid_t init,
                                           const std::string& runtime_state) {
   STASIS_ASSIGN_OR_RETURN(std::string text, ReadFile(bundle + "/config.json"));

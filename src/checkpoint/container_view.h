@@ -32,4 +32,7 @@ StatusOr<ContainerView> ReadContainerView(const std::string& bundle, pid_t init,
 // written).
 StatusOr<std::vector<std::string>> BindDestinations(const Json& spec, int root);
 
+// Where runc keeps the container's state.json, by the shim's own configuration.
+std::string RuntimeState(const std::string& shim_directory, const std::string& container_id);
+
 }  // namespace stasis::checkpoint

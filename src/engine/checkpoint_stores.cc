@@ -42,7 +42,8 @@ StatusOr<std::vector<std::string>> CheckpointStores::DirectoriesOf(const std::st
 }
 
 StatusOr<store::Collected> CheckpointStores::Collect(const std::string& store,
-                                                     const std::stop_token& cancel) const {
+                                                     const std::stop_token& cancel) {
+  const std::lock_guard lock(collecting_);
   if (!Exists(store)) return store::Collected{};
   return store::CollectGarbage(
       store,

@@ -22,8 +22,8 @@ class CheckpointStores {
   // none to collect. What fails is logged, and tried again with the next deletion.
   void CollectSoon(const std::string& store);
 
-  // Now. Errors as store::CollectGarbage.
-  StatusOr<store::Collected> Collect(const std::string& store, const std::stop_token& cancel) const;
+  // Now, after one that is under way. Errors as store::CollectGarbage.
+  StatusOr<store::Collected> Collect(const std::string& store, const std::stop_token& cancel);
 
   // Errors as backend::CheckpointBackend's.
   StatusOr<backend::CheckpointVerification> Verify(const std::string& store,
@@ -36,6 +36,7 @@ class CheckpointStores {
   StatusOr<std::vector<std::string>> DirectoriesOf(const std::string& store) const;
 
   const Paths paths_;
+  std::mutex collecting_;  // one collection at a time
   std::mutex mutex_;
   std::set<std::string> waiting_;
   TaskQueue tasks_{1};  // last: its thread uses all of the above

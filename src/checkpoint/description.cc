@@ -1,0 +1,56 @@
+#include "checkpoint/description.h"
+
+#include <sys/utsname.h>
+
+#include <utility>
+
+#include "absl/time/clock.h"
+
+namespace stasis::checkpoint {
+namespace {
+
+std::vector<ManifestProcess> ForManifest(const std::vector<criu::Process>& processes) {
+  // Thousands of them with long command lines would make a manifest that nobody reads.
+  const size_t most = processes.size() > 1000 ? 256 : criu::kMaxCommand;
+  std::vector<ManifestProcess> out;
+  for (const criu::Process& process : processes) {
+    ManifestProcess entry;
+    entry.pid = process.inside;
+    for (const criu::Process& other : processes) {
+      if (other.pid == process.parent) entry.parent = other.inside;
+    }
+    entry.user = process.user;
+    entry.name = process.name;
+    entry.command = process.command.substr(0, most);
+    entry.threads = process.threads;
+    entry.resident_bytes = process.resident_bytes;
+    out.push_back(std::move(entry));
+  }
+  return out;
+}
+
+}  // namespace
+
+void Describe(const protocol::CheckpointPlan& plan, const ContainerView& view,
+              const std::vector<criu::Process>& processes, Manifest* manifest) {
+  const protocol::CheckpointRequest& request = plan.request;
+  manifest->name = request.name;
+  manifest->container_id = plan.container_id;
+  manifest->created = absl::Now();
+  manifest->exit = request.exit;
+  manifest->paused = plan.paused;
+  struct utsname system = {};
+  ::uname(&system);
+  manifest->kernel = system.release;
+  manifest->architecture = system.machine;
+  manifest->tcp_established = request.tcp;
+  manifest->external_unix_sockets = request.unix_sockets;
+  manifest->shell_job = request.shell;
+  manifest->empty_namespaces = request.empty_namespaces;
+  manifest->network_namespace = view.network;
+  manifest->processes = ForManifest(processes);
+  manifest->exec_processes = plan.exec_processes;
+  manifest->engine_record = request.engine_record;
+}
+
+}  // namespace stasis::checkpoint
