@@ -81,7 +81,7 @@ Status Pack::Check() {
   return absl::OkStatus();
 }
 
-StatusOr<std::string> Pack::ReadBlock(uint32_t number) const {
+StatusOr<std::string_view> Pack::ReadBlock(uint32_t number, std::string* buffer) const {
   const auto damaged = [&] {
     return DataLoss("block " + std::to_string(number) + " of " + PackName(id_) + " is damaged");
   };
@@ -91,17 +91,20 @@ StatusOr<std::string> Pack::ReadBlock(uint32_t number) const {
   Sha256 sha256;
   sha256.Update(stored);
   if (sha256.FinishBytes() != block.hash) return damaged();
-  const uint32_t pages = std::min(kBlockPages, pages_ - number * kBlockPages);
-  std::string out(pages * kPageBytes, '\0');
-  if (block.codec == PackBlock::kRaw) {
-    if (stored.size() != out.size()) return damaged();
-    std::memcpy(out.data(), stored.data(), out.size());
-    return out;
-  }
+  const size_t size = std::min(kBlockPages, pages_ - number * kBlockPages) * kPageBytes;
+  if (block.codec == PackBlock::kRaw)
+    return stored.size() == size ? StatusOr<std::string_view>(stored) : damaged();
+  buffer->resize(size);
   if (block.codec != PackBlock::kZstd ||
-      ::ZSTD_decompress(out.data(), out.size(), stored.data(), stored.size()) != out.size())
+      ::ZSTD_decompress(buffer->data(), size, stored.data(), stored.size()) != size)
     return damaged();
-  return out;
+  return std::string_view(*buffer);
+}
+
+StatusOr<std::string> Pack::ReadBlock(uint32_t number) const {
+  std::string buffer;
+  STASIS_ASSIGN_OR_RETURN(const std::string_view pages, ReadBlock(number, &buffer));
+  return std::string(pages);
 }
 
 uint64_t Pack::StoredBytes(uint32_t entry) const {

@@ -10,6 +10,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/status.h"
@@ -50,6 +51,8 @@ class Pack {
 
   // The pages of a block, one after the other. kDataLoss: it is not what was written.
   StatusOr<std::string> ReadBlock(uint32_t block) const;
+  // The same without a copy: either in `buffer` or in the pack itself.
+  StatusOr<std::string_view> ReadBlock(uint32_t block, std::string* buffer) const;
 
   // Keeps it from being collected for as long as this object lives. False: it is being collected, or gone.
   bool Pin() const;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 
 namespace stasis::store {
 namespace {
@@ -63,9 +64,17 @@ StatusOr<const PageReader::Block*> PageReader::GetBlock(const PageFinder::Place&
     return block.number == number && block.pack == place.pack;
   });
   if (found == blocks_.end()) {
-    STASIS_ASSIGN_OR_RETURN(std::string pages, place.pack->ReadBlock(number));
-    blocks_.push_front({place.pack, number, std::move(pages)});
-    if (blocks_.size() > kBlocksKept) blocks_.pop_back();
+    // The one that was not used for longest gives its buffer.
+    if (blocks_.size() < kBlocksKept) {
+      blocks_.emplace_front();
+    } else {
+      blocks_.splice(blocks_.begin(), blocks_, std::prev(blocks_.end()));
+    }
+    Block& block = blocks_.front();
+    block.pack = nullptr;
+    STASIS_ASSIGN_OR_RETURN(block.pages, place.pack->ReadBlock(number, &block.buffer));
+    block.pack = place.pack;
+    block.number = number;
   } else {
     blocks_.splice(blocks_.begin(), blocks_, found);
   }
@@ -82,6 +91,17 @@ Status PageReader::Read(const PageHash& hash, char* page) {
   std::memcpy(page, block->pages.data() + place_.entry % kBlockPages * kPageBytes, kPageBytes);
   if (hasher_.Hash(page) == hash) return absl::OkStatus();
   return DataLoss("page " + ToHex(hash) + " in " + PackName(place_.pack->id()) + " is damaged");
+}
+
+StatusOr<std::string_view> PageReader::ReadRun(std::span<const PageHash> hashes) {
+  STASIS_RETURN_IF_ERROR(finder_->Find(hashes.front(), &place_));
+  const uint32_t first = place_.entry;
+  const uint32_t end = std::min(place_.pack->pages(), (first / kBlockPages + 1) * kBlockPages);
+  while (place_.entry - first + 1 < hashes.size() && place_.entry + 1 < end &&
+         place_.pack->hash(place_.entry + 1) == hashes[place_.entry - first + 1])
+    ++place_.entry;
+  STASIS_ASSIGN_OR_RETURN(const Block* block, GetBlock(place_));
+  return block->pages.substr(first % kBlockPages * kPageBytes, (place_.entry - first + 1) * kPageBytes);
 }
 
 }  // namespace stasis::store

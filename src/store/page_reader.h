@@ -4,7 +4,9 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "base/status.h"
@@ -47,14 +49,20 @@ class PageReader {
  public:
   explicit PageReader(PageFinder* finder) : finder_(finder) {}
 
-  // kDataLoss: it is not there, or not what was stored.
+  // Checked against its hash. kDataLoss: it is not there, or not what was stored.
   Status Read(const PageHash& hash, char* page);
+
+  // The first pages of `hashes`, as many as follow each other in one block, one at least; valid until the
+  // next call. None may be zeros. Checked by the block's hash: what its pack says is taken for true.
+  // kDataLoss.
+  StatusOr<std::string_view> ReadRun(std::span<const PageHash> hashes);
 
  private:
   struct Block {
     std::shared_ptr<const Pack> pack;
     uint32_t number = 0;
-    std::string pages;
+    std::string buffer;
+    std::string_view pages;  // in it, or in the pack
   };
   StatusOr<const Block*> GetBlock(const PageFinder::Place& place);
 

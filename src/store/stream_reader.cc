@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <deque>
 #include <future>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -35,22 +36,19 @@ Status WritePages(int file, std::string_view pages, uint64_t offset) {
 
 Status WriteBatch(PageFinder* finder, const Batch& batch, int file) {
   PageReader reader(finder);
-  std::string run;  // since the last zeros
-  run.reserve(batch.hashes.size() * kPageBytes);
-  uint64_t run_offset = batch.offset;
-  uint64_t at = batch.offset;
-  for (const PageHash& hash : batch.hashes) {
-    if (hash == ZeroPage()) {
-      STASIS_RETURN_IF_ERROR(WritePages(file, run, run_offset));
-      run.clear();
-      run_offset = at + kPageBytes;
-    } else {
-      run.resize(run.size() + kPageBytes);
-      STASIS_RETURN_IF_ERROR(reader.Read(hash, run.data() + run.size() - kPageBytes));
+  std::span<const PageHash> left(batch.hashes);
+  for (uint64_t at = batch.offset; !left.empty();) {
+    if (left.front() == ZeroPage()) {  // a hole
+      left = left.subspan(1);
+      at += kPageBytes;
+      continue;
     }
-    at += kPageBytes;
+    STASIS_ASSIGN_OR_RETURN(const std::string_view pages, reader.ReadRun(left));
+    STASIS_RETURN_IF_ERROR(WritePages(file, pages, at));
+    left = left.subspan(pages.size() / kPageBytes);
+    at += pages.size();
   }
-  return WritePages(file, run, run_offset);
+  return absl::OkStatus();
 }
 
 }  // namespace
