@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/time/clock.h"
+#include "linux/cpu_features.h"
 
 namespace stasis::checkpoint {
 namespace {
@@ -43,6 +44,7 @@ void Describe(const protocol::CheckpointPlan& plan, const ContainerView& view,
   ::uname(&system);
   manifest->kernel = system.release;
   manifest->architecture = system.machine;
+  manifest->cpu_features = CpuFeatures();
   manifest->tcp_established = request.tcp;
   manifest->external_unix_sockets = request.unix_sockets;
   manifest->shell_job = request.shell;

@@ -169,7 +169,7 @@ class Engine final : public backend::ContainerBackend,
   // Runs or restores it; the turn is held. On failure everything is as before, and the record says why.
   Status Launch(Container& container, const backend::StartOptions& options, std::stop_token cancel);
   StatusOr<std::optional<RestorePoint>> FindRestorePoint(const ContainerRecord& record,
-                                                         const backend::StartOptions& options) const;
+                                                         const backend::StartOptions& options);
   Status Boot(Container& container, const ContainerRecord& record, std::optional<RestorePoint>& restore,
               std::stop_token cancel);
   StatusOr<types::CreateContainerRequest> PlanRun(const ContainerRecord& record,

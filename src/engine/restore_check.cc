@@ -1,6 +1,7 @@
 #include "engine/restore_check.h"
 
 #include <algorithm>
+#include <charconv>
 #include <iterator>
 #include <set>
 #include <vector>
@@ -26,9 +27,7 @@ std::string NetworkKind(const ContainerRecord& record) {
   return mode.ok() ? std::to_string(static_cast<int>(mode->kind)) : record.host_config.network_mode;
 }
 
-}  // namespace
-
-Status CheckSameOptions(const ContainerRecord& saved, const ContainerRecord& target) {
+std::vector<std::string> DifferentOptions(const ContainerRecord& saved, const ContainerRecord& target) {
   std::vector<std::string> different;
   std::vector<std::string> mounts;
   const std::set<std::string> before = Mounts(saved), now = Mounts(target);
@@ -53,12 +52,63 @@ Status CheckSameOptions(const ContainerRecord& saved, const ContainerRecord& tar
   compare("--ipc", a.ipc_mode == "host", b.ipc_mode == "host");
   compare("--pid", a.pid_mode == "host", b.pid_mode == "host");
   compare("--uts", a.uts_mode == "host", b.uts_mode == "host");
-  if (different.empty()) return absl::OkStatus();
-  std::string list;
-  for (const std::string& one : different) list += (list.empty() ? "" : ", ") + one;
-  return FailedPrecondition(
-      "container " + target.name +
-      " was not created with the options of the container that the checkpoint was made of: " + list);
+  compare("the image", saved.image_id, target.image_id);
+  return different;
+}
+
+// "4.2.1" as numbers.
+std::vector<int> VersionNumbers(const std::string& version) {
+  std::vector<int> numbers;
+  for (size_t at = 0; at < version.size();) {
+    int number = 0;
+    const auto [end, error] = std::from_chars(version.data() + at, version.data() + version.size(), number);
+    if (error != std::errc()) break;
+    numbers.push_back(number);
+    at = static_cast<size_t>(end - version.data()) + 1;
+  }
+  return numbers;
+}
+
+std::vector<std::string> MissingOfMachine(const Manifest& manifest, const Machine& machine) {
+  std::vector<std::string> missing;
+  if (!manifest.architecture.empty() && manifest.architecture != machine.architecture) {
+    missing.push_back("the architecture " + Printable(manifest.architecture));
+    return missing;
+  }
+  const std::set<std::string> features = AsSet(machine.cpu_features);
+  for (const std::string& feature : manifest.cpu_features) {
+    if (!features.contains(feature)) missing.push_back("the processor's " + Printable(feature));
+  }
+  if (!machine.criu_version.empty() &&
+      VersionNumbers(machine.criu_version) < VersionNumbers(manifest.criu_version))
+    missing.push_back("CRIU " + Printable(manifest.criu_version) + " (it has " + machine.criu_version + ")");
+  return missing;
+}
+
+std::string Join(const std::vector<std::string>& list) {
+  std::string text;
+  for (const std::string& one : list) text += (text.empty() ? "" : ", ") + one;
+  return text;
+}
+
+}  // namespace
+
+Status CheckRestore(const Manifest& manifest, const std::optional<ContainerRecord>& saved,
+                    const ContainerRecord& target, const Machine& machine) {
+  const std::vector<std::string> different =
+      saved ? DifferentOptions(*saved, target) : std::vector<std::string>();
+  const std::vector<std::string> missing = MissingOfMachine(manifest, machine);
+  std::string why;
+  if (!different.empty()) {
+    why = "container " + target.name +
+          " was not created with the options of the container that the checkpoint was made of: " +
+          Join(different);
+  }
+  if (!missing.empty()) {
+    why += (why.empty() ? "" : "; and ") +
+           ("this machine lacks what the checkpoint's programs may use: " + Join(missing));
+  }
+  return why.empty() ? absl::OkStatus() : FailedPrecondition(why);
 }
 
 }  // namespace stasis::engine

@@ -8,6 +8,7 @@
 #include "engine/restore_check.h"
 #include "engine/supervisor_link.h"
 #include "engine/validate.h"
+#include "linux/cpu_features.h"
 #include "linux/files.h"
 #include "manifest/checkpoint_directory.h"
 
@@ -97,8 +98,8 @@ Status Engine::Launch(Container& container, const backend::StartOptions& options
   return {};
 }
 
-StatusOr<std::optional<Engine::RestorePoint>> Engine::FindRestorePoint(
-    const ContainerRecord& record, const backend::StartOptions& options) const {
+StatusOr<std::optional<Engine::RestorePoint>> Engine::FindRestorePoint(const ContainerRecord& record,
+                                                                       const backend::StartOptions& options) {
   if (options.checkpoint.empty()) {
     if (!options.checkpoint_dir.empty()) {
       return InvalidArgument("checkpoint-dir is given without the name of a checkpoint");
@@ -112,12 +113,16 @@ StatusOr<std::optional<Engine::RestorePoint>> Engine::FindRestorePoint(
     return NotFound("checkpoint " + name.str() + " does not exist for container " + record.name);
   }
   STASIS_ASSIGN_OR_RETURN(Manifest manifest, ReadManifest(directory, name));
+  std::optional<ContainerRecord> saved;
   if (!manifest.engine_record.empty()) {
     STASIS_ASSIGN_OR_RETURN(const Json json, ParseJson(manifest.engine_record));
-    const StatusOr<ContainerRecord> saved = RecordFromJson(json);
-    STASIS_RETURN_IF_ERROR(Annotate(saved.status(), "checkpoint " + name.str() + ": its container's record"));
-    STASIS_RETURN_IF_ERROR(CheckSameOptions(*saved, record));
+    StatusOr<ContainerRecord> read = RecordFromJson(json);
+    STASIS_RETURN_IF_ERROR(Annotate(read.status(), "checkpoint " + name.str() + ": its container's record"));
+    saved = *std::move(read);
   }
+  ReadProgramVersions();
+  STASIS_RETURN_IF_ERROR(
+      CheckRestore(manifest, saved, record, {host_.architecture, CpuFeatures(), criu_version_}));
   RestorePoint restore{name.str(), directory, manifest.paused};
   if (manifest.layer && KeepsFiles(record)) restore.files = std::move(manifest);
   return std::optional<RestorePoint>(std::move(restore));

@@ -12,6 +12,7 @@ namespace {
 constexpr size_t kMaxText = 3 * 4096;
 constexpr size_t kMaxExecs = 1024;     // entries of exec_processes
 constexpr size_t kMaxNamespaces = 16;  // entries of empty_namespaces
+constexpr size_t kMaxCpuFeatures = 1024;
 constexpr size_t kMaxEngineRecord = 1 << 20;
 
 Status TooLarge(std::string_view what) {
@@ -143,6 +144,7 @@ StatusOr<Manifest> ReadFields(const Json& json) {
   reader.Get("criu_version", &manifest.criu_version);
   reader.Get("kernel", &manifest.kernel);
   reader.Get("architecture", &manifest.architecture);
+  reader.Get("cpu_features", &manifest.cpu_features);
   reader.Get("tcp_established", &manifest.tcp_established);
   reader.Get("external_unix_sockets", &manifest.external_unix_sockets);
   reader.Get("shell_job", &manifest.shell_job);
@@ -169,6 +171,7 @@ Status CheckLimits(const Manifest& manifest) {
   }
   if (manifest.freeze_reason.size() > kMaxText) return TooLarge("freeze_reason");
   if (manifest.exec_processes.size() > kMaxExecs) return TooLarge("exec_processes");
+  if (manifest.cpu_features.size() > kMaxCpuFeatures) return TooLarge("cpu_features");
   if (manifest.empty_namespaces.size() > kMaxNamespaces) return TooLarge("empty_namespaces");
   if (manifest.engine_record.size() > kMaxEngineRecord) return TooLarge("engine_record");
   return absl::OkStatus();
@@ -199,6 +202,7 @@ std::string ToText(const Manifest& manifest) {
                    {"criu_version", manifest.criu_version},
                    {"kernel", manifest.kernel},
                    {"architecture", manifest.architecture},
+                   {"cpu_features", manifest.cpu_features},
                    {"tcp_established", manifest.tcp_established},
                    {"external_unix_sockets", manifest.external_unix_sockets},
                    {"shell_job", manifest.shell_job},

@@ -61,9 +61,10 @@ struct Manifest {
   std::string freeze;         // "cow": memory was read after the freeze, from copies; "plain": within it
   std::string freeze_reason;  // why it was plain
 
-  std::string criu_version;  // "4.2.1"
-  std::string kernel;        // uname -r
-  std::string architecture;  // uname -m
+  std::string criu_version;               // "4.2.1"
+  std::string kernel;                     // uname -r
+  std::string architecture;               // uname -m
+  std::vector<std::string> cpu_features;  // linux/cpu_features.h
 
   bool tcp_established = false;
   bool external_unix_sockets = false;
