@@ -94,7 +94,7 @@ Status ListAll(const ApiClient& client, const CheckpointOptions& options) {
   STASIS_ASSIGN_OR_RETURN(Json containers,
                           client.Call({"GET", Target({"containers", "json"}, {{"all", "1"}}), Json()}));
   if (!containers.is_array()) return Internal("the daemon's list of containers is no array");
-  Table table({"CONTAINER", "CHECKPOINT", "CREATED", "SIZE", "FROZEN"});
+  Table table({"CONTAINER", "CHECKPOINT", "CREATED", "SIZE", "NEW", "FROZEN"});
   std::string lines;
   for (const Json& container : containers) {
     auto checkpoints = CheckpointsOf(client, NameOf(container));
@@ -102,11 +102,12 @@ Status ListAll(const ApiClient& client, const CheckpointOptions& options) {
     STASIS_RETURN_IF_ERROR(checkpoints.status());
     for (const CheckpointLine& line : *checkpoints) {
       table.AddRow({line.container, line.name, line.created, HumanSize(line.bytes),
-                    HumanMicroseconds(line.frozen_us)});
+                    HumanSize(line.stored_bytes), HumanMicroseconds(line.frozen_us)});
       lines += DumpJson({{"Container", line.container},
                          {"Checkpoint", line.name},
                          {"Created", line.created},
                          {"Bytes", line.bytes},
+                         {"StoredBytes", line.stored_bytes},
                          {"FrozenMicroseconds", line.frozen_us}}) +
                "\n";
     }
@@ -224,7 +225,9 @@ void AddLs(CLI::App& group, const std::shared_ptr<CheckpointOptions>& options, A
   CLI::App* ls = group.add_subcommand("ls", "List the checkpoints of a container, or with -a of all");
   ls->add_option("container", options->container, "Id or name");
   ls->add_option("--checkpoint-dir", options->directory, "Those in this directory");
-  ls->add_flag("-a,--all", options->all, "Of all containers, with time, size and how long each stood still");
+  ls->add_flag(
+      "-a,--all", options->all,
+      "Of all containers, with time, size, what of it was new in the store, and how long each stood still");
   AddFormat(*ls, options->format);
   ls->callback([=] {
     *action = [=](const ApiClient& client) {

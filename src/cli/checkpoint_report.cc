@@ -26,7 +26,9 @@ struct Process {
 struct Summary {
   std::string name, container_id, created, criu_version, kernel, architecture, network_namespace, freeze,
       freeze_reason;
-  uint64_t bytes = 0, stored_bytes = 0, frozen_us = 0, dump_us = 0, copy_us = 0;
+  uint64_t bytes = 0, stored_bytes = 0, layer_files = 0, layer_bytes = 0;
+  uint64_t frozen_us = 0, prepare_us = 0, dump_us = 0, files_us = 0, copy_us = 0;
+  bool has_layer = false;
   bool exit = false, paused = false;
   std::vector<std::string> exec_processes;
   std::vector<Process> processes;
@@ -63,8 +65,13 @@ StatusOr<Summary> ReadSummary(const Json& manifest) {
   reader.Get("network_namespace", &summary.network_namespace);
   reader.Get("bytes", &summary.bytes);
   reader.Get("stored_bytes", &summary.stored_bytes);
+  reader.Get("layer_files", &summary.layer_files);
+  reader.Get("layer_bytes", &summary.layer_bytes);
+  if (const Json* layer = reader.Find("layer")) summary.has_layer = !layer->is_null();
   reader.Get("frozen_us", &summary.frozen_us);
+  reader.Get("prepare_us", &summary.prepare_us);
   reader.Get("dump_us", &summary.dump_us);
+  reader.Get("files_us", &summary.files_us);
   reader.Get("copy_us", &summary.copy_us);
   reader.Get("freeze", &summary.freeze);
   reader.Get("freeze_reason", &summary.freeze_reason);
@@ -127,6 +134,23 @@ std::string MemoryText(const Summary& summary) {
          (summary.processes.size() == 1 ? " process" : " processes");
 }
 
+std::string FilesText(const Summary& summary) {
+  if (!summary.has_layer) return "not in it";
+  return std::to_string(summary.layer_files) + " (" + HumanSize(summary.layer_bytes) + ")";
+}
+
+// How long it stood still, and for what.
+TreeNode Frozen(const Summary& summary) {
+  TreeNode frozen{"Frozen: " + HumanMicroseconds(summary.frozen_us) +
+                  (summary.exit     ? ", then ended"
+                   : summary.paused ? ", stayed paused"
+                                    : ", then ran on")};
+  frozen.children.push_back({"Dump: " + HumanMicroseconds(summary.dump_us)});
+  if (summary.has_layer) frozen.children.push_back({"Files: " + HumanMicroseconds(summary.files_us)});
+  if (summary.freeze == "cow") frozen.children.push_back({"Copies: " + HumanMicroseconds(summary.copy_us)});
+  return frozen;
+}
+
 }  // namespace
 
 std::string HumanMicroseconds(uint64_t microseconds) {
@@ -148,6 +172,7 @@ StatusOr<CheckpointLine> ReadCheckpointLine(const std::string& container, const 
   reader.Get("name", &line.name);
   reader.Get("created", &line.created);
   reader.Get("bytes", &line.bytes);
+  reader.Get("stored_bytes", &line.stored_bytes);
   reader.Get("frozen_us", &line.frozen_us);
   STASIS_RETURN_IF_ERROR(reader.status());
   return line;
@@ -161,13 +186,11 @@ StatusOr<std::string> CheckpointReport(const Json& manifest) {
   add("Created: " + summary.created);
   add("Size: " + HumanSize(summary.bytes) + ", new in the store " + HumanSize(summary.stored_bytes));
   add("Memory: " + MemoryText(summary));
-  add("Frozen: " + HumanMicroseconds(summary.frozen_us) +
-      (summary.exit     ? ", then ended"
-       : summary.paused ? ", stayed paused"
-                        : ", then ran on"));
-  add("Dump: " + HumanMicroseconds(summary.dump_us));
+  add("Files: " + FilesText(summary));
+  add("Prepared: " + HumanMicroseconds(summary.prepare_us) + ", before the freeze");
+  root.children.push_back(Frozen(summary));
   if (summary.freeze == "cow") {
-    add("Freeze: copy on write, copies made in " + HumanMicroseconds(summary.copy_us));
+    add("Freeze: copy on write");
   } else if (!summary.freeze.empty()) {
     add("Freeze: plain (" + summary.freeze_reason + ")");
   }

@@ -9,8 +9,9 @@
 
 namespace stasis::cli {
 
-// A tree: when, size, memory, frozen time, versions, and the processes below their parents. A manifest is a
-// stranger's text: processes that name each other as parents are shown all the same, once each.
+// A tree: when, size, memory, files, frozen time and what it went into, versions, and the processes below
+// their parents. A manifest is a stranger's text: processes that name each other as parents are shown all the
+// same, once each.
 StatusOr<std::string> CheckpointReport(const Json& manifest);
 
 struct CheckpointLine {
@@ -18,6 +19,7 @@ struct CheckpointLine {
   std::string name;
   std::string created;  // RFC 3339
   uint64_t bytes = 0;
+  uint64_t stored_bytes = 0;  // that the store did not have
   uint64_t frozen_us = 0;
 };
 StatusOr<CheckpointLine> ReadCheckpointLine(const std::string& container, const Json& manifest);

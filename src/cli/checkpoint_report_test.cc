@@ -17,7 +17,13 @@ TEST(CheckpointReportTest, ProcessesAreDrawnBelowTheirParents) {
                    {"stored_bytes", 20'000},
                    {"frozen_us", 12'345},
                    {"criu_version", "4.2.1"},
+                   {"prepare_us", 2'000},
                    {"dump_us", 900},
+                   {"files_us", 300},
+                   {"copy_us", 0},
+                   {"layer", {{"size", 10}}},
+                   {"layer_files", 12},
+                   {"layer_bytes", 34'000},
                    {"kernel", "6.18"},
                    {"architecture", "x86_64"},
                    {"exit", true},
@@ -31,8 +37,11 @@ TEST(CheckpointReportTest, ProcessesAreDrawnBelowTheirParents) {
             "├── Created: 2026-01-02T03:04:05Z\n"
             "├── Size: 1.5MB, new in the store 20kB\n"
             "├── Memory: 32.8kB resident (8 pages) in 4 processes\n"
+            "├── Files: 12 (34kB)\n"
+            "├── Prepared: 2 ms, before the freeze\n"
             "├── Frozen: 12.3 ms, then ended\n"
-            "├── Dump: 900 us\n"
+            "│   ├── Dump: 900 us\n"
+            "│   └── Files: 300 us\n"
             "├── CRIU: 4.2.1\n"
             "├── Kernel: 6.18 x86_64\n"
             "├── Network namespace: own\n"
@@ -41,6 +50,23 @@ TEST(CheckpointReportTest, ProcessesAreDrawnBelowTheirParents) {
             "        ├── [7]  worker (8.19kB, 3 threads)\n"
             "        │   └── [8]  deep (8.19kB)\n"
             "        └── [9]  last (8.19kB)\n");
+}
+
+TEST(CheckpointReportTest, FilesAndCopiesAreShownWhereThereAreAny) {
+  const std::string without = *CheckpointReport({{"name", "cp"}, {"layer", nullptr}, {"freeze", "plain"}});
+  EXPECT_NE(without.find("Files: not in it\n"), without.npos) << without;
+  EXPECT_EQ(without.find("Files: 0 us"), without.npos) << without;
+  EXPECT_EQ(without.find("Copies: "), without.npos) << without;
+  const std::string with = *CheckpointReport({{"name", "cp"}, {"freeze", "cow"}, {"copy_us", 1'500}});
+  EXPECT_NE(with.find("│   └── Copies: 1.5 ms\n"), with.npos) << with;
+  EXPECT_NE(with.find("├── Freeze: copy on write\n"), with.npos) << with;
+}
+
+TEST(CheckpointReportTest, ALineTellsWhatWasNewInTheStore) {
+  const Json manifest = {{"name", "cp"}, {"bytes", 5}, {"stored_bytes", 2}, {"frozen_us", 7}};
+  const CheckpointLine line = *ReadCheckpointLine("c1", manifest);
+  EXPECT_EQ(line.bytes, 5u);
+  EXPECT_EQ(line.stored_bytes, 2u);
 }
 
 TEST(CheckpointReportTest, ParentsInACircleAndEscapesDoNoHarm) {

@@ -208,12 +208,13 @@ def test_checkpoints(stasis):
     last = numbers()[-1]
     assert sorted(stasis("checkpoint", "ls", "c1").stdout.split()) == ["CHECKPOINT", "NAME", "alive", "cp1"]
     header, *lines = stasis("checkpoint", "ls", "-a").stdout.splitlines()
-    assert header.split() == ["CONTAINER", "CHECKPOINT", "CREATED", "SIZE", "FROZEN"]
+    assert header.split() == ["CONTAINER", "CHECKPOINT", "CREATED", "SIZE", "NEW", "FROZEN"]
     assert sorted(line.split()[:2] for line in lines) == [["c1", "alive"], ["c1", "cp1"]]
     rows = [json.loads(line) for line in stasis("checkpoint", "ls", "-a", "--format", "json").stdout.splitlines()]
-    assert all(row["Bytes"] > 0 and row["FrozenMicroseconds"] > 0 for row in rows)
+    assert all(row["Bytes"] > 0 and row["StoredBytes"] > 0 and row["FrozenMicroseconds"] > 0 for row in rows)
     report = stasis("checkpoint", "inspect", "c1", "cp1").stdout
-    for part in ("CRIU: 4.", "Kernel: " + os.uname().release, "Process tree", "[1]  sh", "Frozen: ", "pages"):
+    for part in ("CRIU: 4.", "Kernel: " + os.uname().release, "Process tree", "[1]  sh", "Prepared: ", "Frozen: ", "Dump: ", "Files: ",
+                 "new in the store ", "pages"):
         assert part in report, report
     assert json.loads(stasis("checkpoint", "inspect", "--format", "json", "c1", "cp1").stdout)["name"] == "cp1"
     assert stasis("start", "--checkpoint", "cp1", "c1").stdout == "c1\n"
