@@ -2,32 +2,22 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <ctime>
 #include <utility>
 
+#include "layer/look.h"
 #include "linux/files.h"
 
 namespace stasis::layer {
 namespace {
 
-constexpr int kMaxDepth = 512;  // directories that are open at once
 constexpr size_t kChunk = 1 << 20;
-constexpr size_t kMaxAttribute = 65536;  // XATTR_SIZE_MAX
-constexpr size_t kMaxTarget = 4096;      // PATH_MAX
 // More than the steps in which the kernel counts file times.
 constexpr int64_t kTick = 20'000'000;  // ns
 constexpr time_t kLongAfter = 4'000'000'000;
-
-// What overlayfs itself keeps of a directory, without what it finds out again.
-bool IsKept(std::string_view attribute) {
-  constexpr std::string_view kOverlay = "trusted.overlay.";
-  return !attribute.starts_with(kOverlay) || attribute == "trusted.overlay.opaque" ||
-         attribute == "trusted.overlay.redirect";
-}
 
 int64_t Nanoseconds(const timespec& time) { return time.tv_sec * 1'000'000'000 + time.tv_nsec; }
 
@@ -41,61 +31,6 @@ timespec Now() {
 bool IsSettled(const Entry& entry, const timespec& moment) {
   const int64_t last = std::max(Nanoseconds(entry.changed), Nanoseconds(entry.modified));
   return Nanoseconds(moment) - last > kTick;
-}
-
-// It has vanished, or become something else, while it was looked at.
-bool HasGone(int error) {
-  return error == ENOENT || error == ELOOP || error == ENOTDIR || error == ENXIO || error == ESTALE;
-}
-
-StatusOr<std::map<std::string, std::string>> ReadAttributes(int directory, const std::string& name) {
-  std::map<std::string, std::string> attributes;
-  auto file = OpenFileAt(directory, name, O_PATH | O_NOFOLLOW);
-  if (HasGone(GetErrno(file.status()))) return attributes;
-  if (!file.ok()) return file.status();
-  // By way of /proc, since O_PATH has no f-calls; of a link itself that would follow it.
-  const std::string path = "/proc/self/fd/" + std::to_string(file->get());
-  std::string names(kMaxAttribute, '\0');
-  const ssize_t size = ::listxattr(path.c_str(), names.data(), names.size());
-  if (size < 0 && (errno == ENOTSUP || HasGone(errno))) return attributes;
-  if (size < 0) return ErrnoError(errno, "list the attributes of " + name);
-  std::string value(kMaxAttribute, '\0');
-  for (size_t at = 0; at < static_cast<size_t>(size);) {
-    const std::string attribute = names.c_str() + at;
-    at += attribute.size() + 1;
-    if (!IsKept(attribute)) continue;
-    const ssize_t got = ::getxattr(path.c_str(), attribute.c_str(), value.data(), value.size());
-    if (got >= 0) attributes[attribute] = value.substr(0, static_cast<size_t>(got));
-  }
-  return attributes;
-}
-
-// All but its content and attributes. False: it is not there any more.
-StatusOr<bool> Look(int directory, const std::string& name, Entry* entry) {
-  struct stat info;
-  if (::fstatat(directory, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
-    if (HasGone(errno)) return false;
-    return ErrnoError(errno, "stat " + entry->path);
-  }
-  entry->mode = info.st_mode;
-  entry->user = info.st_uid;
-  entry->group = info.st_gid;
-  entry->modified = info.st_mtim;
-  entry->changed = info.st_ctim;
-  entry->inode = info.st_ino;
-  entry->device = info.st_rdev;
-  if (S_ISREG(info.st_mode)) entry->content.size = static_cast<uint64_t>(info.st_size);
-  if (!S_ISLNK(info.st_mode)) return true;
-  std::string target(kMaxTarget, '\0');
-  const ssize_t got = ::readlinkat(directory, name.c_str(), target.data(), target.size());
-  if (got < 0 && (HasGone(errno) || errno == EINVAL)) return false;
-  if (got < 0) return ErrnoError(errno, "readlink " + entry->path);
-  entry->target = target.substr(0, static_cast<size_t>(got));
-  return true;
-}
-
-std::string Below(const std::string& path, const std::string& name) {
-  return path == "." ? name : path + "/" + name;
 }
 
 }  // namespace
@@ -127,18 +62,15 @@ bool Capture::IsKnown(const Entry& now, const Known& known) const {
 Status Capture::ReadContent(int directory, const std::string& name, Entry* entry,
                             const std::stop_token& cancel) {
   const timespec before = Now();
-  auto file = OpenFileAt(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
-  if (!file.ok()) return file.status();
-  struct stat info;
-  if (::fstat(file->get(), &info) != 0 || !S_ISREG(info.st_mode))
-    return ErrnoError(ENXIO, "open " + entry->path);
-  const uint64_t limit = std::min<uint64_t>(static_cast<uint64_t>(info.st_size), store::kMaxStream);
+  uint64_t size = 0;
+  STASIS_ASSIGN_OR_RETURN(const UniqueFd file, OpenRegular(directory, name, &size));
+  const uint64_t limit = std::min<uint64_t>(size, store::kMaxStream);
   uint64_t read = 0;
   // To the size that it has now, however fast it grows.
   while (read < limit) {
     if (cancel.stop_requested()) return Cancelled("the checkpoint was cancelled");
     const size_t wanted = std::min<uint64_t>(buffer_.size(), limit - read);
-    const ssize_t got = ::pread(file->get(), buffer_.data(), wanted, static_cast<off_t>(read));
+    const ssize_t got = ::pread(file.get(), buffer_.data(), wanted, static_cast<off_t>(read));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return ErrnoError(errno, "read " + entry->path);
     if (got == 0) break;
@@ -184,11 +116,11 @@ Status Capture::Take(int directory, const std::string& name, const std::string& 
 }
 
 Status Capture::Walk(int directory, const std::string& path, int depth, const std::stop_token& cancel) {
-  if (depth > kMaxDepth) return Internal("the container's directories are nested too deep to be saved");
+  if (depth > kMaxDirectories) return Internal("the container's directories are nested too deep to be saved");
   if (cancel.stop_requested()) return Cancelled("the checkpoint was cancelled");
   STASIS_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(directory));
   for (const std::string& name : names) {
-    STASIS_RETURN_IF_ERROR(Take(directory, name, Below(path, name), depth, cancel));
+    STASIS_RETURN_IF_ERROR(Take(directory, name, PathBelow(path, name), depth, cancel));
   }
   return absl::OkStatus();
 }
@@ -227,7 +159,7 @@ class Comparison {
     Entry entry;
     entry.path = path;
     STASIS_ASSIGN_OR_RETURN(const bool there, Look(directory, name, &entry));
-    if (!there || next_ == captured_.size() || depth > kMaxDepth) return false;
+    if (!there || next_ == captured_.size() || depth > kMaxDirectories) return false;
     const Entry& captured = captured_[next_++];
     // A hard link's entry has no content of its own.
     if (!captured.hard_link.empty()) entry.content.size = 0;
@@ -240,7 +172,7 @@ class Comparison {
     STASIS_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(opened->get()));
     for (const std::string& child : names) {
       STASIS_ASSIGN_OR_RETURN(const bool same_child,
-                              Take(opened->get(), child, Below(path, child), depth + 1));
+                              Take(opened->get(), child, PathBelow(path, child), depth + 1));
       if (!same_child) return false;
     }
     return true;
