@@ -72,6 +72,9 @@ class Store : public ImageStore {
   std::string UpperDirectory(const ContainerId& container) const override {
     return roots_->UpperDirectory(container);
   }
+  StatusOr<std::vector<std::string>> LowerDirectories(const ContainerId& container) const override {
+    return roots_->LowerDirectories(container);
+  }
   Status UnmountRoot(const ContainerId& container) override { return roots_->Unmount(container); }
   Status ReplaceUpper(const ContainerId& container, const std::function<Status(int)>& fill) override {
     return roots_->ReplaceUpper(container, fill);

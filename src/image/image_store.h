@@ -93,6 +93,8 @@ class ImageStore {
   virtual StatusOr<std::string> MountRoot(const ContainerId& container, const Image& image) = 0;
   // Where the container's own writes are.
   virtual std::string UpperDirectory(const ContainerId& container) const = 0;
+  // What is below that: the image's layers, the highest first.
+  virtual StatusOr<std::vector<std::string>> LowerDirectories(const ContainerId& container) const = 0;
   virtual Status UnmountRoot(const ContainerId& container) = 0;
   // Puts another directory in place of the container's own layer, which is unmounted for that: `fill` is
   // given an empty one. What was there is kept aside until the next call, and comes back by RevertUpper. On

@@ -385,6 +385,12 @@ TEST_F(ImageStoreTest, ARootShowsTheLayersAndKeepsItsOwnWrites) {
   EXPECT_THAT(*ListDirectory(*root + "/old"), IsEmpty());
   ASSERT_TRUE(WriteFileAtomically(*root + "/mine", "m").ok());
   EXPECT_EQ(*ReadFile(store_->UpperDirectory(Id('a')) + "/mine"), "m");
+  const auto lower = store_->LowerDirectories(Id('a'));
+  ASSERT_TRUE(lower.ok()) << Message(lower.status());
+  ASSERT_THAT(*lower, SizeIs(2));
+  EXPECT_EQ(*ReadFile(lower->front() + "/etc/a"), "two");
+  EXPECT_EQ(*ReadFile(lower->back() + "/etc/a"), "one");
+  EXPECT_EQ(store_->LowerDirectories(Id('b')).status().code(), StatusCode::kNotFound);
   ASSERT_TRUE(store_->UnmountRoot(Id('a')).ok());
   ASSERT_TRUE(store_->UnmountRoot(Id('a')).ok());
   EXPECT_THAT(*ListDirectory(*root), IsEmpty());
@@ -422,6 +428,8 @@ TEST_F(ImageStoreTest, ALayerThatComesTwiceAndNoLayersAtAllAreMounted) {
   StatusOr<std::string> second = store_->MountRoot(Id('b'), none);
   ASSERT_TRUE(second.ok()) << Message(second.status());
   EXPECT_THAT(*ListDirectory(*second), IsEmpty());
+  EXPECT_THAT(*store_->LowerDirectories(Id('a')), SizeIs(2));
+  EXPECT_THAT(*store_->LowerDirectories(Id('b')), SizeIs(1));
 }
 
 // A line of mountinfo beyond a page is one that CRIU cannot read (moby#37808).

@@ -95,6 +95,18 @@ StatusOr<std::vector<Digest>> RootStore::ReadLayers(const std::string& container
   return out;
 }
 
+StatusOr<std::vector<std::string>> RootStore::LowerDirectories(const ContainerId& container) const {
+  STASIS_ASSIGN_OR_RETURN(const std::vector<Digest> layers, ReadLayers(container.str()));
+  STASIS_ASSIGN_OR_RETURN(const std::string option, layers_.LowerDirectories(layers));
+  std::vector<std::string> out;
+  for (size_t begin = 0; begin < option.size();) {
+    const size_t end = std::min(option.find(':', begin), option.size());
+    out.push_back(layers_.directory() + "/" + option.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return out;
+}
+
 StatusOr<std::vector<Digest>> RootStore::LayersInUse() const {
   STASIS_ASSIGN_OR_RETURN(auto names, ListDirectory(directory_));
   std::vector<Digest> out;
@@ -170,7 +182,7 @@ Status RootStore::ReplaceUpper(const ContainerId& container, const std::function
   STASIS_RETURN_IF_ERROR(RemoveTree(before));
   if (::rename(upper.c_str(), before.c_str()) != 0) return ErrnoError(errno, "rename " + upper);
   if (::rename(made.path().c_str(), upper.c_str()) != 0) {
-    const Status status = ErrnoError(errno, "rename " + made.path());
+    Status status = ErrnoError(errno, "rename " + made.path());
     ::rename(before.c_str(), upper.c_str());
     return status;
   }

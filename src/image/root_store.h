@@ -34,6 +34,7 @@ class RootStore {
   Status ReplaceUpper(const ContainerId& container, const std::function<Status(int)>& fill) const;
   Status RevertUpper(const ContainerId& container) const;
 
+  StatusOr<std::vector<std::string>> LowerDirectories(const ContainerId& container) const;
   std::string UpperDirectory(const ContainerId& container) const { return PathOf(container) + "/upper"; }
 
   // The layers that any root stands on.
