@@ -40,6 +40,17 @@ Status Inspect(CheckpointBackend& backend, Request& request, Response& response)
   return response.Json(200, manifest);
 }
 
+Status Diff(CheckpointBackend& backend, Request& request, Response& response) {
+  const backend::CheckpointDiff diff = {request.Value("checkpoint"), request.query.Text("to"),
+                                        request.query.Text("dir")};
+  STASIS_ASSIGN_OR_RETURN(const std::vector<backend::FileChange> changes,
+                          backend.DiffCheckpoint(request.Value("id"), diff, request.cancel));
+  Json list = Json::array();
+  for (const backend::FileChange& change : changes)
+    list.push_back({{"Path", change.path}, {"Kind", static_cast<int>(change.kind)}});
+  return response.Json(200, list);
+}
+
 Status Verify(CheckpointBackend& backend, Request& request, Response& response) {
   STASIS_ASSIGN_OR_RETURN(const backend::CheckpointVerification result,
                           backend.VerifyCheckpoints(request.query.Text("dir"), request.cancel));
@@ -87,6 +98,8 @@ std::vector<Route> CheckpointRoutes(CheckpointBackend* backend) {
        "checkpoints"},
       {"GET", "/containers/{id}/checkpoints/{checkpoint}/json", with(Inspect),
        "Inspect a checkpoint (an extension of Stasis)", "checkpoints"},
+      {"GET", "/containers/{id}/checkpoints/{checkpoint}/diff", with(Diff),
+       "The container's files that differ from a checkpoint's (an extension of Stasis)", "checkpoints"},
       {"POST", "/checkpoints/verify", with(Verify), "Read all checkpoints (an extension of Stasis)",
        "checkpoints"},
       {"POST", "/checkpoints/prune", with(Prune),

@@ -276,6 +276,14 @@ class FakeEngine : public backend::SystemBackend,
   StatusOr<Json> InspectCheckpoint(const std::string&, const std::string& name, const std::string&) override {
     return Json{{"Name", name}};
   }
+  StatusOr<std::vector<backend::FileChange>> DiffCheckpoint(const std::string&,
+                                                            const backend::CheckpointDiff& request,
+                                                            std::stop_token) override {
+    if (request.from == "bare") return FailedPrecondition("without files");
+    return std::vector<backend::FileChange>{{"/" + request.from, backend::FileChangeKind::kModified},
+                                            {"/" + request.to, backend::FileChangeKind::kAdded},
+                                            {request.directory, backend::FileChangeKind::kDeleted}};
+  }
   StatusOr<backend::CheckpointVerification> VerifyCheckpoints(const std::string& dir,
                                                               std::stop_token) override {
     return backend::CheckpointVerification{4096, 2, {"packs/1.pack"}, {{"c1", "cp1", "damaged in " + dir}}};

@@ -252,6 +252,14 @@ TEST_F(ServerTest, CheckpointsAreListedAndDeleted) {
   EXPECT_THAT(Get("/containers/c1/checkpoints/cp1/json"), EndsWith("{\"Name\":\"cp1\"}\n"));
 }
 
+TEST_F(ServerTest, FilesThatDifferAreListedAsDockersChanges) {
+  Start();
+  EXPECT_THAT(Get("/containers/c1/checkpoints/cp1/diff?to=cp2&dir=/d"),
+              EndsWith("[{\"Kind\":0,\"Path\":\"/cp1\"},{\"Kind\":1,\"Path\":\"/cp2\"},"
+                       "{\"Kind\":2,\"Path\":\"/d\"}]\n"));
+  EXPECT_THAT(Get("/containers/c1/checkpoints/bare/diff"), StartsWith("HTTP/1.1 409 "));
+}
+
 TEST_F(ServerTest, WaitSendsItsHeaderWhenTheWaitBegins) {
   Start();
   RawClient client = Connect();

@@ -19,8 +19,23 @@ struct CheckpointCreate {
   std::string freeze = {};  // "cow", "plain", or empty: as the container's label says
 };
 
-// ---- extensions of ours, of all checkpoints whose content is in one store: the containers' own (an empty
-// directory), or those of a directory that a user named.
+// ---- extensions of ours
+
+enum class FileChangeKind { kModified = 0, kAdded = 1, kDeleted = 2 };  // Docker's numbers
+
+struct FileChange {
+  std::string path;  // absolute, as the container has it
+  FileChangeKind kind = FileChangeKind::kModified;
+};
+
+struct CheckpointDiff {
+  std::string from;       // a checkpoint
+  std::string to;         // another; empty: the container's files as they are now
+  std::string directory;  // of both
+};
+
+// Of all checkpoints whose content is in one store: the containers' own (an empty directory), or those of a
+// directory that a user named.
 
 struct CheckpointDamage {
   std::string container;  // id; empty where its manifest cannot be read
@@ -60,6 +75,12 @@ class CheckpointBackend {
   // The manifest as JSON. An extension of ours: GET /containers/{id}/checkpoints/{checkpoint}/json.
   virtual StatusOr<Json> InspectCheckpoint(const std::string& container, const std::string& name,
                                            const std::string& directory) = 0;
+  // The container's own files that differ, by path; volumes are not among them. GET
+  // /containers/{id}/checkpoints/{checkpoint}/diff. kFailedPrecondition: a checkpoint without files.
+  // kDataLoss: one is damaged.
+  virtual StatusOr<std::vector<FileChange>> DiffCheckpoint(const std::string& container,
+                                                           const CheckpointDiff& request,
+                                                           std::stop_token cancel) = 0;
 
   // Reads all of it. Damage is an answer, not an error. POST /checkpoints/verify.
   virtual StatusOr<CheckpointVerification> VerifyCheckpoints(const std::string& directory,

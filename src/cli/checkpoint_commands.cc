@@ -1,4 +1,4 @@
-// stasis checkpoint create, ls, rm, inspect, and of whole stores verify, gc, du.
+// stasis checkpoint create, ls, rm, inspect, diff, and of whole stores verify, gc, du.
 #include <memory>
 #include <utility>
 
@@ -14,6 +14,7 @@ namespace {
 struct CheckpointOptions {
   std::string container;
   std::string name;
+  std::string other;
   std::string directory;
   std::string freeze;
   bool leave_running = false;
@@ -124,6 +125,20 @@ Status ShowOne(const ApiClient& client, const CheckpointOptions& options) {
   }
   STASIS_ASSIGN_OR_RETURN(std::string report, CheckpointReport(manifest));
   Print(report);
+  return absl::OkStatus();
+}
+
+Status Diff(const ApiClient& client, const CheckpointOptions& options) {
+  const Query query = {{"to", options.other}, {"dir", options.directory}};
+  STASIS_ASSIGN_OR_RETURN(
+      Json changes,
+      client.Call({"GET",
+                   Target({"containers", options.container, "checkpoints", options.name, "diff"}, query),
+                   Json()}));
+  STASIS_ASSIGN_OR_RETURN(std::string report, ChangesReport(changes));
+  std::string lines;
+  for (const Json& change : changes) lines += DumpJson(change) + "\n";
+  Print(options.format == "json" ? lines : report);
   return absl::OkStatus();
 }
 
@@ -266,6 +281,14 @@ void AddCheckpoint(CLI::App& app, Action* action) {
   AddOne(*group, "rm", "Remove a checkpoint", options, Remove, action);
   CLI::App* inspect = AddOne(*group, "inspect", "Show what is in a checkpoint", options, ShowOne, action);
   AddFormat(*inspect, options->format);
+  CLI::App* diff =
+      AddOne(*group, "diff",
+             "List the files that differ between a checkpoint and now, or another checkpoint: A "
+             "added, C changed, D deleted. Only those of the container's own layer, not of volumes",
+             options, Diff, action);
+  diff->add_option("other", options->other,
+                   "Another checkpoint; without it, the container's files as they are");
+  AddFormat(*diff, options->format);
   AddOfStore(*group, "verify", "Read all checkpoints, and tell which of them are damaged", options, Verify,
              action);
   AddOfStore(*group, "du", "Show the disk space of each checkpoint, and what its removal would free", options,

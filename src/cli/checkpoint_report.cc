@@ -3,9 +3,11 @@
 #include <cstdio>
 #include <map>
 #include <set>
+#include <string_view>
 #include <utility>
 #include <vector>
 
+#include "cli/table.h"
 #include "cli/tree.h"
 #include "cli/units.h"
 
@@ -176,6 +178,23 @@ StatusOr<CheckpointLine> ReadCheckpointLine(const std::string& container, const 
   reader.Get("frozen_us", &line.frozen_us);
   STASIS_RETURN_IF_ERROR(reader.status());
   return line;
+}
+
+StatusOr<std::string> ChangesReport(const Json& changes) {
+  static constexpr std::string_view kLetters = "CAD";
+  if (!changes.is_array()) return InvalidArgument("changes: want an array");
+  std::string text;
+  for (const Json& change : changes) {
+    std::string path;
+    unsigned kind = 0;
+    JsonReader reader(change, "changes");
+    reader.Get("Path", &path);
+    reader.Get("Kind", &kind);
+    STASIS_RETURN_IF_ERROR(reader.status());
+    if (kind >= kLetters.size()) return InvalidArgument("changes: Kind: want 0, 1 or 2");
+    text += std::string(1, kLetters[kind]) + " " + Shown(path) + "\n";
+  }
+  return text;
 }
 
 StatusOr<std::string> CheckpointReport(const Json& manifest) {

@@ -24,6 +24,10 @@ struct CheckpointLine {
 };
 StatusOr<CheckpointLine> ReadCheckpointLine(const std::string& container, const Json& manifest);
 
+// Files that differ, one a line, as `docker diff` prints them: "C /etc". `changes` is the answer of GET
+// .../diff. kInvalidArgument: it is not of that form.
+StatusOr<std::string> ChangesReport(const Json& changes);
+
 // "850 us", "12.3 ms", "1.25 s".
 std::string HumanMicroseconds(uint64_t microseconds);
 

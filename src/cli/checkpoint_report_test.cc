@@ -85,7 +85,16 @@ TEST(CheckpointReportTest, AVeryDeepTreeIsCut) {
   EXPECT_LT(report.size(), 4u << 20);
 }
 
+TEST(CheckpointReportTest, ChangesAreShownAsDockerShowsThem) {
+  const Json changes = {
+      {{"Path", "/a"}, {"Kind", 0}}, {{"Path", "/a/b"}, {"Kind", 1}}, {{"Path", "/\x1b[2J"}, {"Kind", 2}}};
+  EXPECT_EQ(*ChangesReport(changes), "C /a\nA /a/b\nD /\\x1b[2J\n");
+  EXPECT_EQ(*ChangesReport(Json::array()), "");
+}
+
 TEST(CheckpointReportTest, OtherAnswersAreRefused) {
+  EXPECT_FALSE(ChangesReport(Json({{"Path", "/a"}})).ok());
+  EXPECT_FALSE(ChangesReport(Json::array({{{"Path", "/a"}, {"Kind", 3}}})).ok());
   EXPECT_FALSE(CheckpointReport(Json({{"processes", 7}})).ok());
   EXPECT_FALSE(CheckpointReport(Json({{"bytes", "many"}})).ok());
 }

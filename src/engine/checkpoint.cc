@@ -228,15 +228,20 @@ StatusOr<std::vector<backend::CheckpointUsage>> Engine::MeasureCheckpoints(const
   return stores_.Measure(store, cancel);
 }
 
+StatusOr<Manifest> Engine::FindCheckpoint(const std::string& directory, const CheckpointName& name,
+                                          const std::string& container) const {
+  StatusOr<Manifest> manifest = ReadManifest(directory, name);
+  if (!absl::IsNotFound(manifest.status())) return manifest;
+  return NotFound("checkpoint " + name.str() + " does not exist for container " + container);
+}
+
 StatusOr<Json> Engine::InspectCheckpoint(const std::string& container_name, const std::string& raw_name,
                                          const std::string& directory) {
   STASIS_ASSIGN_OR_RETURN(const CheckpointName name, CheckpointName::Parse(raw_name));
   STASIS_ASSIGN_OR_RETURN(const ContainerRef container, containers_.Find(container_name));
   STASIS_ASSIGN_OR_RETURN(const std::string where, CheckpointDirectory(container->Record(), directory));
-  const StatusOr<Manifest> manifest = ReadManifest(where, name);
-  if (manifest.ok()) return ParseJson(ToText(*manifest));
-  if (!absl::IsNotFound(manifest.status())) return manifest.status();
-  return NotFound("checkpoint " + name.str() + " does not exist for container " + container_name);
+  STASIS_ASSIGN_OR_RETURN(const Manifest manifest, FindCheckpoint(where, name, container_name));
+  return ParseJson(ToText(manifest));
 }
 
 }  // namespace stasis::engine

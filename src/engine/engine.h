@@ -38,6 +38,7 @@
 #include "engine/supervisor.h"
 #include "engine/task_queue.h"
 #include "image/image_store.h"
+#include "layer/entry.h"
 #include "manifest/manifest.h"
 #include "network/network_namespaces.h"
 
@@ -115,6 +116,9 @@ class Engine final : public backend::ContainerBackend,
                                                                      std::stop_token cancel) override;
   StatusOr<Json> InspectCheckpoint(const std::string& container, const std::string& name,
                                    const std::string& directory) override;
+  StatusOr<std::vector<backend::FileChange>> DiffCheckpoint(const std::string& container,
+                                                            const backend::CheckpointDiff& request,
+                                                            std::stop_token cancel) override;
 
   // ImageBackend
   Status LoadImages(const backend::ByteSource& body, const OnMessage& on_message,
@@ -222,7 +226,16 @@ class Engine final : public backend::ContainerBackend,
   // The container's own layer as it was at the checkpoint; what is there already stays.
   Status PutFilesBack(const ContainerRecord& record, RestorePoint* restore, const std::stop_token& cancel);
 
+  // ---- checkpoint_diff.cc ----
+  // The container's own layer as it is now, for a comparison with `captured`.
+  StatusOr<std::vector<layer::Entry>> LayerNow(const ContainerId& container,
+                                               const std::vector<layer::Entry>& captured,
+                                               const std::stop_token& cancel) const;
+
   // ---- checkpoint.cc ----
+  // kNotFound: the message names both.
+  StatusOr<Manifest> FindCheckpoint(const std::string& directory, const CheckpointName& name,
+                                    const std::string& container) const;
   StatusOr<std::string> CheckpointDirectory(const ContainerRecord& record,
                                             const std::string& directory) const;
   // A directory that a user named, made canonical.

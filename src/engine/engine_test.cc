@@ -9,7 +9,9 @@
 #include "engine/fake_supervisor.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "layer/capture.h"
 #include "linux/files.h"
+#include "manifest/checkpoint_directory.h"
 
 namespace stasis::engine {
 namespace {
@@ -138,6 +140,36 @@ class EngineTest : public testing::Test {
       if (request.checkpoint().exit()) world_->End(request.id(), 137);
       return Status();
     };
+  }
+
+  // Checkpoints that hold the container's files, where they are to, and nothing else.
+  void CheckpointsHoldFiles() {
+    world_->on_checkpoint = [](const types::CreateCheckpointRequest& request, std::stop_token) -> Status {
+      Manifest manifest;
+      manifest.name = request.checkpoint().name();
+      manifest.container_id = request.id();
+      STASIS_ASSIGN_OR_RETURN(auto writer, store::Writer::Start(request.store()));
+      if (!request.layer().empty()) {
+        STASIS_ASSIGN_OR_RETURN(UniqueFd layer, OpenDirectory(request.layer()));
+        layer::Capture capture(std::move(layer), writer.get(), [](uint64_t) { return Status(); });
+        STASIS_RETURN_IF_ERROR(capture.Finish({}, {}));
+        STASIS_RETURN_IF_ERROR(writer->Append(layer::ToText(capture.entries())));
+        STASIS_ASSIGN_OR_RETURN(manifest.layer, writer->EndStream());
+      }
+      STASIS_RETURN_IF_ERROR(writer->Commit());
+      const std::string path = request.checkpointdir() + "/" + request.checkpoint().name();
+      STASIS_RETURN_IF_ERROR(MakeDirectories(path));
+      return WriteManifest(path, manifest);
+    };
+  }
+  // As `docker diff` has it, or the error.
+  std::string Diff(const std::string& container, const backend::CheckpointDiff& request) {
+    const auto changes = engine_->DiffCheckpoint(container, request, {});
+    if (!changes.ok()) return Message(changes.status());
+    std::string text;
+    for (const backend::FileChange& change : *changes)
+      text += std::string(1, "CAD"[static_cast<int>(change.kind)]) + " " + change.path + "\n";
+    return text;
   }
 
   std::optional<TemporaryDirectory> directory_;
@@ -273,6 +305,46 @@ TEST_F(EngineTest, WhileACheckpointIsMadeTheRestAnswersAndAKillCancelsIt) {
   maker.join();
   EXPECT_THAT(Message(made), HasSubstr("Cannot checkpoint container web: "));
   EXPECT_EQ(Wait(id), 137);
+}
+
+TEST_F(EngineTest, FilesAreComparedWithACheckpointsAndTwoCheckpoints) {
+  CheckpointsHoldFiles();
+  const std::string root = directory_->path() + "/root/images/roots/" + Run("web") + "/merged";
+  ASSERT_TRUE(WriteFileAtomically(root + "/old", "1").ok());
+  ASSERT_TRUE(WriteFileAtomically(root + "/changed", "2").ok());
+  ASSERT_TRUE(engine_->CreateCheckpoint("web", {.name = "cp1", .directory = {}}, {}).ok());
+  EXPECT_EQ(Diff("web", {"cp1", "", ""}), "");
+  ASSERT_TRUE(RemoveTree(root + "/old").ok());
+  ASSERT_TRUE(WriteFileAtomically(root + "/changed", "other").ok());
+  ASSERT_TRUE(WriteFileAtomically(root + "/bin/new", "").ok());
+  const std::string difference = "C /bin\nA /bin/new\nC /changed\nD /old\n";
+  EXPECT_EQ(Diff("web", {"cp1", "", ""}), difference);
+  ASSERT_TRUE(engine_->CreateCheckpoint("web", {.name = "cp2", .directory = {}}, {}).ok());
+  ASSERT_TRUE(RemoveTree(root + "/bin").ok());
+  EXPECT_EQ(Diff("web", {"cp1", "cp2", ""}), difference);
+  EXPECT_EQ(Diff("web", {"cp2", "cp1", ""}), "C /bin\nD /bin/new\nC /changed\nA /old\n");
+  EXPECT_EQ(Diff("web", {"cp2", "", ""}), "D /bin\n") << "it is the image's";
+  EXPECT_EQ(Diff("web", {"cp1", "cp9", ""}), "checkpoint cp9 does not exist for container web");
+  EXPECT_EQ(Diff("web", {"cp9", "", ""}), "checkpoint cp9 does not exist for container web");
+  EXPECT_EQ(Diff("web", {"cp1", "", directory_->path() + "/none"}),
+            "checkpoint cp1 does not exist for container web");
+  EXPECT_THAT(Diff("web", {"../cp1", "", ""}), HasSubstr("Invalid checkpoint ID (../cp1)"));
+  EXPECT_EQ(Diff("nobody", {"cp1", "", ""}), "No such container: nobody");
+}
+
+TEST_F(EngineTest, ACheckpointWithoutFilesHasNothingToCompare) {
+  CheckpointsHoldFiles();
+  backend::CreateRequest request;
+  request.name = "web";
+  request.config.image = "small";
+  request.config.cmd = Words{"/bin/serve"};
+  request.config.labels["stasis.checkpoint.files"] = "no";
+  ASSERT_TRUE(engine_->Create(request).ok());
+  ASSERT_TRUE(engine_->Start("web", {}, {}).ok());
+  ASSERT_TRUE(engine_->CreateCheckpoint("web", {.name = "cp1", .directory = {}}, {}).ok());
+  const auto refused = engine_->DiffCheckpoint("web", {"cp1", "", ""}, {});
+  EXPECT_EQ(refused.status().code(), StatusCode::kFailedPrecondition);
+  EXPECT_THAT(Message(refused.status()), HasSubstr("stasis.checkpoint.files=no"));
 }
 
 TEST_F(EngineTest, NamesAndDirectoriesOfCheckpointsAreChecked) {

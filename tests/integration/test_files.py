@@ -1,5 +1,7 @@
 """The container's files belong to its checkpoint: a restore finds them as they were."""
 
+import json
+
 from harness import wait_until
 
 # Holds its log open, counts in it and in memory, and says where they differ.
@@ -114,3 +116,44 @@ def test_a_failed_restore_leaves_todays_files(engine):
     engine.docker("start", "--checkpoint", "cp1", "c1")
     counts_on(engine, "c1")
     assert not (upper(engine, "c1") / "today").exists()
+
+
+def test_the_difference_to_a_checkpoint_is_told(engine, stasis, tmp_path):
+    engine.docker("run", "-d", "--name", "c1", "busybox", "sh", "-c",
+                  "echo 1 > /kept; echo 1 > /changed; echo 1 > /deleted; mkdir /d; echo 1 > /d/f; "
+                  "i=0; while :; do i=$((i+1)); echo $i; sleep 0.05; done")
+    wait_until(lambda: engine.numbers("c1"), "it counts")
+    engine.docker("checkpoint", "create", "--leave-running", "c1", "cp1")
+    engine.docker("checkpoint", "create", "--leave-running", "--checkpoint-dir", tmp_path / "cps", "c1", "cp1")
+    diff = lambda *words, **options: stasis("checkpoint", "diff", *words, **options)
+    assert diff("c1", "cp1").stdout == ""
+    engine.docker("exec", "c1", "sh", "-c",
+                  "echo new > /changed; rm /deleted /usr/bin/tac; mkdir -p /made/in; echo x > /made/in/it; "
+                  "rm -r /d; chown -h 5 /usr/bin/tee")
+    changes = ("C /changed\nD /d\nD /deleted\nA /made\nA /made/in\nA /made/in/it\n"
+               "C /usr\nC /usr/bin\nD /usr/bin/tac\nC /usr/bin/tee\n")
+    assert diff("c1", "cp1").stdout == changes
+    assert diff("--checkpoint-dir", tmp_path / "cps", "c1", "cp1").stdout == changes
+    lines = [json.loads(line) for line in diff("--format", "json", "c1", "cp1").stdout.splitlines()]
+    assert lines[:4] == [{"Path": path, "Kind": kind}
+                         for path, kind in [("/changed", 0), ("/d", 2), ("/deleted", 2), ("/made", 1)]]
+    engine.docker("checkpoint", "create", "c1", "cp2")
+    assert diff("c1", "cp1", "cp2").stdout == changes
+    assert diff("c1", "cp2", "cp2").stdout == ""
+    # What a restore has put back is what it was, though every file is made anew.
+    engine.docker("start", "--checkpoint", "cp1", "c1")
+    counts_on(engine, "c1")
+    assert diff("c1", "cp1").stdout == ""
+    assert diff("c1", "cp2").stdout == ("C /changed\nA /d\nA /d/f\nA /deleted\nD /made\n"
+                                        "C /usr\nC /usr/bin\nA /usr/bin/tac\nC /usr/bin/tee\n")
+    missing = diff("c1", "cp1", "cp9", check=False)
+    assert missing.returncode == 1 and "checkpoint cp9 does not exist for container c1" in missing.stderr
+    assert "own layer" in diff("--help").stdout
+
+
+def test_a_checkpoint_without_files_has_no_difference(engine, stasis):
+    engine.docker("run", "-d", "--name", "c1", "--label", "stasis.checkpoint.files=no", "busybox", "sleep", "1000")
+    engine.docker("checkpoint", "create", "c1", "cp1")
+    refused = stasis("checkpoint", "diff", "c1", "cp1", check=False)
+    assert refused.returncode == 1 and "stasis.checkpoint.files=no" in refused.stderr, refused
+    assert "Files: not in it" in stasis("checkpoint", "inspect", "c1", "cp1").stdout

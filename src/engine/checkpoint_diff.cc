@@ -1,0 +1,80 @@
+// What has become of a container's files since a checkpoint.
+#include "engine/engine.h"
+#include "layer/compare.h"
+#include "layer/image_layers.h"
+#include "linux/files.h"
+#include "manifest/checkpoint_content.h"
+
+namespace stasis::engine {
+namespace {
+
+backend::FileChange ToBackend(const layer::Change& change) {
+  const std::string path = "/" + change.path;
+  switch (change.kind) {
+    case layer::ChangeKind::kModified:
+      return {path, backend::FileChangeKind::kModified};
+    case layer::ChangeKind::kAdded:
+      return {path, backend::FileChangeKind::kAdded};
+    case layer::ChangeKind::kDeleted:
+      return {path, backend::FileChangeKind::kDeleted};
+  }
+  return {path};
+}
+
+// The container's own layer in a checkpoint whose content is in `store`.
+StatusOr<std::vector<layer::Entry>> LayerIn(const Manifest& manifest, const std::string& store) {
+  const std::string what = "checkpoint " + manifest.name;
+  if (!manifest.layer) {
+    return FailedPrecondition(what + " is without the container's files: it was made with the label " +
+                              "stasis.checkpoint.files=no");
+  }
+  if (!Exists(store)) return DataLoss(what + ": the store " + store + " is not there");
+  STASIS_ASSIGN_OR_RETURN(const std::unique_ptr<store::PageFinder> finder, store::PageFinder::Open(store));
+  auto entries = ReadLayer(manifest, finder.get());
+  if (!entries.ok()) return Annotate(entries.status(), what + ": the container's files");
+  return entries;
+}
+
+}  // namespace
+
+StatusOr<std::vector<layer::Entry>> Engine::LayerNow(const ContainerId& container,
+                                                     const std::vector<layer::Entry>& captured,
+                                                     const std::stop_token& cancel) const {
+  const auto upper = OpenDirectory(images_->UpperDirectory(container));
+  if (!upper.ok()) return Internal("the container's files: " + Message(upper.status()));
+  return layer::ListForComparison(upper->get(), captured, cancel);
+}
+
+StatusOr<std::vector<backend::FileChange>> Engine::DiffCheckpoint(const std::string& container_name,
+                                                                  const backend::CheckpointDiff& request,
+                                                                  std::stop_token cancel) {
+  STASIS_ASSIGN_OR_RETURN(const CheckpointName from, CheckpointName::Parse(request.from));
+  STASIS_ASSIGN_OR_RETURN(const ContainerRef container, containers_.Find(container_name));
+  const ContainerRecord record = container->Record();
+  STASIS_ASSIGN_OR_RETURN(const std::string where, CheckpointDirectory(record, request.directory));
+  const std::string store = StoreOf(record, where);
+  const auto read = [&](const CheckpointName& name) -> StatusOr<std::vector<layer::Entry>> {
+    STASIS_ASSIGN_OR_RETURN(const Manifest manifest, FindCheckpoint(where, name, container_name));
+    return LayerIn(manifest, store);
+  };
+  STASIS_ASSIGN_OR_RETURN(const std::vector<layer::Entry> before, read(from));
+  std::vector<layer::Entry> after;
+  if (request.to.empty()) {
+    STASIS_ASSIGN_OR_RETURN(after, LayerNow(record.id, before, cancel));
+  } else {
+    STASIS_ASSIGN_OR_RETURN(const CheckpointName to, CheckpointName::Parse(request.to));
+    STASIS_ASSIGN_OR_RETURN(after, read(to));
+  }
+  const auto lower = images_->LowerDirectories(record.id);
+  if (!lower.ok()) return Internal("the image's files: " + Message(lower.status()));
+  STASIS_ASSIGN_OR_RETURN(const layer::ImageLayers image, layer::ImageLayers::Open(*lower));
+  STASIS_ASSIGN_OR_RETURN(
+      const std::vector<layer::Change> changes,
+      layer::Compare(before, after, [&](const std::string& path) { return image.Find(path); }));
+  std::vector<backend::FileChange> out;
+  out.reserve(changes.size());
+  for (const layer::Change& change : changes) out.push_back(ToBackend(change));
+  return out;
+}
+
+}  // namespace stasis::engine
