@@ -181,14 +181,14 @@ Status Checkpoint::ReadFiles(const std::stop_token& cancel) {
     return DeadlineExceeded("the container stood still for " + std::to_string(plan_.request.frozen_limit_ms) +
                             " ms, the limit, while its changed files were read");
   };
-  STASIS_ASSIGN_OR_RETURN(files_, ContainerFiles::Open(plan_, writer_.get(), std::move(on_bytes)));
+  STASIS_ASSIGN_OR_RETURN(files_, ContainerFiles::Open(plan_, *cgroup_, writer_.get(), std::move(on_bytes)));
   return files_->Read(cancel);
 }
 
 Status Checkpoint::FinishFiles(const std::stop_token& cancel) {
   if (!files_) return absl::OkStatus();
   const auto began = steady_clock::now();
-  STASIS_RETURN_IF_ERROR(files_->Finish(processes_, cancel));
+  STASIS_RETURN_IF_ERROR(files_->Finish(cancel));
   manifest_.files_us = MicrosecondsSince(began);
   return absl::OkStatus();
 }

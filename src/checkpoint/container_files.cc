@@ -4,6 +4,7 @@
 #include <sstream>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "linux/files.h"
 #include "linux/memory_mapping.h"
@@ -12,11 +13,12 @@
 namespace stasis::checkpoint {
 namespace {
 
-// Files that processes have mapped shared, as they see their paths, without the first "/".
-std::set<std::string> SharedMappings(const std::vector<criu::Process>& processes) {
+// Files that processes have mapped shared, as they see their paths, without the first "/". All in the cgroup:
+// what an exec has mapped changes too.
+std::set<std::string> SharedMappings(const Cgroup& cgroup) {
   std::set<std::string> paths;
-  for (const criu::Process& process : processes) {
-    const auto maps = ReadFile("/proc/" + std::to_string(process.pid) + "/maps");
+  for (const pid_t pid : cgroup.Processes().value_or(std::vector<pid_t>())) {
+    const auto maps = ReadFile("/proc/" + std::to_string(pid) + "/maps");
     if (!maps.ok()) continue;  // a zombie
     std::istringstream lines(*maps);
     for (std::string line; std::getline(lines, line);) {
@@ -29,11 +31,12 @@ std::set<std::string> SharedMappings(const std::vector<criu::Process>& processes
 
 }  // namespace
 
-StatusOr<ContainerFiles> ContainerFiles::Open(const protocol::CheckpointPlan& plan, store::Writer* writer,
-                                              layer::Capture::OnBytes on_bytes) {
+StatusOr<ContainerFiles> ContainerFiles::Open(const protocol::CheckpointPlan& plan, const Cgroup& cgroup,
+                                              store::Writer* writer, layer::Capture::OnBytes on_bytes) {
   const protocol::CheckpointRequest& request = plan.request;
   STASIS_ASSIGN_OR_RETURN(UniqueFd directory, OpenDirectory(request.layer));
-  auto capture = std::make_unique<layer::Capture>(std::move(directory), writer, std::move(on_bytes));
+  auto capture = std::make_unique<layer::Capture>(std::move(directory), writer, std::move(on_bytes),
+                                                  [&cgroup] { return SharedMappings(cgroup); });
   STASIS_ASSIGN_OR_RETURN(std::vector<layer::Entry> earlier,
                           LatestLayer(request.directory, request.store, plan.container_id));
   STASIS_RETURN_IF_ERROR(capture->StartFrom(std::move(earlier)));
@@ -42,9 +45,7 @@ StatusOr<ContainerFiles> ContainerFiles::Open(const protocol::CheckpointPlan& pl
 
 Status ContainerFiles::Read(const std::stop_token& cancel) { return capture_->Read(cancel); }
 
-Status ContainerFiles::Finish(const std::vector<criu::Process>& processes, const std::stop_token& cancel) {
-  return capture_->Finish(SharedMappings(processes), cancel);
-}
+Status ContainerFiles::Finish(const std::stop_token& cancel) { return capture_->Finish(cancel); }
 
 Status ContainerFiles::Save(Manifest* manifest) {
   STASIS_RETURN_IF_ERROR(writer_->Append(layer::ToText(capture_->entries())));

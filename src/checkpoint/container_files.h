@@ -3,11 +3,10 @@
 
 #include <memory>
 #include <stop_token>
-#include <vector>
 
 #include "base/status.h"
-#include "criu/processes.h"
 #include "layer/capture.h"
+#include "linux/cgroup.h"
 #include "manifest/manifest.h"
 #include "protocol/checkpointer.h"
 #include "store/writer.h"
@@ -16,14 +15,13 @@ namespace stasis::checkpoint {
 
 class ContainerFiles {
  public:
-  // Of the layer that the plan names. `writer` outlives it; `on_bytes` as layer::Capture's. What an earlier
-  // checkpoint of the container in the same directory has is not read again.
-  static StatusOr<ContainerFiles> Open(const protocol::CheckpointPlan& plan, store::Writer* writer,
-                                       layer::Capture::OnBytes on_bytes);
+  // Of the layer that the plan names. `cgroup`, the container's, and `writer` outlive it; `on_bytes` as
+  // layer::Capture's. What an earlier checkpoint of the container in the same directory has is not read again.
+  static StatusOr<ContainerFiles> Open(const protocol::CheckpointPlan& plan, const Cgroup& cgroup,
+                                       store::Writer* writer, layer::Capture::OnBytes on_bytes);
 
   Status Read(const std::stop_token& cancel);  // while it runs
-  // In the freeze.
-  Status Finish(const std::vector<criu::Process>& processes, const std::stop_token& cancel);
+  Status Finish(const std::stop_token& cancel);  // in the freeze
   // Puts the list of them into the store, and what it is into the manifest.
   Status Save(Manifest* manifest);
 

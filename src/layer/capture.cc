@@ -10,6 +10,7 @@
 
 #include "layer/look.h"
 #include "linux/files.h"
+#include "linux/inside_root.h"
 
 namespace stasis::layer {
 namespace {
@@ -33,12 +34,21 @@ bool IsSettled(const Entry& entry, const timespec& moment) {
   return Nanoseconds(moment) - last > kTick;
 }
 
+// In /proc/PID/maps a newline is written as "\\012", and a backslash as itself.
+std::string WithNewlines(std::string path) {
+  constexpr std::string_view kEscaped = "\\012";
+  for (size_t at = 0; (at = path.find(kEscaped, at)) != path.npos; ++at)
+    path.replace(at, kEscaped.size(), "\n");
+  return path;
+}
+
 }  // namespace
 
-Capture::Capture(UniqueFd directory, store::Writer* writer, OnBytes on_bytes)
+Capture::Capture(UniqueFd directory, store::Writer* writer, OnBytes on_bytes, MappedFiles mapped)
     : directory_(std::move(directory)),
       writer_(writer),
       on_bytes_(std::move(on_bytes)),
+      mapped_(std::move(mapped)),
       buffer_(kChunk, '\0') {}
 
 Status Capture::StartFrom(std::vector<Entry> earlier) {
@@ -48,29 +58,44 @@ Status Capture::StartFrom(std::vector<Entry> earlier) {
     STASIS_ASSIGN_OR_RETURN(const bool there, writer_->Adopt(entry.content));
     if (!there) continue;
     Known known{std::move(entry), {}};
-    known.read_at.tv_sec = kLongAfter;  // else Finish would have left out its inode
+    known.asked_at.tv_sec = kLongAfter;  // else Finish would have left out its inode
     known_.emplace(known.entry.path, std::move(known));
   }
   return absl::OkStatus();
 }
 
 bool Capture::IsKnown(const Entry& now, const Known& known) const {
-  return IsUnchanged(now, known.entry) && !written_.contains(now.path) && IsSettled(now, known.read_at);
+  return IsUnchanged(now, known.entry) && !ever_mapped_.contains(now.inode) && IsSettled(now, known.asked_at);
+}
+
+std::set<uint64_t> Capture::FindMapped() const {
+  std::set<uint64_t> inodes;
+  for (const std::string& path : mapped_()) {
+    for (const std::string& name : {path, WithNewlines(path)}) {
+      // One that is not there is of the image or of a volume, or has been renamed since, which its times
+      // show.
+      const auto file = OpenBeneath(directory_.get(), name, O_PATH | O_NOFOLLOW);
+      struct stat info;
+      if (file.ok() && ::fstat(file->get(), &info) == 0) inodes.insert(info.st_ino);
+    }
+  }
+  return inodes;
 }
 
 // Holes are zeros, which cost nothing.
-Status Capture::ReadContent(int directory, const std::string& name, Entry* entry,
-                            const std::stop_token& cancel) {
-  const timespec before = Now();
+StatusOr<bool> Capture::ReadContent(int directory, const std::string& name, Entry* entry,
+                                     const std::stop_token& cancel) {
   uint64_t size = 0;
-  STASIS_ASSIGN_OR_RETURN(const UniqueFd file, OpenRegular(directory, name, &size));
+  const auto file = OpenRegular(directory, name, &size);
+  if (HasGone(GetErrno(file.status()))) return false;
+  if (!file.ok()) return file.status();
   const uint64_t limit = std::min<uint64_t>(size, store::kMaxStream);
   uint64_t read = 0;
   // To the size that it has now, however fast it grows.
   while (read < limit) {
     if (cancel.stop_requested()) return Cancelled("the checkpoint was cancelled");
     const size_t wanted = std::min<uint64_t>(buffer_.size(), limit - read);
-    const ssize_t got = ::pread(file.get(), buffer_.data(), wanted, static_cast<off_t>(read));
+    const ssize_t got = ::pread(file->get(), buffer_.data(), wanted, static_cast<off_t>(read));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return ErrnoError(errno, "read " + entry->path);
     if (got == 0) break;
@@ -79,8 +104,8 @@ Status Capture::ReadContent(int directory, const std::string& name, Entry* entry
     STASIS_RETURN_IF_ERROR(on_bytes_(static_cast<uint64_t>(got)));
   }
   STASIS_ASSIGN_OR_RETURN(entry->content, writer_->EndStream());
-  known_[entry->path] = {*entry, before};
-  return absl::OkStatus();
+  known_[entry->path] = {*entry, asked_at_};
+  return true;
 }
 
 Status Capture::Take(int directory, const std::string& name, const std::string& path, int depth,
@@ -102,9 +127,9 @@ Status Capture::Take(int directory, const std::string& name, const std::string& 
     const auto known = known_.find(path);
     if (known != known_.end() && IsKnown(entry, known->second)) {
       entry.content = known->second.entry.content;
-    } else if (Status status = ReadContent(directory, name, &entry, cancel); !status.ok()) {
-      if (HasGone(GetErrno(status))) return absl::OkStatus();
-      return status;
+    } else {
+      STASIS_ASSIGN_OR_RETURN(const bool read, ReadContent(directory, name, &entry, cancel));
+      if (!read) return absl::OkStatus();
     }
   }
   const bool is_directory = S_ISDIR(entry.mode);
@@ -128,15 +153,16 @@ Status Capture::Walk(int directory, const std::string& path, int depth, const st
 Status Capture::Read(const std::stop_token& cancel) {
   entries_.clear();
   hard_links_.clear();
+  asked_at_ = Now();
+  mapped_now_ = FindMapped();
+  ever_mapped_.insert(mapped_now_.begin(), mapped_now_.end());
   return Take(directory_.get(), ".", ".", 0, cancel);
 }
 
-Status Capture::Finish(const std::set<std::string>& written, const std::stop_token& cancel) {
-  written_ = written;
-  const timespec now = Now();
+Status Capture::Finish(const std::stop_token& cancel) {
   STASIS_RETURN_IF_ERROR(Read(cancel));
   for (Entry& entry : entries_) {
-    if (!IsSettled(entry, now) || written_.contains(entry.path)) entry.inode = 0;
+    if (!IsSettled(entry, asked_at_) || mapped_now_.contains(entry.inode)) entry.inode = 0;
   }
   return absl::OkStatus();
 }

@@ -8,6 +8,8 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <functional>
 #include <thread>
 
 #include "layer/capture.h"
@@ -33,22 +35,32 @@ class LayerTest : public testing::Test {
     ASSERT_TRUE(WriteFileAtomically(upper_ + "/" + name, text).ok());
   }
 
+  char* Map(const std::string& name) {
+    const UniqueFd file = *OpenFile(upper_ + "/" + name, O_RDWR);
+    return static_cast<char*>(::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0));
+  }
+
   // Long enough for the next change to have another time.
   static void Settle() { std::this_thread::sleep_for(std::chrono::milliseconds(60)); }
 
   std::unique_ptr<Capture> StartCapture(std::vector<Entry> earlier = {}) {
     writer_ = *store::Writer::Start(store_);
     read_ = 0;
-    auto capture = std::make_unique<Capture>(*OpenDirectory(upper_), writer_.get(), [this](uint64_t bytes) {
+    const auto on_bytes = [this](uint64_t bytes) {
       read_ += bytes;
       return absl::OkStatus();
+    };
+    auto capture = std::make_unique<Capture>(*OpenDirectory(upper_), writer_.get(), on_bytes, [this] {
+      auto mapped = mapped_;
+      if (on_ask_) on_ask_();
+      return mapped;
     });
     EXPECT_TRUE(capture->StartFrom(std::move(earlier)).ok());
     return capture;
   }
 
-  std::vector<Entry> Finish(Capture* capture, const std::set<std::string>& written = {}) {
-    const Status status = capture->Finish(written, {});
+  std::vector<Entry> Finish(Capture* capture) {
+    const Status status = capture->Finish({});
     EXPECT_TRUE(status.ok()) << status;
     EXPECT_TRUE(writer_->Commit().ok());
     auto entries = Parse(ToText(capture->entries()));
@@ -76,6 +88,8 @@ class LayerTest : public testing::Test {
   std::string upper_, again_, store_;
   std::unique_ptr<store::Writer> writer_;
   uint64_t read_ = 0;
+  std::set<std::string> mapped_;
+  std::function<void()> on_ask_;
 };
 
 TEST_F(LayerTest, EverythingComesBack) {
@@ -179,18 +193,105 @@ TEST_F(LayerTest, AChangeWithinTheSameTickIsNotMissed) {
 
 TEST_F(LayerTest, WhatIsMappedForWritingIsReadAgainThoughItsTimesSayNothing) {
   Write("mapped", std::string(4096, 'a'));
-  const UniqueFd file = *OpenFile(upper_ + "/mapped", O_RDWR);
-  char* mapped = static_cast<char*>(::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0));
+  char* mapped = Map("mapped");
   mapped[0] = 'b';
   Settle();
+  mapped_ = {"mapped"};
   auto capture = StartCapture();
   ASSERT_TRUE(capture->Read({}).ok());
   mapped[0] = 'c';  // its page is writable already: no fault, no time
-  const std::vector<Entry> entries = Finish(capture.get(), {"mapped"});
+  const std::vector<Entry> entries = Finish(capture.get());
   ASSERT_TRUE(RebuildAll(entries).ok());
   EXPECT_EQ((*ReadFile(again_ + "/mapped"))[0], 'c');
   EXPECT_FALSE(*IsAsCaptured(OpenDirectory(upper_)->get(), entries, {}));
   ::munmap(mapped, 4096);
+}
+
+TEST_F(LayerTest, WhatWasMappedAndIsNoMoreIsReadAgainToo) {
+  Write("mapped", std::string(4096, 'a'));
+  char* mapped = Map("mapped");
+  mapped[0] = 'b';
+  Settle();
+  mapped_ = {"mapped"};
+  auto capture = StartCapture();
+  ASSERT_TRUE(capture->Read({}).ok());
+  mapped[0] = 'c';
+  ::munmap(mapped, 4096);
+  mapped_ = {};
+  std::vector<Entry> entries = Finish(capture.get());
+  ASSERT_TRUE(RebuildAll(entries).ok());
+  EXPECT_EQ((*ReadFile(again_ + "/mapped"))[0], 'c');
+  EXPECT_TRUE(*IsAsCaptured(OpenDirectory(upper_)->get(), entries, {})) << "from now on its times tell";
+}
+
+TEST_F(LayerTest, WhatIsMappedWhileItIsReadIsReadAgainToo) {
+  Write("mapped", std::string(4096, 'a'));
+  Settle();
+  char* mapped = nullptr;
+  // Once it was asked what is mapped, and before the file is read.
+  on_ask_ = [&] {
+    if (mapped != nullptr) return;
+    mapped = Map("mapped");
+    mapped[0] = 'b';
+    Settle();
+  };
+  auto capture = StartCapture();
+  ASSERT_TRUE(capture->Read({}).ok());
+  mapped[0] = 'c';
+  ::munmap(mapped, 4096);
+  ASSERT_TRUE(RebuildAll(Finish(capture.get())).ok());
+  EXPECT_EQ((*ReadFile(again_ + "/mapped"))[0], 'c');
+}
+
+TEST_F(LayerTest, WhatIsMappedByAnotherOfItsNamesIsReadAgain) {
+  for (const std::string name : {"other", "of two\nlines"}) {
+    Write("first", std::string(4096, 'a'));
+    ASSERT_EQ(::link((upper_ + "/first").c_str(), (upper_ + "/" + name).c_str()), 0);
+    char* mapped = Map(name);
+    mapped[0] = 'b';
+    Settle();
+    mapped_ = {name == "other" ? name : "of two\\012lines"};
+    auto capture = StartCapture();
+    ASSERT_TRUE(capture->Read({}).ok());
+    mapped[0] = 'c';
+    const std::vector<Entry> entries = Finish(capture.get());
+    ASSERT_TRUE(RebuildAll(entries).ok());
+    EXPECT_EQ((*ReadFile(again_ + "/first"))[0], 'c') << name;
+    EXPECT_EQ((*ReadFile(again_ + "/" + name))[0], 'c') << name;
+    mapped[0] = 'd';
+    ::munmap(mapped, 4096);
+    mapped_ = {};
+    EXPECT_FALSE(*IsAsCaptured(OpenDirectory(upper_)->get(), entries, {}));
+    ASSERT_TRUE(RebuildAll(Finish(StartCapture(entries).get())).ok());
+    EXPECT_EQ((*ReadFile(again_ + "/first"))[0], 'd') << name;
+  }
+}
+
+TEST_F(LayerTest, AFifoThatComesInAFilesPlaceIsNotOpened) {
+  Write("file", "x");
+  ASSERT_EQ(::mkfifo((upper_ + "/fifo").c_str(), 0600), 0);
+  const UniqueFd directory = *OpenDirectory(upper_);
+  std::atomic<int> opened = 0;
+  std::jthread swapping([&](std::stop_token stop) {
+    while (!stop.stop_requested()) {
+      ::renameat2(directory.get(), "file", directory.get(), "fifo", RENAME_EXCHANGE);
+      // Of a FIFO that nobody has open for reading, ENXIO.
+      for (const char* name : {"file", "fifo"}) {
+        struct stat info;
+        if (::fstatat(directory.get(), name, &info, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISFIFO(info.st_mode))
+          continue;
+        const int fifo = ::openat(directory.get(), name, O_WRONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+        struct stat now;
+        if (fifo >= 0 && ::fstat(fifo, &now) == 0 && S_ISFIFO(now.st_mode)) ++opened;
+        if (fifo >= 0) ::close(fifo);
+      }
+    }
+  });
+  auto capture = StartCapture();
+  for (int round = 0; round < 20000 && opened == 0; ++round) ASSERT_TRUE(capture->Read({}).ok());
+  swapping.request_stop();
+  swapping.join();
+  EXPECT_EQ(opened, 0);
 }
 
 TEST_F(LayerTest, WhatIsAsCapturedIsKnownAndAnyChangeIsSeen) {

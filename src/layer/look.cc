@@ -74,12 +74,12 @@ StatusOr<bool> Look(int directory, const std::string& name, Entry* entry) {
 }
 
 StatusOr<UniqueFd> OpenRegular(int directory, const std::string& name, uint64_t* size) {
-  STASIS_ASSIGN_OR_RETURN(UniqueFd file,
-                          OpenFileAt(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY));
+  // A device may have come in its place, whose opening alone does something to the host.
+  STASIS_ASSIGN_OR_RETURN(const UniqueFd found, OpenFileAt(directory, name, O_PATH | O_NOFOLLOW));
   struct stat info;
-  if (::fstat(file.get(), &info) != 0 || !S_ISREG(info.st_mode)) return ErrnoError(ENXIO, "open " + name);
+  if (::fstat(found.get(), &info) != 0 || !S_ISREG(info.st_mode)) return ErrnoError(ENXIO, "open " + name);
   *size = static_cast<uint64_t>(info.st_size);
-  return file;
+  return OpenFile("/proc/self/fd/" + std::to_string(found.get()), O_RDONLY | O_NONBLOCK);
 }
 
 std::string PathBelow(const std::string& path, const std::string& name) {
