@@ -13,6 +13,7 @@
 namespace stasis::store {
 namespace {
 
+constexpr char kPacks[] = "packs";
 constexpr char kSuffix[] = ".pack";
 constexpr char kPartialPrefix[] = ".partial-";
 constexpr int kAttempts = 100;
@@ -110,6 +111,18 @@ Status LockShared(int directory, const std::string& name) {
   return absl::OkStatus();
 }
 
+// Not what a link leads to: a directory of checkpoints may be a stranger's work, and another store's packs,
+// seen through a link, would be garbage here.
+StatusOr<UniqueFd> OpenItself(int parent, const std::string& name) {
+  return OpenFileAt(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+}
+
+// Beside packs/.
+bool IsOwnFile(std::string_view name) {
+  return name == "page-index" || name == "page-index.lock" || name == "collector.lock" ||
+         name.starts_with(std::string(kAsidePrefix) + "page-index-");
+}
+
 bool IsStillThere(int directory, const std::string& path) {
   struct stat opened;
   struct stat there;
@@ -135,31 +148,48 @@ std::string PackName(PackId id) { return IdText(id) + kSuffix; }
 
 std::string PartialPackName(PackId id) { return kPartialPrefix + IdText(id); }
 
-std::string PacksPath(const std::string& directory) { return directory + "/packs"; }
+std::string PacksPath(const std::string& directory) { return directory + "/" + kPacks; }
 
 StatusOr<std::unique_ptr<StoreFiles>> OpenStoreFiles(const std::string& directory) {
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    STASIS_RETURN_IF_ERROR(MakeDirectories(PacksPath(directory)));
-    auto lock = OpenDirectory(directory);
+    STASIS_RETURN_IF_ERROR(MakeDirectories(directory));
+    auto lock = OpenItself(AT_FDCWD, directory);
     if (absl::IsNotFound(lock.status())) continue;
     if (!lock.ok()) return lock.status();
     STASIS_RETURN_IF_ERROR(LockShared(lock->get(), directory));
-    auto packs = OpenDirectoryAt(lock->get(), "packs");
-    if (!packs.ok() && !absl::IsNotFound(packs.status())) return packs.status();
     // It may have been removed, for being empty, before we had the lock.
-    if (packs.ok() && IsStillThere(lock->get(), directory))
-      return std::make_unique<RealFiles>(directory, *std::move(lock), *std::move(packs));
+    if (!IsStillThere(lock->get(), directory)) continue;
+    if (::mkdirat(lock->get(), kPacks, 0700) != 0 && errno != EEXIST)
+      return ErrnoError(errno, "mkdir " + PacksPath(directory));
+    STASIS_ASSIGN_OR_RETURN(UniqueFd packs, OpenItself(lock->get(), kPacks));
+    return std::make_unique<RealFiles>(directory, *std::move(lock), std::move(packs));
   }
   return Unavailable(directory + " is being removed again and again");
 }
 
 Status RemoveEmptyStore(const std::string& directory) {
-  const auto lock = OpenDirectory(directory);
+  const auto lock = OpenItself(AT_FDCWD, directory);
   if (absl::IsNotFound(lock.status())) return absl::OkStatus();
   if (!lock.ok()) return lock.status();
   if (::flock(lock->get(), LOCK_EX | LOCK_NB) != 0) return absl::OkStatus();
-  STASIS_ASSIGN_OR_RETURN(const std::vector<PackId> packs, ListPacks(directory));
-  return packs.empty() ? RemoveTree(directory) : absl::OkStatus();
+  STASIS_ASSIGN_OR_RETURN(const std::vector<PackId> ids, ListPacks(directory));
+  if (!ids.empty()) return absl::OkStatus();
+  if (const auto packs = OpenItself(lock->get(), kPacks); packs.ok()) {
+    STASIS_RETURN_IF_ERROR(RemovePartialPacks(directory));
+  }
+  // What is a stranger's stays, and what it is in: the name may have been taken before we came.
+  const auto remove = [&](int parent, const std::string& name, int flags) -> Status {
+    if (::unlinkat(parent, name.c_str(), flags) == 0) return absl::OkStatus();
+    if (errno == ENOENT || errno == ENOTEMPTY || errno == ENOTDIR || errno == EISDIR) return absl::OkStatus();
+    return ErrnoError(errno, "remove " + name + " of " + directory);
+  };
+  STASIS_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(lock->get()));
+  for (const std::string& name : names) {
+    if (!IsOwnFile(name)) continue;
+    STASIS_RETURN_IF_ERROR(remove(lock->get(), name, 0));
+  }
+  STASIS_RETURN_IF_ERROR(remove(lock->get(), kPacks, AT_REMOVEDIR));
+  return remove(AT_FDCWD, directory, AT_REMOVEDIR);
 }
 
 StatusOr<std::vector<PackId>> ListPacks(const std::string& directory) {

@@ -1,6 +1,8 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -9,6 +11,7 @@
 #include <random>
 #include <thread>
 
+#include "absl/cleanup/cleanup.h"
 #include "linux/files.h"
 #include "store/collector.h"
 #include "store/stream_reader.h"
@@ -279,6 +282,115 @@ TEST_F(StoreTest, AnEmptyStoreThatNobodyHasOpenIsRemoved) {
   EXPECT_TRUE(Get(stream).ok());
   ASSERT_TRUE(Collect({}).ok());
   EXPECT_FALSE(Exists(store_));
+}
+
+TEST_F(StoreTest, AnotherStoresPacksAreNotReachedThroughALink) {
+  const StreamId stream = Put(Random(100, 1));
+  const std::string stranger = temporary_->path() + "/stranger";
+  const auto refused = [&] {
+    EXPECT_FALSE(CollectGarbage(stranger, [] { return std::vector<StreamId>(); }, {}).ok());
+    EXPECT_FALSE(Writer::Start(stranger).ok());
+    RemoveEmptyStore(stranger).IgnoreError();
+    EXPECT_THAT(Packs(), SizeIs(1));
+    EXPECT_TRUE(Get(stream).ok());
+  };
+  ASSERT_TRUE(MakeDirectories(stranger).ok());
+  ASSERT_EQ(::symlink(PacksPath(store_).c_str(), PacksPath(stranger).c_str()), 0);
+  refused();
+  ASSERT_TRUE(RemoveTree(stranger).ok());
+  ASSERT_EQ(::symlink(store_.c_str(), stranger.c_str()), 0);
+  refused();
+  const std::string elsewhere = temporary_->path() + "/elsewhere";
+  ASSERT_TRUE(MakeDirectories(elsewhere).ok());
+  ASSERT_EQ(::unlink(stranger.c_str()), 0);
+  ASSERT_EQ(::symlink(elsewhere.c_str(), stranger.c_str()), 0);
+  refused();
+  EXPECT_THAT(*ListDirectory(elsewhere), IsEmpty());
+}
+
+TEST_F(StoreTest, WhatIsNoStoresIsNotRemovedWithIt) {
+  ASSERT_TRUE(MakeDirectories(store_ + "/theirs").ok());
+  ASSERT_TRUE(WriteFileAtomically(store_ + "/theirs/file", "x").ok());
+  ASSERT_TRUE(RemoveEmptyStore(store_).ok());
+  const StreamId stream = Put(Random(10, 1));
+  ASSERT_TRUE(MakeDirectories(PacksPath(store_)).ok());
+  ASSERT_TRUE(WriteFileAtomically(PackPath(1) + ".saved", "x").ok());
+  EXPECT_TRUE(Get(stream).ok());
+  ASSERT_TRUE(Collect({}).ok());
+  EXPECT_TRUE(Exists(store_ + "/theirs/file"));
+  EXPECT_TRUE(Exists(PackPath(1) + ".saved"));
+  EXPECT_FALSE(Exists(store_ + "/page-index"));
+  EXPECT_TRUE(Get(Put(Random(10, 2))).ok());
+}
+
+TEST_F(StoreTest, ManyPacksAreCollectedWithFewFiles) {
+  const auto make = [&](unsigned seed) {
+    auto writer = Writer::Start(store_);
+    PutBy(writer->get(), Random(1, seed));
+    ASSERT_TRUE((*writer)->Commit().ok());
+  };
+  const std::string kept = Random(2, 1);
+  const StreamId stream = Put(kept);
+  for (unsigned i = 0; i < 500; ++i) make(100 + i);
+  struct rlimit limit = {};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
+  struct rlimit few = limit;
+  few.rlim_cur = 450;
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+  const auto collected = Collect({stream});
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
+  ASSERT_TRUE(collected.ok()) << collected.status();
+  EXPECT_EQ(collected->packs, 500u);
+  EXPECT_THAT(Packs(), SizeIs(1));
+  EXPECT_TRUE(*Get(stream) == kept);
+}
+
+TEST_F(StoreTest, ADamagedPackKeepsNoOtherFromBeingCollected) {
+  const std::string part = Random(200, 1);
+  Put(part + Random(2000, 2));
+  const PackId damaged = Packs().front();
+  const StreamId hurt = Put(part);
+  const std::string other = Random(200, 3);
+  Put(other + Random(2000, 4));
+  const StreamId whole = Put(other);
+  {
+    const UniqueFd file = *OpenFile(PackPath(damaged), O_RDWR);
+    ASSERT_EQ(::pwrite(file.get(), "damage", 6, 16 + 64 * kPageBytes + 100), 6);
+  }
+  const auto collected = Collect({hurt, whole});
+  ASSERT_TRUE(collected.ok()) << collected.status();
+  EXPECT_GE(collected->bytes, 1500 * kPageBytes);
+  EXPECT_TRUE(Exists(PackPath(damaged)));
+  EXPECT_TRUE(absl::IsDataLoss(Get(hurt).status()));
+  EXPECT_TRUE(*Get(whole) == other);
+}
+
+TEST_F(StoreTest, AFullDiskGetsItsSpaceBack) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  ASSERT_TRUE(MakeDirectories(store_).ok());
+  ASSERT_EQ(::mount("tmpfs", store_.c_str(), "tmpfs", 0, "size=32m"), 0) << std::strerror(errno);
+  const std::string directory = store_;
+  const absl::Cleanup unmount = [&] { ::umount2(directory.c_str(), MNT_DETACH); };
+  store_ += "/store";
+  const std::string kept = Random(100, 1);
+  const StreamId stream = Put(kept);
+  const std::string part = Random(700, 2);
+  Put(part + Random(1500, 3));
+  const StreamId some = Put(part);
+  Put(Random(2000, 4));
+  const UniqueFd filler = *OpenFile(directory + "/filler", O_WRONLY | O_CREAT, 0600);
+  while (::write(filler.get(), kept.data(), kPageBytes) > 0) {
+  }
+  auto collected = Collect({stream, some});
+  ASSERT_TRUE(collected.ok()) << collected.status();
+  EXPECT_GE(collected->bytes, 2000 * kPageBytes);
+  EXPECT_TRUE(*Get(stream) == kept);
+  EXPECT_TRUE(*Get(some) == part);
+  // With the room that this has made.
+  collected = Collect({stream, some});
+  ASSERT_TRUE(collected.ok()) << collected.status();
+  EXPECT_TRUE(*Get(some) == part);
+  EXPECT_LE(*DiskUsage(PacksPath(store_)), 1100 * kPageBytes);
 }
 
 TEST_F(StoreTest, AStreamThatIsThereIsAdoptedAndStays) {

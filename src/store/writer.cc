@@ -9,6 +9,7 @@ namespace {
 
 constexpr size_t kBatchBytes = 1 << 20;
 constexpr size_t kBatchesAtOnce = 3;
+constexpr size_t kMostPinned = 512;  // each is an open file
 
 }  // namespace
 
@@ -122,7 +123,7 @@ bool Writer::Has(const PageLocation& location, const PageHash& hash) {
     return location.entry < pack_->pages() && pack_->hash(location.entry) == hash;
   auto pinned = pinned_.find(location.pack);
   if (pinned == pinned_.end()) {
-    if (refused_.contains(location.pack)) return false;
+    if (refused_.contains(location.pack) || pinned_.size() >= kMostPinned) return false;
     auto pack = packs_.Get(location.pack);
     if (!pack.ok() || !(*pack)->Pin()) {
       refused_.insert(location.pack);
