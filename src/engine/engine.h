@@ -168,13 +168,12 @@ class Engine final : public backend::ContainerBackend,
     std::string directory;
     bool paused = false;
     std::optional<Manifest> files = {};  // to be put back
-    bool files_replaced = false;
   };
   // Runs or restores it; the turn is held. On failure everything is as before, and the record says why.
   Status Launch(Container& container, const backend::StartOptions& options, std::stop_token cancel);
   StatusOr<std::optional<RestorePoint>> FindRestorePoint(const ContainerRecord& record,
                                                          const backend::StartOptions& options);
-  Status Boot(Container& container, const ContainerRecord& record, std::optional<RestorePoint>& restore,
+  Status Boot(Container& container, const ContainerRecord& record, const std::optional<RestorePoint>& restore,
               std::stop_token cancel);
   StatusOr<types::CreateContainerRequest> PlanRun(const ContainerRecord& record,
                                                   const std::optional<RestorePoint>& restore) const;
@@ -224,7 +223,12 @@ class Engine final : public backend::ContainerBackend,
   // Whether the container's files belong to its checkpoints: by a label they do not.
   static bool KeepsFiles(const ContainerRecord& record);
   // The container's own layer as it was at the checkpoint; what is there already stays.
-  Status PutFilesBack(const ContainerRecord& record, RestorePoint* restore, const std::stop_token& cancel);
+  // Whether a restore was the container's last start decides which files it has, whatever died in between.
+  void KeepRestoredFiles(const ContainerId& id);
+  void RevertFiles(const ContainerId& id);
+  Status RevertFilesOfDeadStart(const ContainerId& id);
+  Status PutFilesBack(const ContainerRecord& record, const RestorePoint& restore,
+                      const std::stop_token& cancel);
 
   // ---- checkpoint_diff.cc ----
   // The container's own layer as it is now, for a comparison with `captured`.

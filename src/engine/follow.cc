@@ -17,6 +17,10 @@ constexpr int kLostCode = 255;
 }  // namespace
 
 Status Engine::Start(Deadline deadline, std::stop_token cancel) {
+  // Before any exit is heard of: what is recorded as running was restored.
+  for (const ContainerRef& container : containers_.All()) {
+    if (IsAlive(container->phase())) KeepRestoredFiles(container->id());
+  }
   follower_ = std::jthread([this](std::stop_token stop) { FollowSupervisor(stop); });
   {
     std::unique_lock lock(follow_mutex_);
@@ -96,6 +100,7 @@ void Engine::Adopt(Container& container, const types::Container& running) {
     supervisor_->Signal(running.id(), "init", SIGKILL, true).IgnoreError();
     return;
   }
+  KeepRestoredFiles(container.id());
   container.SetAttachSocket(running.attach_socket());
   const Phase phase = running.status() == "paused" ? Phase::kPaused : Phase::kRunning;
   if (container.phase() == phase) return;
@@ -144,6 +149,7 @@ void Engine::FinishInterrupted() {
     const ContainerRecord record = container->Record();
     const uint64_t exits = container->exits();
     if (!IsAlive(record.state.phase)) {
+      RevertFiles(record.id);  // an engine died in a restore that came to nothing
       // Only a machine that went down, or a maker that died with its shim, leaves something made aside.
       const Status status = RemoveLeftovers(options_.paths.Checkpoints(record.id));
       if (!status.ok()) spdlog::warn("container {}: {}", record.id.str(), Message(status));

@@ -75,9 +75,11 @@ StatusOr<backend::Change> Engine::Start(const std::string& name, const backend::
 Status Engine::Launch(Container& container, const backend::StartOptions& options, std::stop_token cancel) {
   const ContainerRecord record = container.Record();
   STASIS_ASSIGN_OR_RETURN(std::optional<RestorePoint> restore, FindRestorePoint(record, options));
+  STASIS_RETURN_IF_ERROR(RevertFilesOfDeadStart(record.id));
   container.BeginStarting();
   Status status = Boot(container, record, restore, std::move(cancel));
   if (status.ok()) status = RecordRunning(container, restore && restore->paused);
+  const bool told = !absl::IsUnavailable(status) && !absl::IsDeadlineExceeded(status);
   if (!status.ok()) {
     // A container that was made but does not run; one that the supervisor never had is not an error here.
     supervisor_->Signal(record.id.str(), "init", SIGKILL, true).IgnoreError();
@@ -85,12 +87,12 @@ Status Engine::Launch(Container& container, const backend::StartOptions& options
     container.EndStarting();
     container.EndRun();
     ReleaseRunResources(container.shared_from_this());
-    if (restore && restore->files_replaced) {
-      if (Status reverted = images_->RevertUpper(record.id); !reverted.ok())
-        spdlog::error("container {}: {}", record.id.str(), Message(reverted));
-    }
+    // Where the call broke, the restore may go on, with these files: Adopt sees what came of it, or the next
+    // start.
+    if (told) RevertFiles(record.id);
     return status;
   }
+  KeepRestoredFiles(record.id);
   container.ConnectAttachments(true);  // those that came since
   if (const std::optional<Exit> exit = container.EndStarting()) {
     HandleExit(container.shared_from_this(), *exit, {});
@@ -129,11 +131,11 @@ StatusOr<std::optional<Engine::RestorePoint>> Engine::FindRestorePoint(const Con
 }
 
 // Everything here is undone by Launch when a step fails.
-Status Engine::Boot(Container& container, const ContainerRecord& record, std::optional<RestorePoint>& restore,
-                    std::stop_token cancel) {
+Status Engine::Boot(Container& container, const ContainerRecord& record,
+                    const std::optional<RestorePoint>& restore, std::stop_token cancel) {
   STASIS_ASSIGN_OR_RETURN(const image::Image image, images_->Find(record.image_id));
   if (restore && restore->files) {
-    STASIS_RETURN_IF_ERROR(PutFilesBack(record, &*restore, cancel));
+    STASIS_RETURN_IF_ERROR(PutFilesBack(record, *restore, cancel));
   }
   STASIS_ASSIGN_OR_RETURN(const std::string root, images_->MountRoot(record.id, image));
   STASIS_ASSIGN_OR_RETURN(const std::string network, PrepareNetwork(record));

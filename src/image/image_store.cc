@@ -79,6 +79,10 @@ class Store : public ImageStore {
   Status ReplaceUpper(const ContainerId& container, const std::function<Status(int)>& fill) override {
     return roots_->ReplaceUpper(container, fill);
   }
+  bool IsUpperReplaced(const ContainerId& container) const override {
+    return roots_->IsUpperReplaced(container);
+  }
+  Status KeepUpper(const ContainerId& container) override { return roots_->KeepUpper(container); }
   Status RevertUpper(const ContainerId& container) override { return roots_->RevertUpper(container); }
   Status RemoveRoot(const ContainerId& container) override { return roots_->Remove(container); }
 

@@ -97,9 +97,14 @@ class ImageStore {
   virtual StatusOr<std::vector<std::string>> LowerDirectories(const ContainerId& container) const = 0;
   virtual Status UnmountRoot(const ContainerId& container) = 0;
   // Puts another directory in place of the container's own layer, which is unmounted for that: `fill` is
-  // given an empty one. What was there is kept aside until the next call, and comes back by RevertUpper. On
-  // an error it is there still.
+  // given an empty one. On an error what was there is there still.
   virtual Status ReplaceUpper(const ContainerId& container, const std::function<Status(int)>& fill) = 0;
+  // Whether neither of these has been called since, be it by an earlier program: which one is then for the
+  // caller to know.
+  virtual bool IsUpperReplaced(const ContainerId& container) const = 0;
+  // What was there stays aside until it is called again, for the user to look at. Idempotent.
+  virtual Status KeepUpper(const ContainerId& container) = 0;
+  // What was there comes back. Idempotent.
   virtual Status RevertUpper(const ContainerId& container) = 0;
   // Unmounts and removes the container's layer. Idempotent.
   virtual Status RemoveRoot(const ContainerId& container) = 0;

@@ -402,6 +402,42 @@ TEST_F(ImageStoreTest, ARootShowsTheLayersAndKeepsItsOwnWrites) {
   EXPECT_FALSE(Exists(*root));
 }
 
+TEST_F(ImageStoreTest, AReplacedLayerIsKeptOrRevertedWhateverDiedInBetween) {
+  Image image = MustLoad(DockerArchive(kTwoLayers, {"app"}));
+  const ContainerId id = Id('a');
+  ASSERT_TRUE(store_->CreateRoot(id, image).ok());
+  const std::string upper = store_->UpperDirectory(id);
+  const std::string parent = upper.substr(0, upper.rfind('/'));
+  ASSERT_TRUE(WriteFileAtomically(upper + "/file", "first").ok());
+  const auto replace = [&](const std::string& text) {
+    return store_->ReplaceUpper(id, [&](int directory) { return WriteFileDurably(directory, "file", text); });
+  };
+  ASSERT_TRUE(store_->RevertUpper(id).ok()) << "of nothing";
+  EXPECT_EQ(*ReadFile(upper + "/file"), "first");
+  ASSERT_TRUE(replace("second").ok());
+  // A crash, and then another restore: it was not for the second that somebody asked to have it back.
+  Reopen();
+  EXPECT_TRUE(store_->IsUpperReplaced(id));
+  ASSERT_TRUE(replace("third").ok());
+  EXPECT_EQ(*ReadFile(upper + "/file"), "third");
+  ASSERT_TRUE(store_->RevertUpper(id).ok());
+  EXPECT_EQ(*ReadFile(upper + "/file"), "first");
+  // A crash between its two renames, and while a layer was being made.
+  ASSERT_TRUE(replace("fourth").ok());
+  ASSERT_EQ(::rename(upper.c_str(), (parent + "/.aside-1").c_str()), 0);
+  Reopen();
+  ASSERT_TRUE(store_->MountRoot(id, image).ok());
+  EXPECT_EQ(*ReadFile(upper + "/file"), "first");
+  ASSERT_TRUE(replace("fifth").ok());
+  EXPECT_FALSE(Exists(parent + "/.aside-1"));
+  ASSERT_TRUE(store_->KeepUpper(id).ok());
+  ASSERT_TRUE(store_->KeepUpper(id).ok());
+  ASSERT_TRUE(store_->RevertUpper(id).ok());
+  EXPECT_EQ(*ReadFile(upper + "/file"), "fifth");
+  EXPECT_EQ(*ReadFile(parent + "/upper-before-restore/file"), "first");
+  ASSERT_TRUE(store_->RemoveRoot(id).ok());
+}
+
 TEST_F(ImageStoreTest, LayersStayWhileARootStandsOnThem) {
   Image image = MustLoad(DockerArchive(kTwoLayers, {"app"}));
   ASSERT_TRUE(store_->CreateRoot(Id('a'), image).ok());

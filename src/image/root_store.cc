@@ -13,10 +13,12 @@
 
 #include "linux/files.h"
 #include "linux/mounts.h"
+#include "linux/random_hex.h"
 
 namespace stasis::image {
 namespace {
 
+constexpr char kUpperReplaced[] = "/upper-replaced";
 constexpr char kUpperBefore[] = "/upper-before-restore";
 constexpr size_t kMaxLayersFile = 64 << 10;
 constexpr size_t kMaxMountOptions = 4095;  // mount(2) takes one page
@@ -61,6 +63,15 @@ Status MountFrom(const std::string& directory, const std::string& target, const 
   return status;
 }
 
+Status RemoveAsides(const std::string& directory) {
+  STASIS_ASSIGN_OR_RETURN(const auto names, ListDirectory(directory));
+  for (const std::string& name : names) {
+    if (!name.starts_with(kAsidePrefix)) continue;
+    STASIS_RETURN_IF_ERROR(RemoveTree(directory + "/" + name));
+  }
+  return absl::OkStatus();
+}
+
 // The number first: a file that a power cut emptied is told from an image without layers.
 std::string JoinLines(const std::vector<Digest>& layers) {
   std::string out = std::to_string(layers.size()) + "\n";
@@ -72,12 +83,7 @@ std::string JoinLines(const std::vector<Digest>& layers) {
 
 StatusOr<std::unique_ptr<RootStore>> RootStore::Open(const std::string& directory, const LayerStore& layers) {
   STASIS_RETURN_IF_ERROR(MakeDirectories(directory));
-  STASIS_ASSIGN_OR_RETURN(auto names, ListDirectory(directory));
-  for (const std::string& name : names) {
-    if (name.starts_with(kAsidePrefix)) {
-      STASIS_RETURN_IF_ERROR(RemoveTree(directory + "/" + name));
-    }
-  }
+  STASIS_RETURN_IF_ERROR(RemoveAsides(directory));
   return std::unique_ptr<RootStore>(new RootStore(directory, layers));
 }
 
@@ -170,7 +176,10 @@ Status RootStore::Unmount(const ContainerId& container) const {
 
 Status RootStore::ReplaceUpper(const ContainerId& container, const std::function<Status(int)>& fill) const {
   const std::string upper = UpperDirectory(container);
-  const std::string before = PathOf(container) + kUpperBefore;
+  const std::string replaced = PathOf(container) + kUpperReplaced;
+  // Of a crash: else the only copy of what was there first would be taken for one of many.
+  STASIS_RETURN_IF_ERROR(RevertUpper(container));
+  STASIS_RETURN_IF_ERROR(RemoveAsides(PathOf(container)));
   STASIS_RETURN_IF_ERROR(Unmount(container));
   STASIS_ASSIGN_OR_RETURN(TemporaryDirectory made,
                           TemporaryDirectory::Create(PathOf(container), kAsidePrefix));
@@ -179,23 +188,42 @@ Status RootStore::ReplaceUpper(const ContainerId& container, const std::function
   // Of the mount before, and of a layer that is not there any more.
   STASIS_RETURN_IF_ERROR(RemoveTree(PathOf(container) + "/work"));
   STASIS_RETURN_IF_ERROR(MakeDirectories(PathOf(container) + "/work"));
-  STASIS_RETURN_IF_ERROR(RemoveTree(before));
-  if (::rename(upper.c_str(), before.c_str()) != 0) return ErrnoError(errno, "rename " + upper);
+  if (::rename(upper.c_str(), replaced.c_str()) != 0) return ErrnoError(errno, "rename " + upper);
   if (::rename(made.path().c_str(), upper.c_str()) != 0) {
     Status status = ErrnoError(errno, "rename " + made.path());
-    ::rename(before.c_str(), upper.c_str());
+    ::rename(replaced.c_str(), upper.c_str());
     return status;
   }
   made.Release();
   return absl::OkStatus();
 }
 
-Status RootStore::RevertUpper(const ContainerId& container) const {
+bool RootStore::IsUpperReplaced(const ContainerId& container) const {
+  return Exists(PathOf(container) + kUpperReplaced);
+}
+
+Status RootStore::KeepUpper(const ContainerId& container) const {
+  if (!IsUpperReplaced(container)) return absl::OkStatus();
+  const std::string replaced = PathOf(container) + kUpperReplaced;
   const std::string before = PathOf(container) + kUpperBefore;
+  STASIS_RETURN_IF_ERROR(RemoveTree(before));
+  if (::rename(replaced.c_str(), before.c_str()) == 0) return absl::OkStatus();
+  return ErrnoError(errno, "rename " + replaced);
+}
+
+Status RootStore::RevertUpper(const ContainerId& container) const {
+  if (!IsUpperReplaced(container)) return absl::OkStatus();
+  const std::string replaced = PathOf(container) + kUpperReplaced;
+  const std::string upper = UpperDirectory(container);
   STASIS_RETURN_IF_ERROR(Unmount(container));
-  STASIS_RETURN_IF_ERROR(RemoveTree(UpperDirectory(container)));
-  if (::rename(before.c_str(), UpperDirectory(container).c_str()) == 0) return absl::OkStatus();
-  return ErrnoError(errno, "rename " + before);
+  // Out of the way at once, whole: whoever still holds a file in it may keep it from being removed, and a
+  // crash must not leave a part of it in place.
+  const std::string aside = PathOf(container) + "/" + kAsidePrefix + RandomHex(8);
+  if (::rename(upper.c_str(), aside.c_str()) != 0 && errno != ENOENT)
+    return ErrnoError(errno, "rename " + upper);
+  if (::rename(replaced.c_str(), upper.c_str()) != 0) return ErrnoError(errno, "rename " + replaced);
+  RemoveTree(aside).IgnoreError();  // else the next replacement does
+  return absl::OkStatus();
 }
 
 Status RootStore::Remove(const ContainerId& container) const {

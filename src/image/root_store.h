@@ -3,7 +3,8 @@
 //   DIR/CONTAINER/layers   their number, then diff ids, one a line, lowest first: what `lower` is, whatever
 //                          happens to the image
 //   DIR/CONTAINER/{upper,work,merged}
-//   DIR/CONTAINER/upper-before-restore   what the last ReplaceUpper replaced
+//   DIR/CONTAINER/upper-replaced         what ReplaceUpper replaced, until it is kept or reverted
+//   DIR/CONTAINER/upper-before-restore   what it replaced when it was kept last
 //
 // Thread-safe for different containers; calls about one container come one at a time.
 #pragma once
@@ -32,6 +33,8 @@ class RootStore {
   Status Remove(const ContainerId& container) const;
   // As image_store.h has them.
   Status ReplaceUpper(const ContainerId& container, const std::function<Status(int)>& fill) const;
+  bool IsUpperReplaced(const ContainerId& container) const;
+  Status KeepUpper(const ContainerId& container) const;
   Status RevertUpper(const ContainerId& container) const;
 
   StatusOr<std::vector<std::string>> LowerDirectories(const ContainerId& container) const;

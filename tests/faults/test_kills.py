@@ -264,3 +264,39 @@ def test_rm_force_cancels_a_checkpoint(engine, workload):
     thread.join(timeout=30)
     assert not thread.is_alive()
     assert engine.out("ps", "-aq") == ""
+
+
+@pytest.mark.parametrize("program, stage", [("stasisd", "shim-started"), ("stasisd", "criu-started"),
+                                            ("stasis-supervisor", "shim-started"), ("stasis-supervisor", "criu-started")])
+def test_a_killed_restore_leaves_the_files_of_what_there_is(engine, program, stage):
+    """Restored, it has the checkpoint's; not restored, those from before the start."""
+    engine.docker("run", "-d", "--name", "c1", "busybox", "sh", "-c",
+                  "[ -e /today ] && echo today; head -c 64m /dev/urandom > /dev/shm/x; exec 3>>/log; i=0; "
+                  "while :; do i=$((i+1)); echo $i >&3; echo $i; sleep 0.1; done")
+    wait_until(lambda: engine.numbers("c1"), "it counts", 60)
+    engine.docker("checkpoint", "create", "--leave-running", "c1", "cp")
+    engine.docker("exec", "c1", "touch", "/today")
+    engine.docker("stop", "-t", "0", "c1")
+    wait_until(lambda: not engine.program_pids("stasis-shim"), "the shim has ended")
+    killed, result = kill_at(engine, RESTORE_STAGES[stage], program, ["start", "--checkpoint", "cp", "c1"])
+    settle(engine)
+    if not killed:
+        pytest.skip(f"{program} was not there at stage {stage} (exit {result.returncode})")
+    wait_until(lambda: engine.inspect("c1", "{{.State.Status}}") in ("running", "exited"), "the state is clear")
+    time.sleep(3)  # a supervisor that comes back finds what runs
+    state = engine.inspect("c1", "{{.State.Status}}")
+    print(f"{program} killed at {stage}: {state}, {result.returncode}")
+    if state == "running":
+        before = len(engine.numbers("c1"))
+        wait_until(lambda: len(engine.numbers("c1")) > before + 3, "it counts on")
+        assert engine.docker("exec", "c1", "ls", "/today", check=False).returncode == 1
+        number = int(engine.out("exec", "c1", "tail", "-n", "1", "/log"))
+        assert abs(engine.numbers("c1")[-1] - number) < 10
+        # As the layer on disk has it, not a layer that is on none any more.
+        engine.docker("exec", "c1", "touch", "/later")
+        engine.docker("stop", "-t", "0", "c1")
+        engine.docker("start", "c1")
+        wait_until(lambda: engine.docker("exec", "c1", "ls", "/later", check=False).returncode == 0, "its files stay")
+    else:
+        engine.docker("start", "c1")
+        wait_until(lambda: "today" in engine.out("logs", "c1"), "it has the files from before the start")
