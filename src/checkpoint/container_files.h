@@ -16,11 +16,12 @@ namespace stasis::checkpoint {
 class ContainerFiles {
  public:
   // Of the layer that the plan names. `cgroup`, the container's, and `writer` outlive it; `on_bytes` as
-  // layer::Capture's. What an earlier checkpoint of the container in the same directory has is not read again.
+  // layer::Capture's. What an earlier checkpoint of the container in the same directory has is not read
+  // again.
   static StatusOr<ContainerFiles> Open(const protocol::CheckpointPlan& plan, const Cgroup& cgroup,
                                        store::Writer* writer, layer::Capture::OnBytes on_bytes);
 
-  Status Read(const std::stop_token& cancel);  // while it runs
+  Status Read(const std::stop_token& cancel);    // while it runs
   Status Finish(const std::stop_token& cancel);  // in the freeze
   // Puts the list of them into the store, and what it is into the manifest.
   Status Save(Manifest* manifest);

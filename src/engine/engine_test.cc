@@ -151,8 +151,10 @@ class EngineTest : public testing::Test {
       STASIS_ASSIGN_OR_RETURN(auto writer, store::Writer::Start(request.store()));
       if (!request.layer().empty()) {
         STASIS_ASSIGN_OR_RETURN(UniqueFd layer, OpenDirectory(request.layer()));
-        layer::Capture capture(std::move(layer), writer.get(), [](uint64_t) { return Status(); });
-        STASIS_RETURN_IF_ERROR(capture.Finish({}, {}));
+        layer::Capture capture(
+            std::move(layer), writer.get(), [](uint64_t) { return Status(); },
+            [] { return std::set<std::string>(); });
+        STASIS_RETURN_IF_ERROR(capture.Finish({}));
         STASIS_RETURN_IF_ERROR(writer->Append(layer::ToText(capture.entries())));
         STASIS_ASSIGN_OR_RETURN(manifest.layer, writer->EndStream());
       }

@@ -84,7 +84,7 @@ std::set<uint64_t> Capture::FindMapped() const {
 
 // Holes are zeros, which cost nothing.
 StatusOr<bool> Capture::ReadContent(int directory, const std::string& name, Entry* entry,
-                                     const std::stop_token& cancel) {
+                                    const std::stop_token& cancel) {
   uint64_t size = 0;
   const auto file = OpenRegular(directory, name, &size);
   if (HasGone(GetErrno(file.status()))) return false;

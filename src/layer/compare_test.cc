@@ -139,8 +139,10 @@ class CompareOnDiskTest : public testing::Test {
   }
   std::vector<Entry> CaptureAll() {
     auto writer = *store::Writer::Start(temporary_->path() + "/store");
-    Capture capture(*OpenDirectory(upper_), writer.get(), [](uint64_t) { return absl::OkStatus(); });
-    EXPECT_TRUE(capture.Finish({}, {}).ok());
+    Capture capture(
+        *OpenDirectory(upper_), writer.get(), [](uint64_t) { return absl::OkStatus(); },
+        [] { return std::set<std::string>(); });
+    EXPECT_TRUE(capture.Finish({}).ok());
     EXPECT_TRUE(writer->Commit().ok());
     return capture.entries();
   }
