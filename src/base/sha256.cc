@@ -4,6 +4,8 @@
 
 #include <cstdlib>
 
+#include "base/hex.h"
+
 namespace stasis {
 
 struct Sha256::Context {
@@ -33,13 +35,8 @@ Sha256Bytes Sha256::FinishBytes() {
 }
 
 Digest Sha256::Finish() {
-  static constexpr char kHex[] = "0123456789abcdef";
-  std::string text = "sha256:";
-  for (unsigned char byte : FinishBytes()) {
-    text += kHex[byte >> 4];
-    text += kHex[byte & 15];
-  }
-  return *Digest::Parse(text);
+  const Sha256Bytes raw = FinishBytes();
+  return *Digest::Parse("sha256:" + ToHex({reinterpret_cast<const char*>(raw.data()), raw.size()}));
 }
 
 Digest Sha256Of(std::string_view bytes) {

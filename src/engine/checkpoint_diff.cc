@@ -28,9 +28,9 @@ StatusOr<std::vector<layer::Entry>> LayerIn(const Manifest& manifest, const std:
     return FailedPrecondition(what + " is without the container's files: it was made with the label " +
                               "stasis.checkpoint.files=no");
   }
-  if (!Exists(store)) return DataLoss(what + ": the store " + store + " is not there");
-  STASIS_ASSIGN_OR_RETURN(const std::unique_ptr<store::PageFinder> finder, store::PageFinder::Open(store));
-  auto entries = ReadLayer(manifest, finder.get());
+  const auto finder = OpenStore(store);
+  if (!finder.ok()) return Annotate(finder.status(), what);
+  auto entries = ReadLayer(manifest, finder->get());
   if (!entries.ok()) return Annotate(entries.status(), what + ": the container's files");
   return entries;
 }

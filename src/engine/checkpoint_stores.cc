@@ -16,11 +16,11 @@ namespace {
 // So that the many deletions of a script cost one collection.
 constexpr std::chrono::milliseconds kDelay{500};
 
-Status Check(const FoundCheckpoint& checkpoint, const std::string& store, store::PageFinder* finder,
-             store::Verifier* verifier, const std::stop_token& cancel) {
+Status Check(const FoundCheckpoint& checkpoint, const std::string& store, store::Verifier* verifier,
+             const std::stop_token& cancel) {
   STASIS_RETURN_IF_ERROR(checkpoint.manifest.status());
   if (verifier == nullptr) return DataLoss("its store " + store + " is not there");
-  STASIS_ASSIGN_OR_RETURN(const std::vector<store::StreamId> streams, checkpoint.Streams(finder));
+  STASIS_ASSIGN_OR_RETURN(const std::vector<store::StreamId> streams, checkpoint.Streams(verifier->finder()));
   for (const store::StreamId& stream : streams) STASIS_RETURN_IF_ERROR(verifier->CheckStream(stream, cancel));
   return absl::OkStatus();
 }
@@ -79,9 +79,7 @@ StatusOr<backend::CheckpointVerification> CheckpointStores::Verify(const std::st
   STASIS_ASSIGN_OR_RETURN(const std::vector<std::string> directories, DirectoriesOf(store));
   STASIS_ASSIGN_OR_RETURN(const std::vector<FoundCheckpoint> found, FindCheckpoints(directories));
   std::unique_ptr<store::Verifier> verifier;
-  std::unique_ptr<store::PageFinder> finder;
   if (Exists(store)) {
-    STASIS_ASSIGN_OR_RETURN(finder, store::PageFinder::Open(store));
     STASIS_ASSIGN_OR_RETURN(verifier, store::Verifier::Open(store));
     STASIS_RETURN_IF_ERROR(verifier->ReadPacks(nullptr, cancel));
     result.damage = verifier->damage();
@@ -89,7 +87,7 @@ StatusOr<backend::CheckpointVerification> CheckpointStores::Verify(const std::st
   }
   for (const FoundCheckpoint& checkpoint : found) {
     ++result.checkpoints;
-    const Status status = Check(checkpoint, store, finder.get(), verifier.get(), cancel);
+    const Status status = Check(checkpoint, store, verifier.get(), cancel);
     if (absl::IsCancelled(status)) return status;
     if (!status.ok()) {
       result.damaged.push_back({checkpoint.manifest.ok() ? checkpoint.manifest->container_id : "",

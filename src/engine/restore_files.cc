@@ -42,9 +42,9 @@ Status Engine::PutFilesBack(const ContainerRecord& record, const RestorePoint& r
                             const std::stop_token& cancel) {
   const std::string what = "checkpoint " + restore.name + ": the container's files";
   const std::string store = StoreOf(record, restore.directory);
-  if (!Exists(store)) return DataLoss(what + ": the store " + store + " is not there");
-  STASIS_ASSIGN_OR_RETURN(const std::unique_ptr<store::PageFinder> finder, store::PageFinder::Open(store));
-  const auto entries = ReadLayer(*restore.files, finder.get());
+  const auto finder = OpenStore(store);
+  if (!finder.ok()) return Annotate(finder.status(), what);
+  const auto entries = ReadLayer(*restore.files, finder->get());
   if (!entries.ok()) return Annotate(entries.status(), what);
   STASIS_ASSIGN_OR_RETURN(const UniqueFd upper, OpenDirectory(images_->UpperDirectory(record.id)));
   const auto same = layer::IsAsCaptured(upper.get(), *entries, cancel);
@@ -52,7 +52,7 @@ Status Engine::PutFilesBack(const ContainerRecord& record, const RestorePoint& r
   return Annotate(
       images_->ReplaceUpper(
           record.id,
-          [&](int directory) { return layer::Rebuild(*entries, finder.get(), directory, nullptr, cancel); }),
+          [&](int directory) { return layer::Rebuild(*entries, finder->get(), directory, nullptr, cancel); }),
       what);
 }
 

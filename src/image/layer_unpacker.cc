@@ -238,24 +238,13 @@ class Unpacker {
       if (block.offset > size || block.bytes.size() > size - block.offset) {
         return InvalidArgument("layer: content beyond its size: " + place.path);
       }
-      STASIS_RETURN_IF_ERROR(WriteAt(file.get(), block, place.path));
+      STASIS_RETURN_IF_ERROR(
+          Annotate(WriteAllAt(file.get(), block.bytes, block.offset), "layer: write " + place.path));
     }
     // Also makes the hole at a sparse file's end.
     if (::ftruncate(file.get(), static_cast<off_t>(size)) != 0)
       return ErrnoError(errno, "layer: " + place.path);
     return SetAttributes(entry, place);
-  }
-
-  static Status WriteAt(int file, TarBlock block, const std::string& path) {
-    while (!block.bytes.empty()) {
-      ssize_t wrote =
-          ::pwrite(file, block.bytes.data(), block.bytes.size(), static_cast<off_t>(block.offset));
-      if (wrote < 0 && errno == EINTR) continue;
-      if (wrote < 0) return ErrnoError(errno, "layer: write " + path);
-      block.bytes.remove_prefix(static_cast<size_t>(wrote));
-      block.offset += static_cast<uint64_t>(wrote);
-    }
-    return absl::OkStatus();
   }
 
   // The target is named from the layer's root, by some tools with a "/" in front.

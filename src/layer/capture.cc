@@ -108,15 +108,12 @@ StatusOr<bool> Capture::ReadContent(int directory, const std::string& name, Entr
   return true;
 }
 
-Status Capture::Take(int directory, const std::string& name, const std::string& path, int depth,
-                     const std::stop_token& cancel) {
-  Entry entry;
-  entry.path = path;
-  STASIS_ASSIGN_OR_RETURN(const bool there, Look(directory, name, &entry));
-  if (!there) return absl::OkStatus();
+StatusOr<bool> Capture::Take(int directory, const std::string& name, Entry entry,
+                             const std::stop_token& cancel) {
+  if (cancel.stop_requested()) return Cancelled("the checkpoint was cancelled");
   if (entries_.size() == kMaxEntries) return Internal("the container has too many files to save");
   if (S_ISREG(entry.mode)) {
-    const auto [first, is_first] = hard_links_.emplace(entry.inode, path);
+    const auto [first, is_first] = hard_links_.emplace(entry.inode, entry.path);
     if (!is_first) entry.hard_link = first->second;
   }
   // Of links the kernel has no attributes of users, and what security modules put there comes back by itself.
@@ -124,30 +121,16 @@ Status Capture::Take(int directory, const std::string& name, const std::string& 
     STASIS_ASSIGN_OR_RETURN(entry.attributes, ReadAttributes(directory, name));
   }
   if (entry.IsRegular()) {
-    const auto known = known_.find(path);
+    const auto known = known_.find(entry.path);
     if (known != known_.end() && IsKnown(entry, known->second)) {
       entry.content = known->second.entry.content;
     } else {
       STASIS_ASSIGN_OR_RETURN(const bool read, ReadContent(directory, name, &entry, cancel));
-      if (!read) return absl::OkStatus();
+      if (!read) return false;
     }
   }
-  const bool is_directory = S_ISDIR(entry.mode);
   entries_.push_back(std::move(entry));
-  if (!is_directory) return absl::OkStatus();
-  auto opened = OpenFileAt(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-  if (!opened.ok()) return HasGone(GetErrno(opened.status())) ? absl::OkStatus() : opened.status();
-  return Walk(opened->get(), path, depth + 1, cancel);
-}
-
-Status Capture::Walk(int directory, const std::string& path, int depth, const std::stop_token& cancel) {
-  if (depth > kMaxDirectories) return Internal("the container's directories are nested too deep to be saved");
-  if (cancel.stop_requested()) return Cancelled("the checkpoint was cancelled");
-  STASIS_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(directory));
-  for (const std::string& name : names) {
-    STASIS_RETURN_IF_ERROR(Take(directory, name, PathBelow(path, name), depth, cancel));
-  }
-  return absl::OkStatus();
+  return true;
 }
 
 Status Capture::Read(const std::stop_token& cancel) {
@@ -156,7 +139,9 @@ Status Capture::Read(const std::stop_token& cancel) {
   asked_at_ = Now();
   mapped_now_ = FindMapped();
   ever_mapped_.insert(mapped_now_.begin(), mapped_now_.end());
-  return Take(directory_.get(), ".", ".", 0, cancel);
+  return WalkLayer(directory_.get(), "saved", [&](int directory, const std::string& name, Entry entry) {
+    return Take(directory, name, std::move(entry), cancel);
+  });
 }
 
 Status Capture::Finish(const std::stop_token& cancel) {
@@ -175,61 +160,39 @@ uint64_t Capture::bytes() const {
 
 namespace {
 
-// Compares as it walks, in the order of the entries.
-class Comparison {
- public:
-  Comparison(const std::vector<Entry>& captured, const std::stop_token& cancel)
-      : captured_(captured), cancel_(cancel) {}
-
-  StatusOr<bool> Take(int directory, const std::string& name, const std::string& path, int depth) {
-    Entry entry;
-    entry.path = path;
-    STASIS_ASSIGN_OR_RETURN(const bool there, Look(directory, name, &entry));
-    if (!there || next_ == captured_.size() || depth > kMaxDirectories) return false;
-    const Entry& captured = captured_[next_++];
-    // A hard link's entry has no content of its own.
-    if (!captured.hard_link.empty()) entry.content.size = 0;
-    STASIS_ASSIGN_OR_RETURN(const bool same, IsSame(directory, name, entry, captured));
-    if (!same) return false;
-    if (!S_ISDIR(entry.mode)) return true;
-    auto opened = OpenFileAt(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-    if (!opened.ok()) return opened.status();
-    if (cancel_.stop_requested()) return Cancelled("cancelled");
-    STASIS_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(opened->get()));
-    for (const std::string& child : names) {
-      STASIS_ASSIGN_OR_RETURN(const bool same_child,
-                              Take(opened->get(), child, PathBelow(path, child), depth + 1));
-      if (!same_child) return false;
-    }
-    return true;
-  }
-
-  bool all() const { return next_ == captured_.size(); }
-
- private:
-  // Of a directory its entries tell, not its times: CRIU itself makes and removes some in /tmp.
-  static StatusOr<bool> IsSame(int directory, const std::string& name, const Entry& entry,
-                               const Entry& captured) {
-    if (!S_ISDIR(entry.mode)) return IsUnchanged(entry, captured);
-    if (entry.path != captured.path || entry.mode != captured.mode || entry.user != captured.user ||
-        entry.group != captured.group)
-      return false;
-    STASIS_ASSIGN_OR_RETURN(const auto attributes, ReadAttributes(directory, name));
-    return attributes == captured.attributes;
-  }
-
-  const std::vector<Entry>& captured_;
-  const std::stop_token& cancel_;
-  size_t next_ = 0;
-};
+// Of a directory its entries tell, not its times: CRIU itself makes and removes some in /tmp.
+StatusOr<bool> IsSame(int directory, const std::string& name, const Entry& entry, const Entry& captured) {
+  if (!S_ISDIR(entry.mode)) return IsUnchanged(entry, captured);
+  if (entry.path != captured.path || entry.mode != captured.mode || entry.user != captured.user ||
+      entry.group != captured.group)
+    return false;
+  STASIS_ASSIGN_OR_RETURN(const auto attributes, ReadAttributes(directory, name));
+  return attributes == captured.attributes;
+}
 
 }  // namespace
 
 StatusOr<bool> IsAsCaptured(int directory, const std::vector<Entry>& captured,
                             const std::stop_token& cancel) {
-  Comparison comparison(captured, cancel);
-  STASIS_ASSIGN_OR_RETURN(const bool same, comparison.Take(directory, ".", ".", 0));
-  return same && comparison.all();
+  // Both are in the same order.
+  size_t next = 0;
+  bool same = true;
+  const auto compare = [&](int parent, const std::string& name, Entry entry) -> StatusOr<bool> {
+    if (cancel.stop_requested()) return Cancelled("cancelled");
+    same = next < captured.size();
+    if (same) {
+      const Entry& expected = captured[next++];
+      // A hard link's entry has no content of its own.
+      if (!expected.hard_link.empty()) entry.content.size = 0;
+      STASIS_ASSIGN_OR_RETURN(same, IsSame(parent, name, entry, expected));
+    }
+    if (!same) return MakeError(StatusCode::kAborted, "it differs");  // nothing more to look at
+    return true;
+  };
+  const Status walked = WalkLayer(directory, "compared", compare);
+  if (!same) return false;
+  STASIS_RETURN_IF_ERROR(walked);
+  return next == captured.size();
 }
 
 }  // namespace stasis::layer

@@ -51,9 +51,7 @@ class Capture {
     // same tick, or through a mapping that nobody saw.
     timespec asked_at = {};
   };
-  Status Walk(int directory, const std::string& path, int depth, const std::stop_token& cancel);
-  Status Take(int directory, const std::string& name, const std::string& path, int depth,
-              const std::stop_token& cancel);
+  StatusOr<bool> Take(int directory, const std::string& name, Entry entry, const std::stop_token& cancel);
   // False: it is no regular file any more.
   StatusOr<bool> ReadContent(int directory, const std::string& name, Entry* entry,
                              const std::stop_token& cancel);

@@ -22,17 +22,11 @@ static_assert(kChunk % store::kPageBytes == 0);
 
 using ByPath = std::map<std::string, Entry>;
 
-bool Equal(const timespec& a, const timespec& b) { return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec; }
-
-bool IsWhiteout(const Entry& entry) { return S_ISCHR(entry.mode) && entry.device == 0; }
-
 // Whether nothing of the image can be seen below it: what is in another place of the image counts as the
 // layer's own.
 bool HidesImage(const Entry& entry) {
   if (!S_ISDIR(entry.mode)) return true;
-  const auto opaque = entry.attributes.find("trusted.overlay.opaque");
-  return (opaque != entry.attributes.end() && opaque->second == "y") ||
-         entry.attributes.contains("trusted.overlay.redirect");
+  return entry.IsOpaque() || entry.attributes.contains("trusted.overlay.redirect");
 }
 
 // All paths of a file alike: each with its content and attributes.
@@ -87,41 +81,24 @@ class Listing {
   Listing(const std::vector<Entry>& captured, const std::stop_token& cancel)
       : captured_(WithoutHardLinks(captured)), cancel_(cancel) {}
 
-  Status Take(int directory, const std::string& name, const std::string& path, int depth) {
-    Entry entry;
-    entry.path = path;
-    STASIS_ASSIGN_OR_RETURN(const bool there, Look(directory, name, &entry));
-    if (!there) return absl::OkStatus();
+  StatusOr<bool> Take(int directory, const std::string& name, Entry entry) {
+    if (cancel_.stop_requested()) return Cancelled("cancelled");
     if (entries_.size() == kMaxEntries) return Internal("the container has too many files to compare");
     if (!S_ISLNK(entry.mode)) {
       STASIS_ASSIGN_OR_RETURN(entry.attributes, ReadAttributes(directory, name));
     }
     if (entry.IsRegular()) {
       const Status status = FindContent(directory, name, &entry);
-      if (HasGone(GetErrno(status))) return absl::OkStatus();
-      STASIS_RETURN_IF_ERROR(Annotate(status, path));
+      if (HasGone(GetErrno(status))) return false;
+      STASIS_RETURN_IF_ERROR(Annotate(status, entry.path));
     }
-    const bool is_directory = S_ISDIR(entry.mode);
     entries_.push_back(std::move(entry));
-    return is_directory ? Walk(directory, name, path, depth + 1) : absl::OkStatus();
+    return true;
   }
 
   std::vector<Entry> entries() && { return std::move(entries_); }
 
  private:
-  Status Walk(int parent, const std::string& name, const std::string& path, int depth) {
-    if (depth > kMaxDirectories)
-      return Internal("the container's directories are nested too deep to be compared");
-    if (cancel_.stop_requested()) return Cancelled("cancelled");
-    auto directory = OpenFileAt(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-    if (!directory.ok()) return HasGone(GetErrno(directory.status())) ? absl::OkStatus() : directory.status();
-    STASIS_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(directory->get()));
-    for (const std::string& child : names) {
-      STASIS_RETURN_IF_ERROR(Take(directory->get(), child, PathBelow(path, child), depth));
-    }
-    return absl::OkStatus();
-  }
-
   Status FindContent(int directory, const std::string& name, Entry* entry) const {
     const auto found = captured_.find(entry->path);
     if (found == captured_.end()) return absl::OkStatus();
@@ -160,7 +137,7 @@ class View {
   };
   StatusOr<Seen> See(const std::string& path) const {
     if (const auto own = own_.find(path); own != own_.end())
-      return IsWhiteout(own->second) ? Seen() : Seen{own->second, true};
+      return own->second.IsWhiteout() ? Seen() : Seen{own->second, true};
     for (size_t slash = path.find('/'); slash != path.npos; slash = path.find('/', slash + 1)) {
       const auto parent = own_.find(path.substr(0, slash));
       if (parent != own_.end() && HidesImage(parent->second)) return Seen();
@@ -237,7 +214,10 @@ Changes WithDirectories(const Changes& found) {
 StatusOr<std::vector<Entry>> ListForComparison(int directory, const std::vector<Entry>& captured,
                                                const std::stop_token& cancel) {
   Listing listing(captured, cancel);
-  STASIS_RETURN_IF_ERROR(listing.Take(directory, ".", ".", 0));
+  STASIS_RETURN_IF_ERROR(
+      WalkLayer(directory, "compared", [&](int parent, const std::string& name, Entry entry) {
+        return listing.Take(parent, name, std::move(entry));
+      }));
   return std::move(listing).entries();
 }
 

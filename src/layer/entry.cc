@@ -157,9 +157,14 @@ StatusOr<Entry> FromLine(std::string_view line) {
   return entry;
 }
 
-bool Equal(const timespec& a, const timespec& b) { return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec; }
-
 }  // namespace
+
+bool Entry::IsOpaque() const {
+  const auto opaque = attributes.find("trusted.overlay.opaque");
+  return opaque != attributes.end() && opaque->second == "y";
+}
+
+bool Equal(const timespec& a, const timespec& b) { return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec; }
 
 bool IsUnchanged(const Entry& now, const Entry& captured) {
   return now.path == captured.path && now.inode == captured.inode && now.mode == captured.mode &&

@@ -36,7 +36,11 @@ struct Entry {
   timespec changed = {};  // st_ctim
 
   bool IsRegular() const { return S_ISREG(mode) && hard_link.empty(); }
+  bool IsWhiteout() const { return S_ISCHR(mode) && device == 0; }
+  bool IsOpaque() const;  // of overlayfs: a directory that nothing shows through
 };
+
+bool Equal(const timespec& a, const timespec& b);
 
 // Whether nothing has been done to it since `captured` was. Not for a file that is mapped for writing.
 bool IsUnchanged(const Entry& now, const Entry& captured);

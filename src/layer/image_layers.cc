@@ -35,8 +35,7 @@ StatusOr<Step> LookIn(int layer, const std::string& path) {
   if (!there) return Step();
   if (!S_ISDIR(step.entry.mode)) return step;
   STASIS_ASSIGN_OR_RETURN(step.entry.attributes, ReadAttributes(parent->get(), place.name));
-  const auto opaque = step.entry.attributes.find("trusted.overlay.opaque");
-  if (opaque == step.entry.attributes.end() || opaque->second != "y") step.cover = Cover::kOpen;
+  if (!step.entry.IsOpaque()) step.cover = Cover::kOpen;
   return step;
 }
 
@@ -68,7 +67,7 @@ StatusOr<std::optional<Entry>> ImageLayers::Find(const std::string& path) const 
       if (!top) top = std::move(step.entry);
       if (step.cover == Cover::kClosed) break;
     }
-    if (!top || (S_ISCHR(top->mode) && top->device == 0)) return std::nullopt;
+    if (!top || top->IsWhiteout()) return std::nullopt;
     if (end == path.npos) return top;
     showing = std::move(deeper);
   }

@@ -6,6 +6,8 @@
 
 #include <cerrno>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "linux/files.h"
 
@@ -21,6 +23,39 @@ bool IsKept(std::string_view attribute) {
   return !attribute.starts_with(kOverlay) || attribute == "trusted.overlay.opaque" ||
          attribute == "trusted.overlay.redirect";
 }
+
+class Walker {
+ public:
+  Walker(std::string_view purpose, const Visit& visit) : purpose_(purpose), visit_(visit) {}
+
+  Status Take(int directory, const std::string& name, const std::string& path, int depth) const {
+    Entry entry;
+    entry.path = path;
+    STASIS_ASSIGN_OR_RETURN(const bool there, Look(directory, name, &entry));
+    if (!there) return absl::OkStatus();
+    const bool is_directory = S_ISDIR(entry.mode);
+    STASIS_ASSIGN_OR_RETURN(const bool enter, visit_(directory, name, std::move(entry)));
+    return is_directory && enter ? Enter(directory, name, path, depth + 1) : absl::OkStatus();
+  }
+
+ private:
+  Status Enter(int parent, const std::string& name, const std::string& path, int depth) const {
+    if (depth > kMaxDirectories) {
+      return Internal("the container's directories are nested too deep to be " + std::string(purpose_));
+    }
+    const auto directory = OpenFileAt(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+    if (HasGone(GetErrno(directory.status()))) return absl::OkStatus();
+    if (!directory.ok()) return directory.status();
+    STASIS_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(directory->get()));
+    for (const std::string& child : names) {
+      STASIS_RETURN_IF_ERROR(Take(directory->get(), child, path == "." ? child : path + "/" + child, depth));
+    }
+    return absl::OkStatus();
+  }
+
+  const std::string_view purpose_;
+  const Visit& visit_;
+};
 
 }  // namespace
 
@@ -82,8 +117,8 @@ StatusOr<UniqueFd> OpenRegular(int directory, const std::string& name, uint64_t*
   return OpenFile("/proc/self/fd/" + std::to_string(found.get()), O_RDONLY | O_NONBLOCK);
 }
 
-std::string PathBelow(const std::string& path, const std::string& name) {
-  return path == "." ? name : path + "/" + name;
+Status WalkLayer(int directory, std::string_view purpose, const Visit& visit) {
+  return Walker(purpose, visit).Take(directory, ".", ".", 0);
 }
 
 }  // namespace stasis::layer

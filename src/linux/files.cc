@@ -110,6 +110,17 @@ Status WriteAll(int fd, std::string_view bytes) {
   return absl::OkStatus();
 }
 
+Status WriteAllAt(int fd, std::string_view bytes, uint64_t offset) {
+  while (!bytes.empty()) {
+    const ssize_t wrote = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (wrote < 0 && errno == EINTR) continue;
+    if (wrote < 0) return ErrnoError(errno, "pwrite");
+    bytes.remove_prefix(static_cast<size_t>(wrote));
+    offset += static_cast<uint64_t>(wrote);
+  }
+  return absl::OkStatus();
+}
+
 Status WriteControlFile(const std::string& path, std::string_view bytes) {
   STASIS_ASSIGN_OR_RETURN(UniqueFd fd, OpenFile(path, O_WRONLY));
   ssize_t wrote;

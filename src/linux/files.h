@@ -37,6 +37,8 @@ StatusOr<std::string> ReadAll(int fd, size_t limit = kMaxReadFile);
 
 // Writes all bytes to a descriptor.
 Status WriteAll(int fd, std::string_view bytes);
+// The same at a place in a file, without moving its position.
+Status WriteAllAt(int fd, std::string_view bytes, uint64_t offset);
 // Writes to a control file that exists already (cgroups, /proc): one write(2), no durability.
 Status WriteControlFile(const std::string& path, std::string_view bytes);
 

@@ -32,6 +32,11 @@ Status AddFile(int file, store::Writer* writer, std::string* buffer,
 
 std::string OwnStore(const std::string& directory) { return directory + "/.store"; }
 
+StatusOr<std::unique_ptr<store::PageFinder>> OpenStore(const std::string& store) {
+  if (!Exists(store)) return DataLoss("its store " + store + " is not there");
+  return store::PageFinder::Open(store);
+}
+
 Status AddFiles(int images, store::Writer* writer, std::vector<ManifestFile>* files,
                 const std::function<void(uint64_t)>& on_bytes, const std::stop_token& cancel) {
   STASIS_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(images));
@@ -47,9 +52,7 @@ Status AddFiles(int images, store::Writer* writer, std::vector<ManifestFile>* fi
 
 Status UnpackFiles(const Manifest& manifest, const std::string& store, int images,
                    const std::function<void(uint64_t)>& on_bytes, const std::stop_token& cancel) {
-  // Of a store that is not there, none is made.
-  if (!Exists(store)) return DataLoss("its store " + store + " is not there");
-  STASIS_ASSIGN_OR_RETURN(const std::unique_ptr<store::PageFinder> finder, store::PageFinder::Open(store));
+  STASIS_ASSIGN_OR_RETURN(const std::unique_ptr<store::PageFinder> finder, OpenStore(store));
   for (const ManifestFile& file : manifest.files) {
     STASIS_ASSIGN_OR_RETURN(const UniqueFd made,
                             OpenFileAt(images, file.name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -19,6 +20,9 @@ namespace stasis {
 // The store of checkpoints in `directory`, where nobody names another: DIRECTORY/.store, so that the
 // directory is complete in itself.
 std::string OwnStore(const std::string& directory);
+
+// For reading what a checkpoint holds. kDataLoss: it is not there; none is made.
+StatusOr<std::unique_ptr<store::PageFinder>> OpenStore(const std::string& store);
 
 // Puts every file of the directory `images` into the store. `on_bytes` is told of bytes that were taken over.
 // kCancelled.

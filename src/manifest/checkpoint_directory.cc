@@ -27,31 +27,26 @@ StatusOr<std::string> ReadRegularFile(int checkpoint, const std::string& name, s
 
 // As sha256sum(1) writes it.
 std::string DigestLine(std::string_view manifest) {
-  return std::string(Hex(Sha256Of(manifest))) + "  " + kManifestFile + "\n";
+  return Hex(Sha256Of(manifest)) + "  " + kManifestFile + "\n";
 }
 
-StatusOr<std::string> ReadManifestText(int directory, const std::string& name) {
-  STASIS_ASSIGN_OR_RETURN(UniqueFd checkpoint,
-                          OpenFileAt(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
-  return ReadRegularFile(checkpoint.get(), kManifestFile, kMaxManifest);
+StatusOr<UniqueFd> OpenCheckpoint(int directory, const std::string& name) {
+  return OpenFileAt(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
 }
 
-Status CheckManifestDigest(int directory, const std::string& name, std::string_view text) {
-  STASIS_ASSIGN_OR_RETURN(UniqueFd checkpoint,
-                          OpenFileAt(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
-  const auto digest = ReadRegularFile(checkpoint.get(), kManifestDigestFile, 256);
-  if (!digest.ok() || *digest != DigestLine(text))
-    return DataLoss(std::string(kManifestFile) + " is not what " + kManifestDigestFile + " says");
-  return absl::OkStatus();
+StatusOr<std::string> ReadManifestText(int checkpoint) {
+  return ReadRegularFile(checkpoint, kManifestFile, kMaxManifest);
 }
 
 StatusOr<Manifest> ReadManifestAt(int directory, const std::string& name) {
-  STASIS_ASSIGN_OR_RETURN(std::string text, ReadManifestText(directory, name));
+  STASIS_ASSIGN_OR_RETURN(const UniqueFd checkpoint, OpenCheckpoint(directory, name));
+  STASIS_ASSIGN_OR_RETURN(const std::string text, ReadManifestText(checkpoint.get()));
   // Parsed first: one of another version says so.
   auto manifest = ParseManifest(text);
   if (absl::IsUnimplemented(manifest.status())) return manifest;
-  STASIS_RETURN_IF_ERROR(CheckManifestDigest(directory, name, text));
-  return manifest;
+  const auto digest = ReadRegularFile(checkpoint.get(), kManifestDigestFile, 256);
+  if (digest.ok() && *digest == DigestLine(text)) return manifest;
+  return DataLoss(std::string(kManifestFile) + " is not what " + kManifestDigestFile + " says");
 }
 
 // No directory of that name with a manifest in it.
@@ -131,8 +126,10 @@ Status DeleteCheckpoint(const std::string& directory, const CheckpointName& name
   if (!opened.ok()) return opened.status();
   // A directory that holds no manifest is somebody's own, and is left alone: DIRECTORY is the caller's
   // choice.
-  auto manifest = ReadManifestText(opened->get(), name.str());
-  if (IsAbsent(manifest.status())) return NotFound(Quoted(name) + " does not exist");
+  const auto checkpoint = OpenCheckpoint(opened->get(), name.str());
+  if (IsAbsent(checkpoint.status()) ||
+      (checkpoint.ok() && IsAbsent(ReadManifestText(checkpoint->get()).status())))
+    return NotFound(Quoted(name) + " does not exist");
   std::string aside = "." + name.str() + kDeletedMark + RandomHex(4);
   if (::renameat(opened->get(), name.str().c_str(), opened->get(), aside.c_str()) != 0) {
     return ErrnoError(errno, "delete " + Quoted(name));

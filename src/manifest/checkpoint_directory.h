@@ -3,8 +3,8 @@
 //   DIRECTORY/NAME/                  0700
 //     manifest.json                  0600, see manifest.h; names the files, which are in a store
 //     manifest.sha256                0600, "HEX  manifest.json", as sha256sum(1) writes and checks it
-//   DIRECTORY/.store/                the store of these checkpoints, unless they share another
-//   (store_files.h) DIRECTORY/.NAME.partial-XXXXXX/  one that is being made, or was when its maker died
+//   DIRECTORY/.store/                their store (store/store_files.h), unless they share another
+//   DIRECTORY/.NAME.partial-XXXXXX/  one that is being made, or was when its maker died
 //   DIRECTORY/.NAME.deleted-XXXXXX/  one that is being deleted
 //
 // A checkpoint appears by one rename: it is whole or absent. Names that begin with a dot are never

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 #include <memory>
-#include <string_view>
+#include <string>
 #include <utility>
 
 #include "linux/files.h"
@@ -53,17 +53,30 @@ StatusOr<Packs> ClaimPacks(const std::string& directory, const LivePages& live) 
   return claimed;
 }
 
-// Whether all that is needed of it can be read. A damaged one stays, as in ClaimPacks.
-StatusOr<bool> CanBeMoved(const Pack& pack, const LivePages& live, const std::stop_token& cancel) {
+// Hands each page of it that is needed to `use`.
+Status ForEachNeeded(const Pack& pack, const LivePages& live, const std::stop_token& cancel,
+                     const std::function<Status(uint32_t entry, const char* page)>& use) {
   for (uint32_t block = 0; block < pack.blocks(); ++block) {
     if (cancel.stop_requested()) return Cancelled("the collection was cancelled");
+    std::string pages;
     const uint32_t end = std::min(pack.pages(), (block + 1) * kBlockPages);
     for (uint32_t entry = block * kBlockPages; entry < end; ++entry) {
       if (!live.Contains({pack.id(), entry})) continue;
-      if (Status read = pack.ReadBlock(block).status(); absl::IsDataLoss(read)) return false;
-      break;
+      if (pages.empty()) {
+        STASIS_ASSIGN_OR_RETURN(pages, pack.ReadBlock(block));
+      }
+      STASIS_RETURN_IF_ERROR(use(entry, pages.data() + entry % kBlockPages * kPageBytes));
     }
   }
+  return absl::OkStatus();
+}
+
+// Whether all that is needed of it can be read. A damaged one stays, as in ClaimPacks.
+StatusOr<bool> CanBeMoved(const Pack& pack, const LivePages& live, const std::stop_token& cancel) {
+  const Status read =
+      ForEachNeeded(pack, live, cancel, [](uint32_t, const char*) { return absl::OkStatus(); });
+  if (absl::IsDataLoss(read)) return false;
+  STASIS_RETURN_IF_ERROR(read);
   return true;
 }
 
@@ -73,19 +86,9 @@ StatusOr<uint64_t> MovePages(const std::shared_ptr<StoreFiles>& files, const Pac
                              std::unique_ptr<Writer>* writer) {
   STASIS_ASSIGN_OR_RETURN(*writer, Writer::Start(files));
   for (const std::shared_ptr<const Pack>& pack : packs) {
-    for (uint32_t block = 0; block < pack->blocks(); ++block) {
-      if (cancel.stop_requested()) return Cancelled("the collection was cancelled");
-      std::string pages;
-      const uint32_t end = std::min(pack->pages(), (block + 1) * kBlockPages);
-      for (uint32_t entry = block * kBlockPages; entry < end; ++entry) {
-        if (!live.Contains({pack->id(), entry})) continue;
-        if (pages.empty()) {
-          STASIS_ASSIGN_OR_RETURN(pages, pack->ReadBlock(block));
-        }
-        STASIS_RETURN_IF_ERROR(
-            (*writer)->AddPage(pack->hash(entry), pages.data() + entry % kBlockPages * kPageBytes));
-      }
-    }
+    STASIS_RETURN_IF_ERROR(ForEachNeeded(*pack, live, cancel, [&](uint32_t entry, const char* page) {
+      return (*writer)->AddPage(pack->hash(entry), page);
+    }));
   }
   STASIS_RETURN_IF_ERROR((*writer)->Commit());
   return (*writer)->stored_bytes();
@@ -156,12 +159,13 @@ StatusOr<size_t> CollectSome(const std::shared_ptr<StoreFiles>& files, const Lis
 
 StatusOr<Collected> CollectGarbage(const std::string& directory, const ListStreams& streams,
                                    const std::stop_token& cancel) {
-  StatusOr<std::unique_ptr<StoreFiles>> files = OpenStoreFiles(directory);
-  if (!files.ok()) return files.status();
-  auto collected = CollectGarbage(std::shared_ptr<StoreFiles>(*std::move(files)), streams, cancel);
-  if (collected.ok()) {
-    STASIS_RETURN_IF_ERROR(RemoveEmptyStore(directory));
-  }
+  const auto collect = [&]() -> StatusOr<Collected> {
+    STASIS_ASSIGN_OR_RETURN(const std::shared_ptr<StoreFiles> files, OpenStoreFiles(directory));
+    return CollectGarbage(files, streams, cancel);
+  };
+  STASIS_ASSIGN_OR_RETURN(const Collected collected, collect());
+  // Only now: while we have it open ourselves, it stays.
+  STASIS_RETURN_IF_ERROR(RemoveEmptyStore(directory));
   return collected;
 }
 

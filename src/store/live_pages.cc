@@ -1,7 +1,5 @@
 #include "store/live_pages.h"
 
-#include <cstring>
-
 namespace stasis::store {
 
 // A recursion of at most kMaxDepth.
@@ -23,12 +21,7 @@ Status LivePages::AddNode(const PageHash& node, uint32_t depth, const std::stop_
   if (cancel.stop_requested()) return Cancelled("the walk through the store was cancelled");
   char page[kPageBytes];
   STASIS_RETURN_IF_ERROR(reader_.Read(node, page));
-  for (size_t i = 0; i < kMostInNode; ++i) {
-    PageHash child;
-    std::memcpy(child.data(), page + i * child.size(), child.size());
-    if (child == PageHash{}) break;
-    STASIS_RETURN_IF_ERROR(AddNode(child, depth - 1, cancel));
-  }
+  for (const PageHash& child : NodeHashes(page)) STASIS_RETURN_IF_ERROR(AddNode(child, depth - 1, cancel));
   return absl::OkStatus();
 }
 

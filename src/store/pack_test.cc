@@ -42,7 +42,7 @@ class PackTest : public testing::Test {
   }
 
   std::optional<TemporaryDirectory> temporary_;
-  std::unique_ptr<StoreFiles> files_;
+  std::shared_ptr<StoreFiles> files_;
   std::unique_ptr<PackWriter> writer_;
 };
 

@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "base/hex.h"
+
 namespace stasis::store {
 namespace {
 
@@ -23,13 +25,7 @@ const PageHash& ZeroPage() {
 bool IsZeroPage(const char* page) { return std::memcmp(page, kZeros, kPageBytes) == 0; }
 
 std::string ToHex(const PageHash& hash) {
-  static constexpr char kHex[] = "0123456789abcdef";
-  std::string hex;
-  for (const unsigned char byte : hash) {
-    hex += kHex[byte >> 4];
-    hex += kHex[byte & 15];
-  }
-  return hex;
+  return stasis::ToHex({reinterpret_cast<const char*>(hash.data()), hash.size()});
 }
 
 StatusOr<PageHash> PageHashFromHex(std::string_view hex) {

@@ -12,7 +12,7 @@ constexpr size_t kBlocksKept = 8;  // 2 MiB
 }  // namespace
 
 StatusOr<std::unique_ptr<PageFinder>> PageFinder::Open(const std::string& directory) {
-  STASIS_ASSIGN_OR_RETURN(std::unique_ptr<StoreFiles> files, OpenStoreFiles(directory));
+  STASIS_ASSIGN_OR_RETURN(std::shared_ptr<StoreFiles> files, OpenStoreFiles(directory));
   STASIS_ASSIGN_OR_RETURN(std::shared_ptr<PageIndex> index, PageIndex::Open(directory));
   return std::unique_ptr<PageFinder>(new PageFinder(std::move(files), std::move(index)));
 }

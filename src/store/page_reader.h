@@ -31,13 +31,13 @@ class PageFinder {
   Status Find(const PageHash& hash, Place* place);
 
  private:
-  PageFinder(std::unique_ptr<StoreFiles> files, std::shared_ptr<PageIndex> index)
+  PageFinder(std::shared_ptr<StoreFiles> files, std::shared_ptr<PageIndex> index)
       : files_(std::move(files)), packs_(files_->directory()), index_(std::move(index)) {}
   std::shared_ptr<PageIndex> index();
   // Makes the index anew, if it is still `old`, once.
   Status Renew(const std::shared_ptr<PageIndex>& old);
 
-  const std::unique_ptr<StoreFiles> files_;  // keeps the store
+  const std::shared_ptr<StoreFiles> files_;  // keeps the store
   PackSet packs_;
   std::mutex mutex_;
   std::shared_ptr<PageIndex> index_;

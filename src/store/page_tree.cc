@@ -16,6 +16,13 @@ bool EndsNode(const std::vector<PageHash>& hashes) {
 
 }  // namespace
 
+std::vector<PageHash> NodeHashes(const char* page) {
+  std::vector<PageHash> hashes(kMostInNode);
+  std::memcpy(hashes.data(), page, kPageBytes);
+  while (!hashes.empty() && hashes.back() == PageHash{}) hashes.pop_back();
+  return hashes;
+}
+
 Status TreeBuilder::AddAt(size_t level, const PageHash& hash) {
   if (levels_.size() == level) levels_.emplace_back();
   levels_[level].push_back(hash);
@@ -53,9 +60,7 @@ TreeWalk::TreeWalk(const StreamId& stream, ReadPage read) : stream_(stream), rea
 StatusOr<std::vector<PageHash>> TreeWalk::ReadNode(const PageHash& node) const {
   char page[kPageBytes];
   STASIS_RETURN_IF_ERROR(read_(node, page));
-  std::vector<PageHash> hashes(kMostInNode);
-  std::memcpy(hashes.data(), page, sizeof page);
-  while (!hashes.empty() && hashes.back() == PageHash{}) hashes.pop_back();
+  std::vector<PageHash> hashes = NodeHashes(page);
   if (hashes.empty()) return DataLoss("a node of a stream is empty");
   return hashes;
 }

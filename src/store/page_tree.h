@@ -19,6 +19,9 @@ inline constexpr size_t kMostInNode = kPageBytes / sizeof(PageHash);
 inline constexpr uint32_t kMaxDepth = 12;
 inline constexpr uint64_t kMaxStream = 1ull << 42;  // bytes
 
+// The hashes in a node, up to its end.
+std::vector<PageHash> NodeHashes(const char* page);
+
 // Names a stream, and with it each of its bytes. One from elsewhere may name no tree at all: its walk says
 // so.
 struct StreamId {

@@ -16,6 +16,7 @@
 #include "linux/files.h"
 #include "store/collector.h"
 #include "store/page_index.h"
+#include "store/store_test_support.h"
 #include "store/stream_reader.h"
 #include "store/verifier.h"
 #include "store/writer.h"
@@ -150,7 +151,7 @@ class FaultyFile : public NewPackFile {
 
 class FaultyFiles : public StoreFiles {
  public:
-  FaultyFiles(Disk* disk, std::unique_ptr<StoreFiles> files) : disk_(disk), files_(std::move(files)) {}
+  FaultyFiles(Disk* disk, std::shared_ptr<StoreFiles> files) : disk_(disk), files_(std::move(files)) {}
   const std::string& directory() const override { return files_->directory(); }
 
   StatusOr<std::unique_ptr<NewPackFile>> Create(PackId id) override {
@@ -189,18 +190,8 @@ class FaultyFiles : public StoreFiles {
 
  private:
   Disk* const disk_;
-  std::unique_ptr<StoreFiles> files_;
+  std::shared_ptr<StoreFiles> files_;
 };
-
-std::string Random(size_t pages, unsigned seed) {
-  std::mt19937_64 random(seed);
-  std::string bytes(pages * kPageBytes, '\0');
-  for (size_t i = 0; i < bytes.size(); i += 8) {
-    const uint64_t word = random();
-    std::memcpy(bytes.data() + i, &word, 8);
-  }
-  return bytes;
-}
 
 class StoreCrashTest : public testing::Test {
  protected:

@@ -150,7 +150,7 @@ std::string PartialPackName(PackId id) { return kPartialPrefix + IdText(id); }
 
 std::string PacksPath(const std::string& directory) { return directory + "/" + kPacks; }
 
-StatusOr<std::unique_ptr<StoreFiles>> OpenStoreFiles(const std::string& directory) {
+StatusOr<std::shared_ptr<StoreFiles>> OpenStoreFiles(const std::string& directory) {
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     STASIS_RETURN_IF_ERROR(MakeDirectories(directory));
     auto lock = OpenItself(AT_FDCWD, directory);
@@ -162,7 +162,7 @@ StatusOr<std::unique_ptr<StoreFiles>> OpenStoreFiles(const std::string& director
     if (::mkdirat(lock->get(), kPacks, 0700) != 0 && errno != EEXIST)
       return ErrnoError(errno, "mkdir " + PacksPath(directory));
     STASIS_ASSIGN_OR_RETURN(UniqueFd packs, OpenItself(lock->get(), kPacks));
-    return std::make_unique<RealFiles>(directory, *std::move(lock), std::move(packs));
+    return std::make_shared<RealFiles>(directory, *std::move(lock), std::move(packs));
   }
   return Unavailable(directory + " is being removed again and again");
 }

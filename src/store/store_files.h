@@ -52,7 +52,7 @@ class StoreFiles {
 
 // The real ones. Makes DIRECTORY and packs/ where they are missing, and keeps them, by a shared flock(2) of
 // DIRECTORY, for as long as it lives. An error where one of them is a link.
-StatusOr<std::unique_ptr<StoreFiles>> OpenStoreFiles(const std::string& directory);
+StatusOr<std::shared_ptr<StoreFiles>> OpenStoreFiles(const std::string& directory);
 
 // Removes a store that holds no pack and that nobody has open; else does nothing. What is no store's stays.
 Status RemoveEmptyStore(const std::string& directory);

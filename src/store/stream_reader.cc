@@ -23,17 +23,6 @@ struct Batch {
   uint64_t offset = 0;
 };
 
-Status WritePages(int file, std::string_view pages, uint64_t offset) {
-  while (!pages.empty()) {
-    const ssize_t wrote = ::pwrite(file, pages.data(), pages.size(), static_cast<off_t>(offset));
-    if (wrote < 0 && errno == EINTR) continue;
-    if (wrote < 0) return ErrnoError(errno, "write what a checkpoint holds");
-    pages.remove_prefix(static_cast<size_t>(wrote));
-    offset += static_cast<uint64_t>(wrote);
-  }
-  return absl::OkStatus();
-}
-
 Status WriteBatch(PageFinder* finder, const Batch& batch, int file) {
   PageReader reader(finder);
   std::span<const PageHash> left(batch.hashes);
@@ -44,7 +33,7 @@ Status WriteBatch(PageFinder* finder, const Batch& batch, int file) {
       continue;
     }
     STASIS_ASSIGN_OR_RETURN(const std::string_view pages, reader.ReadRun(left));
-    STASIS_RETURN_IF_ERROR(WritePages(file, pages, at));
+    STASIS_RETURN_IF_ERROR(Annotate(WriteAllAt(file, pages, at), "write what a checkpoint holds"));
     left = left.subspan(pages.size() / kPageBytes);
     at += pages.size();
   }

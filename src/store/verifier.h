@@ -28,6 +28,8 @@ class Verifier {
   const std::vector<std::string>& damage() const { return damage_; }
   uint64_t bytes() const { return bytes_; }  // read
 
+  PageFinder* finder() const { return finder_.get(); }
+
   // After ReadPacks. kDataLoss: it cannot be read in full, and the message names the file and what of it.
   Status CheckStream(const StreamId& stream, const std::stop_token& cancel);
 

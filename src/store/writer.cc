@@ -1,7 +1,6 @@
 #include "store/writer.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 namespace stasis::store {
@@ -14,8 +13,8 @@ constexpr size_t kMostPinned = 512;  // each is an open file
 }  // namespace
 
 StatusOr<std::unique_ptr<Writer>> Writer::Start(const std::string& directory) {
-  STASIS_ASSIGN_OR_RETURN(std::unique_ptr<StoreFiles> files, OpenStoreFiles(directory));
-  return Start(std::shared_ptr<StoreFiles>(std::move(files)));
+  STASIS_ASSIGN_OR_RETURN(std::shared_ptr<StoreFiles> files, OpenStoreFiles(directory));
+  return Start(std::move(files));
 }
 
 StatusOr<std::unique_ptr<Writer>> Writer::Start(std::shared_ptr<StoreFiles> files, uint32_t pack_pages) {
@@ -105,10 +104,7 @@ StatusOr<bool> Writer::AdoptPage(const PageHash& page, uint32_t depth) {
   if (!block.ok()) return block.status();
   const char* node = block->data() + found->entry % kBlockPages * kPageBytes;
   if (hasher_.Hash(node) != page) return false;
-  for (size_t i = 0; i < kMostInNode; ++i) {
-    PageHash child;
-    std::memcpy(child.data(), node + i * child.size(), child.size());
-    if (child == PageHash{}) break;
+  for (const PageHash& child : NodeHashes(node)) {
     STASIS_ASSIGN_OR_RETURN(const bool there, AdoptPage(child, depth - 1));
     if (!there) return false;
   }
