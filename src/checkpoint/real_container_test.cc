@@ -117,13 +117,15 @@ void RealContainerTest::MakeBundle(const std::vector<std::string>& args, bool ho
   ASSERT_TRUE(WriteFileAtomically(bundle_ + "/config.json", DumpJson(json)).ok());
 }
 
-int RealContainerTest::Runc(const std::vector<std::string>& args) {
+int RealContainerTest::Runc(const std::vector<std::string>& args,
+                            const std::map<std::string, std::string>& environment) {
   Command command;
   command.argv = {STASIS_RUNC, "--root", base_ + "/runc"};
   command.argv.insert(command.argv.end(), args.begin(), args.end());
   std::string criu = STASIS_CRIU;
   command.env = BaseEnvironment();
   command.env["PATH"] = criu.substr(0, criu.rfind('/')) + ":" + command.env["PATH"];
+  for (const auto& [name, value] : environment) command.env[name] = value;
   if (Exists(base_ + "/criu.conf")) command.env["CRIU_CONFIG_FILE"] = base_ + "/criu.conf";
   command.directory = bundle_;
   // Descriptors of a container must not be pipes of ours: /dev/null comes by itself where Run is not told.
@@ -207,18 +209,34 @@ void RealContainerTest::WriteCriuOptions() {
   ASSERT_TRUE(WriteFileAtomically(base_ + "/criu.conf", options).ok());
 }
 
+bool RealContainerTest::Unpack(const std::string& name) {
+  const protocol::UnpackRequest request = {.checkpoint = checkpoints_ + "/" + name,
+                                           .store = base_ + "/store",
+                                           .images = base_ + "/images",
+                                           .memory_socket = base_ + "/memory.sock"};
+  EXPECT_TRUE(RemoveTree(request.images).ok());
+  EXPECT_TRUE(MakeDirectories(request.images).ok());
+  const auto unpacked = Call("unpack", ToJson(request));
+  EXPECT_TRUE(unpacked.ok()) << unpacked.status();
+  return unpacked.ok() && (*unpacked)["memory"] == true;
+}
+
 int RealContainerTest::Restore(const std::string& name) {
   EXPECT_EQ(Runc({"delete", "--force", id_}), 0);
   WriteCriuOptions();
-  const std::string images = base_ + "/images";
-  EXPECT_TRUE(RemoveTree(images).ok());
-  EXPECT_TRUE(MakeDirectories(images).ok());
-  const auto unpacked =
-      Call("unpack", ToJson(protocol::UnpackRequest{checkpoints_ + "/" + name, base_ + "/store", images}));
-  EXPECT_TRUE(unpacked.ok()) << unpacked.status();
+  std::map<std::string, std::string> environment = {{"LD_PRELOAD", STASIS_PRELOAD}};
+  std::jthread filling;
+  if (Unpack(name)) {
+    environment["STASIS_MEMORY_SOCKET"] = base_ + "/memory.sock";
+    filling = std::jthread([this] {
+      const auto filled = Call("fill");
+      EXPECT_TRUE(filled.ok()) << filled.status();
+    });
+  }
   const int status =
       Runc({"restore", "--detach", "--manage-cgroups-mode", "ignore", "--tcp-established", "--file-locks",
-            "--ext-unix-sk", "--image-path", images, "--work-path", base_ + "/restore", id_});
+            "--ext-unix-sk", "--image-path", base_ + "/images", "--work-path", base_ + "/restore", id_},
+           environment);
   if (status != 0) {
     auto log = criu::ReadLog(base_ + "/restore/restore.log");
     if (log.ok()) ADD_FAILURE() << log->cause;

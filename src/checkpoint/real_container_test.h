@@ -39,8 +39,10 @@ class RealContainerTest : public testing::Test {
   bool CountsOn();      // the number grows within 5 s
   std::string State();  // of runc: "running", "paused", "stopped", or "" where it is gone
   pid_t InitPid();
-  int Runc(const std::vector<std::string>& args);
+  int Runc(const std::vector<std::string>& args, const std::map<std::string, std::string>& environment = {});
   void WriteCriuOptions();
+  // True: "fill" has something to give, at base_ + "/memory.sock".
+  bool Unpack(const std::string& name);
   int Restore(const std::string& name);
   std::string FreezerState();
 

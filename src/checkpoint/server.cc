@@ -3,15 +3,17 @@
 #include <poll.h>
 
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <thread>
 
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/restored_files.h"
 #include "checkpoint/twins.h"
 #include "linux/cancel.h"
 #include "linux/files.h"
 #include "linux/traced_thread.h"
-#include "manifest/checkpoint_content.h"
+#include "linux/unix_socket.h"
 #include "manifest/checkpoint_directory.h"
 #include "protocol/checkpointer.h"
 #include "protocol/frame.h"
@@ -45,13 +47,22 @@ class Server {
   StatusOr<Json> Dispatch(const std::string& method, const Json& params, const std::stop_token& cancel);
   Status Prepare(const Json& params, const std::stop_token& cancel);
   static Status Reap(const Json& params);
-  Status Unpack(const Json& params, const std::stop_token& cancel);
+  StatusOr<Json> Unpack(const Json& params, const std::stop_token& cancel);
+  Status Fill(const std::stop_token& cancel);
   StatusOr<Json> Finish(const std::stop_token& cancel);
   void Tell(std::string_view phase, uint64_t bytes);
 
   UniqueFd connection_;
   const std::string preload_;
   std::unique_ptr<Checkpoint> current_;
+
+  // Between unpack and fill, where memory is left.
+  struct Restore {
+    std::string checkpoint;  // name
+    RestoredFiles files;
+    UnixListener listener;
+  };
+  std::optional<Restore> restore_;
 };
 
 Status Server::Run() {
@@ -97,7 +108,10 @@ StatusOr<Json> Server::Dispatch(const std::string& method, const Json& params,
     return Json::object();
   }
   if (method == "unpack") {
-    STASIS_RETURN_IF_ERROR(Unpack(params, cancel));
+    return Unpack(params, cancel);
+  }
+  if (method == "fill") {
+    STASIS_RETURN_IF_ERROR(Fill(cancel));
     return Json::object();
   }
   if (method == "reap") {
@@ -124,7 +138,7 @@ Status Server::Prepare(const Json& params, const std::stop_token& cancel) {
   return absl::OkStatus();
 }
 
-Status Server::Unpack(const Json& params, const std::stop_token& cancel) {
+StatusOr<Json> Server::Unpack(const Json& params, const std::stop_token& cancel) {
   STASIS_ASSIGN_OR_RETURN(const protocol::UnpackRequest request, protocol::UnpackRequestFromJson(params));
   const size_t slash = request.checkpoint.rfind('/');
   STASIS_ASSIGN_OR_RETURN(const CheckpointName name,
@@ -133,10 +147,27 @@ Status Server::Unpack(const Json& params, const std::stop_token& cancel) {
   STASIS_ASSIGN_OR_RETURN(const UniqueFd images, OpenDirectory(request.images));
   const OnProgress tell = [this](std::string_view phase, uint64_t bytes) { Tell(phase, bytes); };
   ByteNotices notices("unpack", tell);
-  return Annotate(
-      UnpackFiles(
-          manifest, request.store, images.get(), [&](uint64_t bytes) { notices.Add(bytes); }, cancel),
-      "checkpoint " + name.str());
+  auto files = RestoredFiles::Unpack(
+      manifest, request.store, images.get(), [&](uint64_t bytes) { notices.Add(bytes); }, cancel);
+  if (!files.ok()) return Annotate(files.status(), "checkpoint " + name.str());
+  const bool memory = files->leaves_memory();
+  if (memory) {
+    // Before the answer: CRIU asks there as soon as it can.
+    STASIS_ASSIGN_OR_RETURN(UnixListener listener, UnixListener::Listen(request.memory_socket));
+    restore_.emplace(Restore{name.str(), *std::move(files), std::move(listener)});
+  }
+  return Json{{"memory", memory}};
+}
+
+Status Server::Fill(const std::stop_token& cancel) {
+  if (!restore_) return FailedPrecondition("checkpointer: fill: no restore is under way");
+  const OnProgress tell = [this](std::string_view phase, uint64_t bytes) { Tell(phase, bytes); };
+  ByteNotices notices("fill", tell);
+  Status status = restore_->files.Fill(
+      restore_->listener, [&](uint64_t bytes) { notices.Add(bytes); }, cancel);
+  status = Annotate(status, "checkpoint " + restore_->checkpoint);
+  restore_.reset();
+  return status;
 }
 
 Status Server::Reap(const Json& params) {

@@ -7,23 +7,16 @@
 #include <algorithm>
 #include <utility>
 
-#include "criu/image_file.h"
-#include "criu_rpc/images.pb.h"
+#include "criu/mm_image.h"
+#include "criu/pagemap_image.h"
 #include "linux/files.h"
 #include "linux/unique_fd.h"
 
 namespace stasis::criu {
 namespace {
 
-constexpr uint32_t kMmMagic = 0x57492820;
-constexpr uint32_t kPagemapMagic = 0x56084025;
 constexpr size_t kChunk = 1 << 20;
 
-// criu/include/image.h.
-constexpr uint32_t kRegular = 1 << 0, kVdso = 1 << 3, kFilePrivate = 1 << 6, kAnonymousPrivate = 1 << 9,
-                   kVvar = 1 << 12, kAioRing = 1 << 13, kGuard = 1 << 16;
-// criu/include/pagemap.h.
-constexpr uint32_t kPagePresent = 1 << 2;
 // mmap(2); Debian 12's headers do not have it.
 constexpr uint32_t kDroppable = 0x08;
 
@@ -33,48 +26,11 @@ struct Run {
   bool from_twin = false;
 };
 
-struct Pagemap {
-  uint32_t pages_id = 0;
-  std::vector<Run> runs;
-};
-
-StatusOr<Pagemap> ReadPagemap(int images, const std::string& name) {
-  STASIS_ASSIGN_OR_RETURN(ImageReader reader, ImageReader::Open(images, name, kCommonMagic, kPagemapMagic));
-  images::PagemapHead head;
-  STASIS_RETURN_IF_ERROR(reader.Next(&head));
-  Pagemap pagemap;
-  pagemap.pages_id = head.pages_id();
-  while (!reader.AtEnd()) {
-    images::PagemapEntry entry;
-    STASIS_RETURN_IF_ERROR(reader.Next(&entry));
-    const uint64_t pages = entry.has_nr_pages() ? entry.nr_pages() : entry.compat_nr_pages();
-    if ((entry.flags() & kPagePresent) == 0 || entry.in_parent()) return reader.Malformed();
-    pagemap.runs.push_back({{entry.vaddr(), entry.vaddr() + pages * kPageSize}, false});
-  }
-  return pagemap;
-}
-
-Status WritePagemap(int images, const std::string& name, const Pagemap& pagemap) {
-  ImageWriter image(kCommonMagic, kPagemapMagic);
-  images::PagemapHead head;
-  head.set_pages_id(pagemap.pages_id);
-  image.Add(head);
-  for (const Run& run : pagemap.runs) {
-    images::PagemapEntry entry;
-    entry.set_vaddr(run.range.begin);
-    entry.set_compat_nr_pages(0);
-    entry.set_nr_pages(run.range.size() / kPageSize);
-    entry.set_flags(kPagePresent);
-    image.Add(entry);
-  }
-  STASIS_ASSIGN_OR_RETURN(const UniqueFd file, OpenFileAt(images, name, O_WRONLY | O_TRUNC));
-  return WriteAll(file.get(), image.bytes());
-}
-
 // Whether CRIU saves its pages one by one, those that there are (criu/mem.c, generate_vma_iovs).
 bool IsPrivateMemory(const images::VmaEntry& mapping) {
-  constexpr uint32_t kOthers = kVdso | kVvar | kAioRing | kGuard;
-  return (mapping.status() & kRegular) != 0 && (mapping.status() & (kFilePrivate | kAnonymousPrivate)) != 0 &&
+  constexpr uint32_t kOthers = kVmaVdso | kVmaVvar | kVmaAioRing | kVmaGuard;
+  return (mapping.status() & kVmaRegular) != 0 &&
+         (mapping.status() & (kVmaFilePrivate | kVmaAnonymousPrivate)) != 0 &&
          (mapping.status() & kOthers) == 0 && (mapping.flags() & kDroppable) == 0;
 }
 
@@ -83,24 +39,9 @@ bool HasTwin(const images::VmaEntry& mapping) {
   return (mapping.madv() & kNotInFork) == 0 && (mapping.flags() & MAP_HUGETLB) == 0;
 }
 
-// What is left of `range` outside `holes`.
-std::vector<AddressRange> Without(AddressRange range, const std::vector<AddressRange>& holes) {
-  std::vector<AddressRange> left;
-  for (const AddressRange& hole : holes) {
-    if (hole.end <= range.begin || hole.begin >= range.end) continue;
-    if (hole.begin > range.begin) left.push_back({range.begin, hole.begin});
-    range.begin = std::min(hole.end, range.end);
-  }
-  if (range.size() != 0) left.push_back(range);
-  return left;
-}
-
 StatusOr<std::vector<Run>> TwinRuns(int images, pid_t process, const TwinMemory& twin,
                                     const std::vector<AddressRange>& shown) {
-  const std::string name = "mm-" + std::to_string(process) + ".img";
-  STASIS_ASSIGN_OR_RETURN(ImageReader reader, ImageReader::Open(images, name, kCommonMagic, kMmMagic));
-  images::MmEntry mm;
-  STASIS_RETURN_IF_ERROR(reader.Next(&mm));
+  STASIS_ASSIGN_OR_RETURN(const images::MmEntry mm, ReadMm(images, process));
   std::vector<Run> runs;
   for (const images::VmaEntry& mapping : mm.vmas()) {
     if (!IsPrivateMemory(mapping)) continue;
@@ -172,22 +113,25 @@ std::vector<AddressRange> MappingsWithoutTwin(std::string_view smaps) {
 StatusOr<std::string> AddPrivateMemory(int images, pid_t process, const TwinMemory& twin,
                                        const std::vector<AddressRange>& shown, const TakePages& take_pages,
                                        const std::stop_token& cancel) {
-  const std::string name = "pagemap-" + std::to_string(process) + ".img";
-  STASIS_ASSIGN_OR_RETURN(Pagemap pagemap, ReadPagemap(images, name));
-  STASIS_ASSIGN_OR_RETURN(const std::vector<Run> runs, TwinRuns(images, process, twin, shown));
-  pagemap.runs.insert(pagemap.runs.end(), runs.begin(), runs.end());
-  std::sort(pagemap.runs.begin(), pagemap.runs.end(),
+  STASIS_ASSIGN_OR_RETURN(PagemapImage pagemap, PagemapImage::Read(images, process));
+  STASIS_ASSIGN_OR_RETURN(std::vector<Run> runs, TwinRuns(images, process, twin, shown));
+  for (const AddressRange& range : pagemap.runs) runs.push_back({range, false});
+  std::sort(runs.begin(), runs.end(),
             [](const Run& a, const Run& b) { return a.range.begin < b.range.begin; });
-  for (size_t i = 1; i < pagemap.runs.size(); ++i) {
-    if (pagemap.runs[i].range.begin < pagemap.runs[i - 1].range.end)
-      return DataLoss(name + ": CRIU has saved pages that were hidden from it");
+  pagemap.runs.clear();
+  for (const Run& run : runs) {
+    if (!pagemap.runs.empty() && run.range.begin < pagemap.runs.back().end) {
+      return DataLoss("process " + std::to_string(process) +
+                      ": CRIU has saved pages that were hidden from it");
+    }
+    pagemap.runs.push_back(run.range);
   }
-  std::string pages = "pages-" + std::to_string(pagemap.pages_id) + ".img";
-  STASIS_ASSIGN_OR_RETURN(const UniqueFd from, OpenFileAt(images, pages, O_RDONLY | O_NOFOLLOW));
+  STASIS_ASSIGN_OR_RETURN(const UniqueFd from,
+                          OpenFileAt(images, pagemap.PagesFile(), O_RDONLY | O_NOFOLLOW));
   PagesReader reader(from.get(), twin.memory, take_pages);
-  for (const Run& run : pagemap.runs) STASIS_RETURN_IF_ERROR(reader.Read(run, cancel));
-  STASIS_RETURN_IF_ERROR(WritePagemap(images, name, pagemap));
-  return pages;
+  for (const Run& run : runs) STASIS_RETURN_IF_ERROR(reader.Read(run, cancel));
+  STASIS_RETURN_IF_ERROR(pagemap.Write(images, process));
+  return pagemap.PagesFile();
 }
 
 }  // namespace stasis::criu

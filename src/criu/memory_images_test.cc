@@ -63,6 +63,7 @@ class AddPrivateMemoryTest : public testing::Test {
     images::VmaEntry* mapping = mm.add_vmas();
     mapping->set_start(Address(0));
     mapping->set_end(Address(kPages));
+    mapping->set_prot(PROT_READ | PROT_WRITE);
     mapping->set_flags(MAP_PRIVATE | MAP_ANONYMOUS);
     mapping->set_status(1 | 1 << 9);
     mapping->set_madv(advice);

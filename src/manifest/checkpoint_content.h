@@ -29,10 +29,10 @@ StatusOr<std::unique_ptr<store::PageFinder>> OpenStore(const std::string& store)
 Status AddFiles(int images, store::Writer* writer, std::vector<ManifestFile>* files,
                 const std::function<void(uint64_t)>& on_bytes, const std::stop_token& cancel);
 
-// Makes the files of a checkpoint in the directory `images`, every page checked. kDataLoss: the store lacks
-// something, or is damaged. kCancelled. On an error some of them are there.
-Status UnpackFiles(const Manifest& manifest, const std::string& store, int images,
-                   const std::function<void(uint64_t)>& on_bytes, const std::stop_token& cancel);
+// Makes a file of a checkpoint in the directory `images`, every page checked. kDataLoss: the store lacks
+// something, or is damaged. kCancelled. On an error some of it is there.
+Status UnpackFile(store::PageFinder* finder, const ManifestFile& file, int images,
+                  const std::function<void(uint64_t)>& on_bytes, const std::stop_token& cancel);
 
 // One that is there, whole or not.
 struct FoundCheckpoint {

@@ -41,7 +41,11 @@ class CheckpointContentTest : public testing::Test {
   Status Unpack(const Manifest& manifest) {
     EXPECT_TRUE(RemoveTree(root_ + "/back").ok() && MakeDirectories(root_ + "/back").ok());
     const UniqueFd back = *OpenDirectory(root_ + "/back");
-    return UnpackFiles(manifest, Store(), back.get(), nullptr, {});
+    STASIS_ASSIGN_OR_RETURN(const auto finder, OpenStore(Store()));
+    for (const ManifestFile& file : manifest.files) {
+      STASIS_RETURN_IF_ERROR(UnpackFile(finder.get(), file, back.get(), nullptr, {}));
+    }
+    return absl::OkStatus();
   }
 
   StatusOr<store::Collected> Collect() {

@@ -36,7 +36,10 @@ StatusOr<CheckpointPlan> CheckpointPlanFromJson(const Json& json) {
 }
 
 Json ToJson(const UnpackRequest& request) {
-  return {{"checkpoint", request.checkpoint}, {"store", request.store}, {"images", request.images}};
+  return {{"checkpoint", request.checkpoint},
+          {"store", request.store},
+          {"images", request.images},
+          {"memory_socket", request.memory_socket}};
 }
 
 StatusOr<UnpackRequest> UnpackRequestFromJson(const Json& json) {
@@ -45,10 +48,12 @@ StatusOr<UnpackRequest> UnpackRequestFromJson(const Json& json) {
   reader.Get("checkpoint", &request.checkpoint);
   reader.Get("store", &request.store);
   reader.Get("images", &request.images);
+  reader.Get("memory_socket", &request.memory_socket);
   STASIS_RETURN_IF_ERROR(reader.status());
   STASIS_RETURN_IF_ERROR(CheckAbsolutePath(request.checkpoint, "unpack.checkpoint"));
   STASIS_RETURN_IF_ERROR(CheckAbsolutePath(request.store, "unpack.store"));
   STASIS_RETURN_IF_ERROR(CheckAbsolutePath(request.images, "unpack.images"));
+  STASIS_RETURN_IF_ERROR(CheckAbsolutePath(request.memory_socket, "unpack.memory_socket"));
   return request;
 }
 

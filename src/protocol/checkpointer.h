@@ -7,7 +7,9 @@
 // freeze   {}              {}                 the container stands still and is dumped
 // finish   {}              CheckpointResult   published (made durable, renamed); thawed or, with exit, killed
 // cancel   {}              {}                 undone: thawed, what was made aside removed
-// unpack   UnpackRequest   {}                 the images of a checkpoint, checked, for a restore
+// unpack   UnpackRequest   {"memory":bool}    the images of a checkpoint, checked, for a restore; whether some
+//                                              of the memory is not in them
+// fill     {}              {}                 once CRIU has restored the processes: that memory is written
 // reap     {"init_pid"}    {}                 what is left of copies that a dead checkpointer made of
 // processes
 //
@@ -55,7 +57,8 @@ StatusOr<CheckpointPlan> CheckpointPlanFromJson(const Json& json);
 struct UnpackRequest {
   std::string checkpoint;  // DIRECTORY/NAME
   std::string store;
-  std::string images;  // an empty directory
+  std::string images;         // an empty directory
+  std::string memory_socket;  // where CRIU asks for the memory that is not in the images
 };
 Json ToJson(const UnpackRequest& request);
 StatusOr<UnpackRequest> UnpackRequestFromJson(const Json& json);

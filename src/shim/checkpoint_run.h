@@ -36,9 +36,4 @@ StatusOr<protocol::CheckpointResult> RunCheckpoint(const protocol::CheckpointPla
                                                    const CheckpointSurroundings& around,
                                                    const CheckpointHooks& hooks, std::stop_token cancel);
 
-// The images of a checkpoint, for CRIU, into the empty directory `images`, by a checkpointer. kDataLoss: the
-// checkpoint is damaged. kCancelled.
-Status UnpackCheckpoint(const protocol::UnpackRequest& request, const CheckpointSurroundings& around,
-                        std::stop_token cancel);
-
 }  // namespace stasis

@@ -248,14 +248,17 @@ StatusOr<std::string> Container::CriuPreload() const {
   return library;
 }
 
-// What CRIU reads.
-Status Container::UnpackImages(const std::string& images) {
+Status Container::Unpack(RestoredCheckpoint* checkpoint, OciRestore* restore) {
   if (config_.checkpointer.empty()) return Unimplemented("this shim was given no checkpointer");
-  STASIS_RETURN_IF_ERROR(RemoveTree(images));  // of a shim that was killed
-  STASIS_RETURN_IF_ERROR(MakeDirectories(images));
-  return UnpackCheckpoint(
-      {.checkpoint = config_.restore->directory, .store = config_.restore->store, .images = images},
-      {.checkpointer = config_.checkpointer, .log = log_}, Limits(kRestoreLimit).cancel);
+  STASIS_RETURN_IF_ERROR(RemoveTree(restore->images));  // of a shim that was killed
+  STASIS_RETURN_IF_ERROR(MakeDirectories(restore->images));
+  const protocol::UnpackRequest request = {.checkpoint = config_.restore->directory,
+                                           .store = config_.restore->store,
+                                           .images = restore->images,
+                                           .memory_socket = directory_ + "/memory.sock"};
+  STASIS_ASSIGN_OR_RETURN(const bool memory, checkpoint->Unpack(request, Limits(kRestoreLimit).cancel));
+  if (memory) restore->criu_environment["STASIS_MEMORY_SOCKET"] = request.memory_socket;
+  return absl::OkStatus();
 }
 
 StatusOr<pid_t> Container::Restore(const OnProgress& progress) {
@@ -283,16 +286,20 @@ StatusOr<pid_t> Container::Restore(const OnProgress& progress) {
   STASIS_RETURN_IF_ERROR(WriteFileAtomically(criu_options, options));
   restore.criu_environment = {{"CRIU_CONFIG_FILE", criu_options}};
   STASIS_ASSIGN_OR_RETURN(restore.criu_environment["LD_PRELOAD"], CriuPreload());
-  STASIS_RETURN_IF_ERROR(UnpackImages(restore.images));
+  RestoredCheckpoint checkpoint(config_.checkpointer, log_);
+  STASIS_RETURN_IF_ERROR(Unpack(&checkpoint, &restore));
   Launch launch{.id = protocol::kInit,
                 .stdio = config_.stdio,
                 .log = container_log_ ? &*container_log_ : nullptr,
                 .args = ReadArguments(config_.bundle),
                 .started = "start-container",
                 .run = [&](const OciStreams& ends) -> StatusOr<pid_t> {
-                  STASIS_ASSIGN_OR_RETURN(
-                      pid_t pid, runtime_.Restore(config_.id, config_.bundle, config_.no_pivot, ends, restore,
-                                                  Limits(kRestoreLimit)));
+                  StatusOr<pid_t> pid = runtime_.Restore(config_.id, config_.bundle, config_.no_pivot, ends,
+                                                         restore, Limits(kRestoreLimit));
+                  // CRIU says no more than that it could not let the processes go.
+                  const Status memory = checkpoint.MemoryFailure();
+                  if (!memory.ok()) return memory;
+                  if (!pid.ok()) return pid;
                   // At once, so that it runs as little as can be: CRIU can only bring it back running.
                   if (config_.restore->paused) {
                     STASIS_RETURN_IF_ERROR(cgroup_.Freeze(After(kKillLimit), {}));

@@ -23,6 +23,7 @@
 #include "shim/event_loop.h"
 #include "shim/json_log.h"
 #include "shim/process_table.h"
+#include "shim/restored_checkpoint.h"
 #include "shim/shim_log.h"
 #include "shim/verb_lock.h"
 
@@ -79,7 +80,8 @@ class Container {
   };
   StatusOr<pid_t> Run(const Launch& launch);
   StatusOr<std::string> CriuPreload() const;
-  Status UnpackImages(const std::string& images);
+  // What CRIU reads: the images, and at `restore->criu_environment` where it asks for the rest.
+  Status Unpack(RestoredCheckpoint* checkpoint, OciRestore* restore);
   StatusOr<pid_t> Restore(const OnProgress& progress);
   StatusOr<pid_t> RunExec(const protocol::ExecRequest& request, std::stop_token cancel);
   Status WaitForAttach(const std::string& process, std::stop_token cancel);

@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <mutex>
+
 #include "store/store_test_support.h"
 #include "store/usage.h"
 #include "store/verifier.h"
@@ -43,6 +45,37 @@ TEST_F(StoreTest, ZerosCostNothing) {
   struct stat info;
   ASSERT_EQ(::stat((temporary_->path() + "/out").c_str(), &info), 0);
   EXPECT_LE(info.st_blocks, 64);  // holes
+}
+
+TEST_F(StoreTest, ASinkGetsThePagesThatItWants) {
+  std::string bytes = Random(3000, 7);
+  bytes.replace(10 * kPageBytes, 3 * kPageBytes, 3 * kPageBytes, '\0');
+  const StreamId stream = Put(bytes);
+  auto finder = PageFinder::Open(store_);
+  ASSERT_TRUE(finder.ok()) << finder.status();
+  const auto wanted = [](uint64_t offset) { return offset / kPageBytes % 7 != 0; };
+  std::mutex mutex;
+  std::string taken(bytes.size(), 'x');
+  uint64_t zeros = 0;
+  StreamSink sink = {.wants = wanted, .take = [&](uint64_t offset, std::string_view pages) {
+                       std::lock_guard lock(mutex);
+                       taken.replace(offset, pages.size(), pages);
+                       return absl::OkStatus();
+                     }};
+  ASSERT_TRUE(ReadStream(finder->get(), stream, sink, nullptr, {}).ok());
+  EXPECT_EQ(taken[11 * kPageBytes], 'x') << "zeros were not asked for";
+  sink.take_zeros = [&](uint64_t offset, std::string_view pages) {
+    zeros += pages.size();
+    return sink.take(offset, pages);
+  };
+  ASSERT_TRUE(ReadStream(finder->get(), stream, sink, nullptr, {}).ok());
+  EXPECT_EQ(zeros, 3 * kPageBytes);
+  for (uint64_t at = 0; at < bytes.size(); at += kPageBytes) {
+    const std::string page = wanted(at) ? bytes.substr(at, kPageBytes) : std::string(kPageBytes, 'x');
+    ASSERT_TRUE(taken.compare(at, kPageBytes, page) == 0) << at / kPageBytes;
+  }
+  sink.take = [](uint64_t, std::string_view) { return Internal("full"); };
+  EXPECT_EQ(Message(ReadStream(finder->get(), stream, sink, nullptr, {})), "full");
 }
 
 TEST_F(StoreTest, EqualPagesAreKeptOnce) {

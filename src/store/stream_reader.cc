@@ -17,64 +17,97 @@ namespace {
 constexpr size_t kBatchPages = 1024;
 constexpr size_t kBatchesAtOnce = 3;
 
-// Pages that follow each other, and where they go.
+// Pages to be read, in order.
 struct Batch {
   std::vector<PageHash> hashes;
-  uint64_t offset = 0;
+  // Where they follow each other: from this one on, at this offset.
+  struct Piece {
+    size_t first = 0;
+    uint64_t offset = 0;
+  };
+  std::vector<Piece> pieces;
+
+  void Add(const PageHash& hash, uint64_t offset) {
+    if (pieces.empty() || pieces.back().offset + (hashes.size() - pieces.back().first) * kPageBytes != offset)
+      pieces.push_back({hashes.size(), offset});
+    hashes.push_back(hash);
+  }
 };
 
-Status WriteBatch(PageFinder* finder, const Batch& batch, int file) {
-  PageReader reader(finder);
-  std::span<const PageHash> left(batch.hashes);
-  for (uint64_t at = batch.offset; !left.empty();) {
-    if (left.front() == ZeroPage()) {  // a hole
-      left = left.subspan(1);
-      at += kPageBytes;
-      continue;
+Status TakePiece(PageReader* reader, std::span<const PageHash> hashes, uint64_t offset,
+                 const StreamSink& sink) {
+  static constexpr char kZeros[kPageBytes] = {};
+  while (!hashes.empty()) {
+    std::string_view pages(kZeros, kPageBytes);
+    if (hashes.front() != ZeroPage()) {
+      STASIS_ASSIGN_OR_RETURN(pages, reader->ReadRun(hashes));
+      STASIS_RETURN_IF_ERROR(sink.take(offset, pages));
+    } else if (sink.take_zeros) {
+      STASIS_RETURN_IF_ERROR(sink.take_zeros(offset, pages));
     }
-    STASIS_ASSIGN_OR_RETURN(const std::string_view pages, reader.ReadRun(left));
-    STASIS_RETURN_IF_ERROR(Annotate(WriteAllAt(file, pages, at), "write what a checkpoint holds"));
-    left = left.subspan(pages.size() / kPageBytes);
-    at += pages.size();
+    hashes = hashes.subspan(pages.size() / kPageBytes);
+    offset += pages.size();
+  }
+  return absl::OkStatus();
+}
+
+Status TakeBatch(PageFinder* finder, const Batch& batch, const StreamSink& sink) {
+  PageReader reader(finder);
+  const std::span<const PageHash> all(batch.hashes);
+  for (size_t i = 0; i < batch.pieces.size(); ++i) {
+    const size_t first = batch.pieces[i].first;
+    const size_t end = i + 1 < batch.pieces.size() ? batch.pieces[i + 1].first : all.size();
+    STASIS_RETURN_IF_ERROR(TakePiece(&reader, all.subspan(first, end - first), batch.pieces[i].offset, sink));
   }
   return absl::OkStatus();
 }
 
 }  // namespace
 
-Status ReadStream(PageFinder* finder, const StreamId& stream, int file,
+Status ReadStream(PageFinder* finder, const StreamId& stream, const StreamSink& sink,
                   const std::function<void(uint64_t)>& on_bytes, const std::stop_token& cancel) {
   PageReader nodes(finder);
   TreeWalk walk(stream, [&](const PageHash& hash, char* page) { return nodes.Read(hash, page); });
-  std::deque<std::pair<std::future<Status>, uint64_t>> writing;
+  std::deque<std::pair<std::future<Status>, uint64_t>> taking;
   Batch batch;
   const auto await_oldest = [&]() -> Status {
-    Status status = writing.front().first.get();
-    if (status.ok() && on_bytes) on_bytes(writing.front().second);
-    writing.pop_front();
+    Status status = taking.front().first.get();
+    if (status.ok() && on_bytes) on_bytes(taking.front().second);
+    taking.pop_front();
     return status;
   };
   const auto start = [&]() -> Status {
     const uint64_t bytes = batch.hashes.size() * kPageBytes;
-    const uint64_t next = batch.offset + bytes;
-    writing.emplace_back(
+    taking.emplace_back(
         std::async(std::launch::async,
-                   [finder, file, part = std::move(batch)] { return WriteBatch(finder, part, file); }),
+                   [finder, &sink, part = std::move(batch)] { return TakeBatch(finder, part, sink); }),
         bytes);
-    batch = {{}, next};
-    return writing.size() > kBatchesAtOnce ? await_oldest() : absl::OkStatus();
+    batch = {};
+    return taking.size() > kBatchesAtOnce ? await_oldest() : absl::OkStatus();
   };
-  for (;;) {
+  for (uint64_t offset = 0;;) {
     if (cancel.stop_requested()) return Cancelled("reading a checkpoint was cancelled");
     STASIS_ASSIGN_OR_RETURN(const std::vector<PageHash> hashes, walk.Next());
-    batch.hashes.insert(batch.hashes.end(), hashes.begin(), hashes.end());
+    for (const PageHash& hash : hashes) {
+      if (!sink.wants || sink.wants(offset)) batch.Add(hash, offset);
+      offset += kPageBytes;
+    }
     const bool last = hashes.empty();
     if (batch.hashes.size() >= kBatchPages || (last && !batch.hashes.empty())) {
       STASIS_RETURN_IF_ERROR(start());
     }
     if (last) break;
   }
-  while (!writing.empty()) STASIS_RETURN_IF_ERROR(await_oldest());
+  while (!taking.empty()) STASIS_RETURN_IF_ERROR(await_oldest());
+  return absl::OkStatus();
+}
+
+Status ReadStream(PageFinder* finder, const StreamId& stream, int file,
+                  const std::function<void(uint64_t)>& on_bytes, const std::stop_token& cancel) {
+  const StreamSink sink = {.take = [file](uint64_t offset, std::string_view pages) {
+    return Annotate(WriteAllAt(file, pages, offset), "write what a checkpoint holds");
+  }};
+  STASIS_RETURN_IF_ERROR(ReadStream(finder, stream, sink, on_bytes, cancel));
   // The last page was filled up with zeros; zeros at the end were not written.
   return ::ftruncate(file, static_cast<off_t>(stream.size)) == 0 ? absl::OkStatus()
                                                                  : ErrnoError(errno, "ftruncate");

@@ -5,6 +5,7 @@
 #include <functional>
 #include <stop_token>
 #include <string>
+#include <string_view>
 
 #include "base/status.h"
 #include "store/page_reader.h"
@@ -12,9 +13,23 @@
 
 namespace stasis::store {
 
-// Writes the stream into `file`, an empty regular file, several pages at once; zeros become holes. Every page
-// is checked. `on_bytes` is told of bytes that were written. kDataLoss: the store is damaged, and `file`
-// holds some of it. kCancelled.
+// What to do with the pages of a stream.
+struct StreamSink {
+  // Whether the page at this offset is wanted; where this is empty all are.
+  std::function<bool(uint64_t offset)> wants = {};
+  // Takes pages that follow each other, from several threads, in no order. The last page of a stream is
+  // filled up with zeros.
+  std::function<Status(uint64_t offset, std::string_view pages)> take = {};
+  // The same with pages of zeros; where this is empty nobody is told of them.
+  std::function<Status(uint64_t offset, std::string_view zeros)> take_zeros = {};
+};
+
+// Every page is checked. `on_bytes` is told, on the calling thread, of bytes that were taken. kDataLoss: the
+// store is damaged, and some pages were taken. kCancelled. What the sink returns.
+Status ReadStream(PageFinder* finder, const StreamId& stream, const StreamSink& sink,
+                  const std::function<void(uint64_t)>& on_bytes, const std::stop_token& cancel);
+
+// Into `file`, an empty regular file; zeros become holes.
 Status ReadStream(PageFinder* finder, const StreamId& stream, int file,
                   const std::function<void(uint64_t)>& on_bytes, const std::stop_token& cancel);
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 // rlimits.c, which stands in for syscall(2).
 
@@ -14,3 +15,8 @@ syscall_function next_syscall(void);  // libc's
 bool network_answers(long number, const long arguments[6], long* result);
 // Before a name below the descriptor `directory` is opened.
 void network_is_read(int directory);
+
+// restored_memory.c
+
+// Before ptrace(2) is called; may change `*data`. False: it is not to be called, errno says why.
+bool restored_memory_allows(long request, pid_t thread, void** data);

@@ -1,0 +1,125 @@
+// Loaded into CRIU (LD_PRELOAD). Where STASIS_MEMORY_SOCKET names a socket, some of the memory of the
+// processes that CRIU restores is not in its images (criu/restored_memory.h). Before CRIU lets the first of
+// their threads go, when all of them stand still and have their mappings, whoever listens there is told which
+// threads they are, and writes the memory; then it answers with one byte. Without the answer none is let go:
+// CRIU ends at once, and they with it, as they do when it is killed (PTRACE_O_EXITKILL, ptrace(2)). Its own way
+// to give up is no way here: it waits for init to end, and init for processes that CRIU traces.
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "hooks.h"
+
+enum { DETACH = 17, SET_OPTIONS = 0x4200, SEIZE = 0x4206 };
+enum { TRACE_SYSGOOD = 1, EXIT_KILL = 0x100000 };
+
+static const char* socket_path;
+static pid_t* held;
+static size_t held_count;
+static bool there;
+
+// A copy: CRIU overwrites its environment, to show what it does in its command line.
+__attribute__((constructor)) static void read_socket(void) {
+  const char* path = getenv("STASIS_MEMORY_SOCKET");
+  if (path == NULL) return;
+  socket_path = strdup(path);
+  if (socket_path == NULL) abort();
+}
+
+static bool hold(pid_t thread) {
+  for (size_t i = 0; i < held_count; ++i) {
+    if (held[i] == thread) return true;
+  }
+  pid_t* grown = reallocarray(held, held_count + 1, sizeof *held);
+  if (grown == NULL) return false;
+  held = grown;
+  held[held_count++] = thread;
+  return true;
+}
+
+// A path may be longer than an address can be; that of its directory's descriptor is not.
+static int connect_to(const char* path) {
+  const char* slash = strrchr(path, '/');
+  char directory[PATH_MAX];
+  if (slash == NULL || (size_t)(slash - path) >= sizeof directory - 1) return -1;
+  memcpy(directory, path, (size_t)(slash - path) + 1);
+  directory[slash - path + 1] = '\0';
+  const int parent = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (parent < 0) return -1;
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  const int length = snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d%s", parent, slash);
+  int connection = -1;
+  if (length > 0 && (size_t)length < sizeof address.sun_path)
+    connection = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (connection >= 0 && connect(connection, (struct sockaddr*)&address, sizeof address) != 0) {
+    close(connection);
+    connection = -1;
+  }
+  close(parent);
+  return connection;
+}
+
+static bool send_all(int connection, const void* bytes, size_t size) {
+  const char* left = bytes;
+  while (size != 0) {
+    const ssize_t sent = send(connection, left, size, MSG_NOSIGNAL);
+    if (sent < 0 && errno == EINTR) continue;
+    if (sent <= 0) return false;
+    left += sent;
+    size -= (size_t)sent;
+  }
+  return true;
+}
+
+static bool is_answered(int connection) {
+  char answer = 0;
+  ssize_t got = 0;
+  do got = recv(connection, &answer, 1, 0);
+  while (got < 0 && errno == EINTR);
+  return got == 1 && answer == '1';
+}
+
+static bool fetch(void) {
+  const int connection = connect_to(socket_path);
+  if (connection < 0) return false;
+  const pid_t end = 0;
+  const bool done = send_all(connection, held, held_count * sizeof *held) &&
+                    send_all(connection, &end, sizeof end) && is_answered(connection);
+  close(connection);
+  return done;
+}
+
+// From now on they outlive CRIU, as CRIU lets one after the other go.
+static void let_live(void) {
+  for (size_t i = 0; i < held_count; ++i)
+    syscall(SYS_ptrace, (long)SET_OPTIONS, (long)held[i], NULL, (long)TRACE_SYSGOOD);
+}
+
+bool restored_memory_allows(long request, pid_t thread, void** data) {
+  if (socket_path == NULL || there) return true;
+  const uintptr_t options = (uintptr_t)*data;
+  if (request == SEIZE) *data = (void*)(options | EXIT_KILL);
+  if (request == SET_OPTIONS) {
+    // This one only threads that are being restored get.
+    if ((options & TRACE_SYSGOOD) != 0 && !hold(thread)) return false;
+    *data = (void*)(options | EXIT_KILL);
+  }
+  if (request != DETACH || held_count == 0) return true;
+  if (!fetch()) {
+    dprintf(STDERR_FILENO, "stasis: no memory for the restored processes from %s: %m\n", socket_path);
+    _exit(1);
+  }
+  there = true;
+  let_live();
+  return true;
+}
