@@ -4,8 +4,12 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstring>
+#include <condition_variable>
+#include <deque>
 #include <map>
+#include <mutex>
+#include <optional>
+#include <thread>
 #include <utility>
 
 #include "criu/processes.h"
@@ -14,6 +18,73 @@
 #include "store/stream_reader.h"
 
 namespace stasis::checkpoint {
+
+using Memories = std::map<pid_t, UniqueFd>;  // by pid as the container sees it
+
+// Writes into memory that is not there yet: until then bytes are kept, as far as they may be.
+class MemoryWriter {
+ public:
+  // Waits where no more may be kept. Then, like Flush, what Open was given.
+  Status Write(pid_t process, uint64_t address, std::string_view bytes) {
+    {
+      std::unique_lock lock(mutex_);
+      if (!memories_ && kept_bytes_ + bytes.size() <= kMostKept) {
+        kept_.push_back({process, address, std::string(bytes)});
+        kept_bytes_ += bytes.size();
+        return absl::OkStatus();
+      }
+      opened_.wait(lock, [this] { return memories_.has_value(); });
+    }
+    STASIS_RETURN_IF_ERROR(Flush());
+    return WriteNow(process, address, bytes);
+  }
+
+  // Once: where it is, or why it never will be.
+  void Open(StatusOr<Memories> memories) {
+    std::lock_guard lock(mutex_);
+    memories_ = std::move(memories);
+    opened_.notify_all();
+  }
+
+  // What is kept and nobody else is writing.
+  Status Flush() {
+    for (;;) {
+      Kept kept;
+      {
+        std::unique_lock lock(mutex_);
+        opened_.wait(lock, [this] { return memories_.has_value(); });
+        STASIS_RETURN_IF_ERROR(memories_->status());
+        if (kept_.empty()) return absl::OkStatus();
+        kept = std::move(kept_.front());
+        kept_.pop_front();
+      }
+      STASIS_RETURN_IF_ERROR(WriteNow(kept.process, kept.address, kept.bytes));
+    }
+  }
+
+ private:
+  static constexpr size_t kMostKept = 128 << 20;
+  struct Kept {
+    pid_t process = 0;
+    uint64_t address = 0;
+    std::string bytes;
+  };
+
+  // memories_ does not change any more.
+  Status WriteNow(pid_t process, uint64_t address, std::string_view bytes) const {
+    const auto memory = (*memories_)->find(process);
+    const Status status = memory == (*memories_)->end() ? Internal("CRIU has not restored it")
+                                                        : WriteAllAt(memory->second.get(), bytes, address);
+    return Annotate(status, "memory of process " + std::to_string(process));
+  }
+
+  std::mutex mutex_;
+  std::condition_variable opened_;
+  std::optional<StatusOr<Memories>> memories_;
+  std::deque<Kept> kept_;
+  size_t kept_bytes_ = 0;
+};
+
 namespace {
 
 constexpr size_t kMaxThreads = 1 << 20;
@@ -58,8 +129,9 @@ class Placement {
   std::vector<Piece> pieces_;  // by offset
 };
 
-store::StreamSink SinkOf(const Placement& placement, int file) {
-  const auto write = [file](uint64_t to, std::string_view bytes) { return WriteAllAt(file, bytes, to); };
+// `write(to, bytes)` is called from several threads.
+template <typename Write>
+store::StreamSink SinkOf(const Placement& placement, const Write& write) {
   return {.wants = [&placement](uint64_t offset) { return placement.Has(offset); },
           .take =
               [&placement, write](uint64_t offset, std::string_view pages) {
@@ -83,10 +155,9 @@ StatusOr<std::vector<pid_t>> ReadThreads(int connection, const std::stop_token& 
   return Unavailable("CRIU has not said which processes it restores");
 }
 
-// /proc/PID/mem of each process, by its pid as the container sees it. Once open, it stands for that memory,
-// whoever gets the pid.
-StatusOr<std::map<pid_t, UniqueFd>> OpenMemory(const std::vector<pid_t>& threads) {
-  std::map<pid_t, UniqueFd> opened;
+// /proc/PID/mem of each process. Once open, it stands for that memory, whoever gets the pid.
+StatusOr<Memories> OpenMemories(const std::vector<pid_t>& threads) {
+  Memories opened;
   for (const pid_t thread : threads) {
     const std::string directory = "/proc/" + std::to_string(thread);
     STASIS_ASSIGN_OR_RETURN(UniqueFd memory, OpenFile(directory + "/mem", O_WRONLY));
@@ -136,8 +207,11 @@ Status RestoredFiles::WritePages(const ManifestFile& file, int images,
   }
   STASIS_ASSIGN_OR_RETURN(const UniqueFd made,
                           OpenFileAt(images, file.name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
+  const auto write = [&made](uint64_t to, std::string_view bytes) {
+    return WriteAllAt(made.get(), bytes, to);
+  };
   STASIS_RETURN_IF_ERROR(
-      store::ReadStream(finder_.get(), file.content, SinkOf(placement, made.get()), on_bytes, cancel));
+      store::ReadStream(finder_.get(), file.content, SinkOf(placement, write), on_bytes, cancel));
   if (::ftruncate(made.get(), static_cast<off_t>(size)) != 0) return ErrnoError(errno, "ftruncate");
   memory_.push_back({std::move(*its), file.content});
   taken->erase(its);
@@ -146,20 +220,38 @@ Status RestoredFiles::WritePages(const ManifestFile& file, int images,
 
 Status RestoredFiles::Fill(const UnixListener& listener, const OnBytes& on_bytes,
                            const std::stop_token& cancel) const {
-  STASIS_ASSIGN_OR_RETURN(const UniqueFd connection, listener.Accept(cancel));
-  STASIS_ASSIGN_OR_RETURN(const std::vector<pid_t> threads, ReadThreads(connection.get(), cancel));
-  STASIS_ASSIGN_OR_RETURN(const auto memories, OpenMemory(threads));
+  MemoryWriter writer;
+  UniqueFd connection;
+  std::stop_source done;
+  const std::stop_callback cancelled(cancel, [&] { done.request_stop(); });
+  const auto await_criu = [&]() -> StatusOr<Memories> {
+    STASIS_ASSIGN_OR_RETURN(connection, listener.Accept(done.get_token()));
+    STASIS_ASSIGN_OR_RETURN(const std::vector<pid_t> threads,
+                            ReadThreads(connection.get(), done.get_token()));
+    return OpenMemories(threads);
+  };
+  // It takes CRIU a while until it asks: meanwhile the first of the memory is read.
+  std::jthread criu([&] { writer.Open(await_criu()); });
+  Status status = ReadMemory(&writer, on_bytes, cancel);
+  done.request_stop();
+  criu.join();
+  if (status.ok()) status = SendExactly(connection.get(), "1", kNoDeadline, cancel);
+  return status;
+}
+
+Status RestoredFiles::ReadMemory(MemoryWriter* writer, const OnBytes& on_bytes,
+                                 const std::stop_token& cancel) const {
   for (const auto& [pages, stream] : memory_) {
-    const std::string label = "memory of process " + std::to_string(pages.process);
-    const auto memory = memories.find(pages.process);
-    if (memory == memories.end()) return Internal(label + ": CRIU has not restored it");
     Placement placement;
     for (const criu::SavedPages& saved : pages.taken) placement.Add(saved, saved.range.begin);
-    STASIS_RETURN_IF_ERROR(Annotate(
-        store::ReadStream(finder_.get(), stream, SinkOf(placement, memory->second.get()), on_bytes, cancel),
-        label));
+    const auto write = [&](uint64_t address, std::string_view bytes) {
+      return writer->Write(pages.process, address, bytes);
+    };
+    STASIS_RETURN_IF_ERROR(
+        Annotate(store::ReadStream(finder_.get(), stream, SinkOf(placement, write), on_bytes, cancel),
+                 "file " + pages.pages_file));
   }
-  return SendExactly(connection.get(), "1", kNoDeadline, cancel);
+  return writer->Flush();
 }
 
 }  // namespace stasis::checkpoint

@@ -17,6 +17,8 @@
 
 namespace stasis::checkpoint {
 
+class MemoryWriter;
+
 class RestoredFiles {
  public:
   using OnBytes = std::function<void(uint64_t)>;
@@ -41,6 +43,8 @@ class RestoredFiles {
   };
   Status WritePages(const ManifestFile& file, int images, std::vector<criu::ProcessMemory>* taken,
                     const OnBytes& on_bytes, const std::stop_token& cancel);
+
+  Status ReadMemory(MemoryWriter* writer, const OnBytes& on_bytes, const std::stop_token& cancel) const;
 
   std::unique_ptr<store::PageFinder> finder_;
   std::vector<Memory> memory_;

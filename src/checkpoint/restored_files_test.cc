@@ -47,7 +47,7 @@ TEST_F(RestoredFilesTest, WithoutTheProcessThereIsNoAnswer) {
   if (IsSkipped() || HasFatalFailure()) return;
   Status filled;
   EXPECT_EQ(Fill({::getpid(), 0}, &filled), "");
-  EXPECT_THAT(Message(filled), HasSubstr("checkpoint cp1: memory of process 1: CRIU has not restored it"));
+  EXPECT_THAT(Message(filled), HasSubstr("memory of process 1: CRIU has not restored it"));
   EXPECT_FALSE(Exists(base_ + "/memory.sock"));
   EXPECT_TRUE(absl::IsFailedPrecondition(Call("fill").status())) << "once";
 }

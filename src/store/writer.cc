@@ -29,7 +29,7 @@ Writer::Writer(std::shared_ptr<StoreFiles> files, uint32_t pack_pages, std::shar
       index_(std::move(index)),
       tree_([this](const char* node) -> StatusOr<PageHash> {
         const PageHash hash = hasher_.Hash(node);
-        STASIS_RETURN_IF_ERROR(AddPage(hash, node));
+        STASIS_RETURN_IF_ERROR(AddNode(hash, node));
         return hash;
       }) {}
 
@@ -131,13 +131,30 @@ bool Writer::Has(const PageLocation& location, const PageHash& hash) {
   return location.entry < pack.pages() && pack.hash(location.entry) == hash;
 }
 
+bool Writer::IsThere(const PageHash& hash) {
+  return index_->Find(hash, [&](const PageLocation& location) { return Has(location, hash); }).has_value();
+}
+
 Status Writer::AddPage(const PageHash& hash, const char* page) {
-  if (hash == ZeroPage()) return absl::OkStatus();
-  if (index_->Find(hash, [&](const PageLocation& location) { return Has(location, hash); }))
-    return absl::OkStatus();
-  if (pack_ && pack_->pages() == pack_pages_) {
-    STASIS_RETURN_IF_ERROR(EndPack());
-  }
+  if (hash == ZeroPage() || IsThere(hash)) return absl::OkStatus();
+  STASIS_RETURN_IF_ERROR(MakeRoom());
+  return PutPage(hash, page);
+}
+
+Status Writer::AddNode(const PageHash& hash, const char* node) {
+  if (IsThere(hash) || waiting_.contains(hash)) return absl::OkStatus();
+  STASIS_RETURN_IF_ERROR(MakeRoom());
+  nodes_.push_back({hash, std::string(node, kPageBytes)});
+  waiting_.insert(hash);
+  return absl::OkStatus();
+}
+
+Status Writer::MakeRoom() {
+  const size_t pages = (pack_ ? pack_->pages() : 0) + nodes_.size();
+  return pages < pack_pages_ ? absl::OkStatus() : EndPack();
+}
+
+Status Writer::PutPage(const PageHash& hash, const char* page) {
   if (!pack_) {
     STASIS_ASSIGN_OR_RETURN(pack_, PackWriter::Create(files_.get()));
   }
@@ -150,6 +167,9 @@ Status Writer::AddPage(const PageHash& hash, const char* page) {
 // It gets its name with all others, at the commit: of one that has it already, the collector or another
 // writer may count on pages, and it could not be taken back.
 Status Writer::EndPack() {
+  for (const Node& node : nodes_) STASIS_RETURN_IF_ERROR(PutPage(node.hash, node.page.data()));
+  nodes_.clear();
+  waiting_.clear();
   STASIS_ASSIGN_OR_RETURN(std::shared_ptr<const Pack> pack, pack_->Finish());
   stored_bytes_ += pack->size();
   pinned_.emplace(pack->id(), std::move(pack));
@@ -193,7 +213,7 @@ Status Writer::CheckHints() {
 }
 
 Status Writer::Commit() {
-  if (pack_) {
+  if (pack_ || !nodes_.empty()) {
     STASIS_RETURN_IF_ERROR(EndPack());
   }
   for (const std::unique_ptr<PackWriter>& own : finished_) STASIS_RETURN_IF_ERROR(own->Publish());

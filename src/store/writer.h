@@ -55,12 +55,21 @@ class Writer {
     std::vector<PageHash> hashes;
   };
   static Hashed HashPages(std::string pages);
+  struct Node {
+    PageHash hash;
+    std::string page;
+  };
 
   Writer(std::shared_ptr<StoreFiles> files, uint32_t pack_pages, std::shared_ptr<PageIndex> index);
   StatusOr<bool> AdoptPage(const PageHash& page, uint32_t depth);
   Status EndBatch();
   Status TakeBatch();  // the oldest
   bool Has(const PageLocation& location, const PageHash& hash);
+  bool IsThere(const PageHash& hash);
+  // Of a tree. Nodes are read on their own, before the pages: so they follow each other at the end of a pack.
+  Status AddNode(const PageHash& hash, const char* node);
+  Status PutPage(const PageHash& hash, const char* page);
+  Status MakeRoom();  // for one more, in the pack that is being written
   Status EndPack();
   Status InsertHint(const PageHash& hash, const PageLocation& location);
   Status CheckHints();
@@ -72,6 +81,8 @@ class Writer {
   std::unique_ptr<PackWriter> pack_;                      // the one that is being written
   std::map<PackId, std::shared_ptr<const Pack>> pinned_;  // what our streams are in
   std::vector<std::unique_ptr<PackWriter>> finished_;     // of these, what we wrote
+  std::vector<Node> nodes_;                               // for the end of this one
+  std::set<PageHash> waiting_;                            // their hashes
   std::set<PackId> refused_;                              // being collected, or damaged
   uint64_t stored_bytes_ = 0;
   uint64_t new_pages_ = 0;
