@@ -176,10 +176,11 @@ StatusOr<RestoredFiles> RestoredFiles::Unpack(const Manifest& manifest, const st
                                               const OnBytes& on_bytes, const std::stop_token& cancel) {
   RestoredFiles restored;
   STASIS_ASSIGN_OR_RETURN(restored.finder_, OpenStore(store));
+  restored.reader_ = std::make_unique<store::StreamReader>(restored.finder_.get());
   const auto is_pages = [](const ManifestFile& file) { return file.name.starts_with("pages-"); };
   for (const ManifestFile& file : manifest.files) {
     if (is_pages(file)) continue;
-    STASIS_RETURN_IF_ERROR(UnpackFile(restored.finder_.get(), file, images, on_bytes, cancel));
+    STASIS_RETURN_IF_ERROR(UnpackFile(restored.reader_.get(), file, images, on_bytes, cancel));
   }
   STASIS_ASSIGN_OR_RETURN(std::vector<criu::ProcessMemory> taken, criu::TakePrivateMemory(images));
   for (const ManifestFile& file : manifest.files) {
@@ -198,7 +199,7 @@ Status RestoredFiles::WritePages(const ManifestFile& file, int images,
   const auto its = std::find_if(taken->begin(), taken->end(), [&](const criu::ProcessMemory& memory) {
     return memory.pages_file == file.name;
   });
-  if (its == taken->end()) return UnpackFile(finder_.get(), file, images, on_bytes, cancel);
+  if (its == taken->end()) return UnpackFile(reader_.get(), file, images, on_bytes, cancel);
   Placement placement;
   uint64_t size = 0;
   for (const criu::SavedPages& pages : its->of_criu) {
@@ -210,8 +211,7 @@ Status RestoredFiles::WritePages(const ManifestFile& file, int images,
   const auto write = [&made](uint64_t to, std::string_view bytes) {
     return WriteAllAt(made.get(), bytes, to);
   };
-  STASIS_RETURN_IF_ERROR(
-      store::ReadStream(finder_.get(), file.content, SinkOf(placement, write), on_bytes, cancel));
+  STASIS_RETURN_IF_ERROR(reader_->Read(file.content, SinkOf(placement, write), on_bytes, cancel));
   if (::ftruncate(made.get(), static_cast<off_t>(size)) != 0) return ErrnoError(errno, "ftruncate");
   memory_.push_back({std::move(*its), file.content});
   taken->erase(its);
@@ -247,9 +247,8 @@ Status RestoredFiles::ReadMemory(MemoryWriter* writer, const OnBytes& on_bytes,
     const auto write = [&](uint64_t address, std::string_view bytes) {
       return writer->Write(pages.process, address, bytes);
     };
-    STASIS_RETURN_IF_ERROR(
-        Annotate(store::ReadStream(finder_.get(), stream, SinkOf(placement, write), on_bytes, cancel),
-                 "file " + pages.pages_file));
+    STASIS_RETURN_IF_ERROR(Annotate(reader_->Read(stream, SinkOf(placement, write), on_bytes, cancel),
+                                    "file " + pages.pages_file));
   }
   return writer->Flush();
 }

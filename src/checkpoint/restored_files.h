@@ -14,6 +14,7 @@
 #include "linux/unix_socket.h"
 #include "manifest/manifest.h"
 #include "store/page_reader.h"
+#include "store/stream_reader.h"
 
 namespace stasis::checkpoint {
 
@@ -47,6 +48,7 @@ class RestoredFiles {
   Status ReadMemory(MemoryWriter* writer, const OnBytes& on_bytes, const std::stop_token& cancel) const;
 
   std::unique_ptr<store::PageFinder> finder_;
+  std::unique_ptr<store::StreamReader> reader_;
   std::vector<Memory> memory_;
 };
 

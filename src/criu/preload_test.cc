@@ -76,13 +76,13 @@ class PreloadTest : public testing::Test {
     EXPECT_TRUE(bytes.ok()) << bytes.status();
     return bytes.ok() ? *bytes : "";
   }
-  // And as it restores it.
-  void ExpectItComesBack() {
+  // And as it restores it, by the tar in `path`.
+  void ExpectItComesBack(const std::string& path = "/usr/bin:/bin") {
     auto image = OpenFile(Path("image"), O_RDONLY);
     ASSERT_TRUE(image.ok()) << image.status();
     Run({.argv = {"/usr/bin/env", "tar", "--extract", "--gzip", "--no-unquote", "--no-wildcards",
                   "--directory", Path("back")},
-         .env = {{"LD_PRELOAD", STASIS_PRELOAD}},
+         .env = {{"LD_PRELOAD", STASIS_PRELOAD}, {"PATH", path}},
          .fds = {{0, image->get()}}});
     const std::string saved = Python(kDescribe, Path("tree"));
     EXPECT_THAT(saved, StartsWith("b'./.'"));
@@ -101,6 +101,30 @@ TEST_F(PreloadTest, AnEmptyTmpfsIsSavedWithoutTar) {
       Path("tree"));
   EXPECT_TRUE(IsOurs(Save()));
   ExpectItComesBack();
+}
+
+TEST_F(PreloadTest, AnEmptyTmpfsComesBackWithoutTar) {
+  Python(
+      "import os,sys; os.chmod(sys.argv[1],0o2750); os.chown(sys.argv[1],7,8); os.utime(sys.argv[1],(1,9))",
+      Path("tree"));
+  Save();
+  ExpectItComesBack("/nowhere");
+}
+
+TEST_F(PreloadTest, ADamagedArchiveOfNothingIsLeftToTar) {
+  std::string archive = Save();
+  archive[archive.size() - 8] ^= 1;
+  ASSERT_TRUE(WriteFileAtomically(Path("image"), archive).ok());
+  auto image = OpenFile(Path("image"), O_RDONLY);
+  ASSERT_TRUE(image.ok());
+  const auto result = stasis::Run({.argv = {"/usr/bin/env", "tar", "--extract", "--gzip", "--no-unquote",
+                                            "--no-wildcards", "--directory", Path("back")},
+                                   .env = {{"LD_PRELOAD", STASIS_PRELOAD}, {"PATH", "/usr/bin:/bin"}},
+                                   .fds = {{0, image->get()}}},
+                                  {.deadline = After(std::chrono::seconds(60))});
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_NE(result->exit.ShellCode(), 0);
+  EXPECT_THAT(result->error_tail, testing::HasSubstr("crc error"));
 }
 
 TEST_F(PreloadTest, WhatIsInATmpfsIsSavedWithoutTar) {

@@ -24,7 +24,7 @@ class Builder {
  public:
   Builder(store::PageFinder* finder, int root, const std::function<void(uint64_t)>& on_bytes,
           const std::stop_token& cancel)
-      : finder_(finder), root_(root), on_bytes_(on_bytes), cancel_(cancel) {}
+      : streams_(finder), root_(root), on_bytes_(on_bytes), cancel_(cancel) {}
 
   Status Make(const Entry& entry) {
     if (entry.path == ".") return SetAttributes(root_, ".", entry);
@@ -74,7 +74,7 @@ class Builder {
   Status MakeFile(int parent, const std::string& name, const Entry& entry) {
     STASIS_ASSIGN_OR_RETURN(const UniqueFd file,
                             OpenFileAt(parent, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
-    return Annotate(store::ReadStream(finder_, entry.content, file.get(), on_bytes_, cancel_), entry.path);
+    return Annotate(streams_.Read(entry.content, file.get(), on_bytes_, cancel_), entry.path);
   }
 
   Status Link(int parent, const std::string& name, const Entry& entry) {
@@ -112,7 +112,7 @@ class Builder {
     return absl::OkStatus();
   }
 
-  store::PageFinder* const finder_;
+  store::StreamReader streams_;
   const int root_;
   const std::function<void(uint64_t)>& on_bytes_;
   const std::stop_token& cancel_;

@@ -50,11 +50,11 @@ Status AddFiles(int images, store::Writer* writer, std::vector<ManifestFile>* fi
   return absl::OkStatus();
 }
 
-Status UnpackFile(store::PageFinder* finder, const ManifestFile& file, int images,
+Status UnpackFile(store::StreamReader* reader, const ManifestFile& file, int images,
                   const std::function<void(uint64_t)>& on_bytes, const std::stop_token& cancel) {
   STASIS_ASSIGN_OR_RETURN(const UniqueFd made,
                           OpenFileAt(images, file.name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
-  return Annotate(store::ReadStream(finder, file.content, made.get(), on_bytes, cancel), "file " + file.name);
+  return Annotate(reader->Read(file.content, made.get(), on_bytes, cancel), "file " + file.name);
 }
 
 StatusOr<std::vector<layer::Entry>> ReadLayer(const Manifest& manifest, store::PageFinder* finder) {

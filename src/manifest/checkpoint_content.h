@@ -13,6 +13,7 @@
 #include "layer/entry.h"
 #include "manifest/manifest.h"
 #include "store/page_reader.h"
+#include "store/stream_reader.h"
 #include "store/writer.h"
 
 namespace stasis {
@@ -31,7 +32,7 @@ Status AddFiles(int images, store::Writer* writer, std::vector<ManifestFile>* fi
 
 // Makes a file of a checkpoint in the directory `images`, every page checked. kDataLoss: the store lacks
 // something, or is damaged. kCancelled. On an error some of it is there.
-Status UnpackFile(store::PageFinder* finder, const ManifestFile& file, int images,
+Status UnpackFile(store::StreamReader* reader, const ManifestFile& file, int images,
                   const std::function<void(uint64_t)>& on_bytes, const std::stop_token& cancel);
 
 // One that is there, whole or not.

@@ -42,8 +42,9 @@ class CheckpointContentTest : public testing::Test {
     EXPECT_TRUE(RemoveTree(root_ + "/back").ok() && MakeDirectories(root_ + "/back").ok());
     const UniqueFd back = *OpenDirectory(root_ + "/back");
     STASIS_ASSIGN_OR_RETURN(const auto finder, OpenStore(Store()));
+    store::StreamReader reader(finder.get());
     for (const ManifestFile& file : manifest.files) {
-      STASIS_RETURN_IF_ERROR(UnpackFile(finder.get(), file, back.get(), nullptr, {}));
+      STASIS_RETURN_IF_ERROR(UnpackFile(&reader, file, back.get(), nullptr, {}));
     }
     return absl::OkStatus();
   }

@@ -53,6 +53,7 @@ TEST_F(StoreTest, ASinkGetsThePagesThatItWants) {
   const StreamId stream = Put(bytes);
   auto finder = PageFinder::Open(store_);
   ASSERT_TRUE(finder.ok()) << finder.status();
+  StreamReader reader(finder->get());
   const auto wanted = [](uint64_t offset) { return offset / kPageBytes % 7 != 0; };
   std::mutex mutex;
   std::string taken(bytes.size(), 'x');
@@ -62,20 +63,20 @@ TEST_F(StoreTest, ASinkGetsThePagesThatItWants) {
                        taken.replace(offset, pages.size(), pages);
                        return absl::OkStatus();
                      }};
-  ASSERT_TRUE(ReadStream(finder->get(), stream, sink, nullptr, {}).ok());
+  ASSERT_TRUE(reader.Read(stream, sink, nullptr, {}).ok());
   EXPECT_EQ(taken[11 * kPageBytes], 'x') << "zeros were not asked for";
   sink.take_zeros = [&](uint64_t offset, std::string_view pages) {
     zeros += pages.size();
     return sink.take(offset, pages);
   };
-  ASSERT_TRUE(ReadStream(finder->get(), stream, sink, nullptr, {}).ok());
+  ASSERT_TRUE(reader.Read(stream, sink, nullptr, {}).ok());
   EXPECT_EQ(zeros, 3 * kPageBytes);
   for (uint64_t at = 0; at < bytes.size(); at += kPageBytes) {
     const std::string page = wanted(at) ? bytes.substr(at, kPageBytes) : std::string(kPageBytes, 'x');
     ASSERT_TRUE(taken.compare(at, kPageBytes, page) == 0) << at / kPageBytes;
   }
   sink.take = [](uint64_t, std::string_view) { return Internal("full"); };
-  EXPECT_EQ(Message(ReadStream(finder->get(), stream, sink, nullptr, {})), "full");
+  EXPECT_EQ(Message(reader.Read(stream, sink, nullptr, {})), "full");
 }
 
 TEST_F(StoreTest, EqualPagesAreKeptOnce) {

@@ -66,7 +66,7 @@ class StoreTest : public testing::Test {
     std::filesystem::remove(path);
     auto file = OpenFile(path, O_RDWR | O_CREAT | O_EXCL, 0600);
     if (!file.ok()) return file.status();
-    STASIS_RETURN_IF_ERROR(ReadStream(finder->get(), stream, file->get(), nullptr, {}));
+    STASIS_RETURN_IF_ERROR(StreamReader(finder->get()).Read(stream, file->get(), nullptr, {}));
     return ReadFile(path, 1 << 30);
   }
 

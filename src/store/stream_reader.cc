@@ -51,23 +51,21 @@ Status TakePiece(PageReader* reader, std::span<const PageHash> hashes, uint64_t 
   return absl::OkStatus();
 }
 
-Status TakeBatch(PageFinder* finder, const Batch& batch, const StreamSink& sink) {
-  PageReader reader(finder);
+Status TakeBatch(PageReader* reader, const Batch& batch, const StreamSink& sink) {
   const std::span<const PageHash> all(batch.hashes);
   for (size_t i = 0; i < batch.pieces.size(); ++i) {
     const size_t first = batch.pieces[i].first;
     const size_t end = i + 1 < batch.pieces.size() ? batch.pieces[i + 1].first : all.size();
-    STASIS_RETURN_IF_ERROR(TakePiece(&reader, all.subspan(first, end - first), batch.pieces[i].offset, sink));
+    STASIS_RETURN_IF_ERROR(TakePiece(reader, all.subspan(first, end - first), batch.pieces[i].offset, sink));
   }
   return absl::OkStatus();
 }
 
 }  // namespace
 
-Status ReadStream(PageFinder* finder, const StreamId& stream, const StreamSink& sink,
-                  const std::function<void(uint64_t)>& on_bytes, const std::stop_token& cancel) {
-  PageReader nodes(finder);
-  TreeWalk walk(stream, [&](const PageHash& hash, char* page) { return nodes.Read(hash, page); });
+Status StreamReader::Read(const StreamId& stream, const StreamSink& sink,
+                          const std::function<void(uint64_t)>& on_bytes, const std::stop_token& cancel) {
+  TreeWalk walk(stream, [&](const PageHash& hash, char* page) { return pages_.Read(hash, page); });
   std::deque<std::pair<std::future<Status>, uint64_t>> taking;
   Batch batch;
   const auto await_oldest = [&]() -> Status {
@@ -76,38 +74,42 @@ Status ReadStream(PageFinder* finder, const StreamId& stream, const StreamSink& 
     taking.pop_front();
     return status;
   };
-  const auto start = [&]() -> Status {
+  const auto take_aside = [&]() -> Status {
     const uint64_t bytes = batch.hashes.size() * kPageBytes;
-    taking.emplace_back(
-        std::async(std::launch::async,
-                   [finder, &sink, part = std::move(batch)] { return TakeBatch(finder, part, sink); }),
-        bytes);
+    taking.emplace_back(std::async(std::launch::async,
+                                   [this, &sink, part = std::move(batch)] {
+                                     PageReader reader(finder_);
+                                     return TakeBatch(&reader, part, sink);
+                                   }),
+                        bytes);
     batch = {};
     return taking.size() > kBatchesAtOnce ? await_oldest() : absl::OkStatus();
   };
   for (uint64_t offset = 0;;) {
     if (cancel.stop_requested()) return Cancelled("reading a checkpoint was cancelled");
     STASIS_ASSIGN_OR_RETURN(const std::vector<PageHash> hashes, walk.Next());
+    if (hashes.empty()) break;
     for (const PageHash& hash : hashes) {
       if (!sink.wants || sink.wants(offset)) batch.Add(hash, offset);
       offset += kPageBytes;
     }
-    const bool last = hashes.empty();
-    if (batch.hashes.size() >= kBatchPages || (last && !batch.hashes.empty())) {
-      STASIS_RETURN_IF_ERROR(start());
+    if (batch.hashes.size() >= kBatchPages) {
+      STASIS_RETURN_IF_ERROR(take_aside());
     }
-    if (last) break;
   }
+  STASIS_RETURN_IF_ERROR(TakeBatch(&pages_, batch, sink));
+  if (on_bytes) on_bytes(batch.hashes.size() * kPageBytes);
   while (!taking.empty()) STASIS_RETURN_IF_ERROR(await_oldest());
   return absl::OkStatus();
 }
 
-Status ReadStream(PageFinder* finder, const StreamId& stream, int file,
-                  const std::function<void(uint64_t)>& on_bytes, const std::stop_token& cancel) {
-  const StreamSink sink = {.take = [file](uint64_t offset, std::string_view pages) {
+Status StreamReader::Read(const StreamId& stream, int file, const std::function<void(uint64_t)>& on_bytes,
+                          const std::stop_token& cancel) {
+  StreamSink sink;
+  sink.take = [file](uint64_t offset, std::string_view pages) {
     return Annotate(WriteAllAt(file, pages, offset), "write what a checkpoint holds");
-  }};
-  STASIS_RETURN_IF_ERROR(ReadStream(finder, stream, sink, on_bytes, cancel));
+  };
+  STASIS_RETURN_IF_ERROR(Read(stream, sink, on_bytes, cancel));
   // The last page was filled up with zeros; zeros at the end were not written.
   return ::ftruncate(file, static_cast<off_t>(stream.size)) == 0 ? absl::OkStatus()
                                                                  : ErrnoError(errno, "ftruncate");

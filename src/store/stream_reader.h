@@ -25,15 +25,24 @@ struct StreamSink {
 };
 
 // Every page is checked. `on_bytes` is told, on the calling thread, of bytes that were taken. kDataLoss: the
-// store is damaged, and some pages were taken. kCancelled. What the sink returns.
-Status ReadStream(PageFinder* finder, const StreamId& stream, const StreamSink& sink,
-                  const std::function<void(uint64_t)>& on_bytes, const std::stop_token& cancel);
+// store is damaged, and some pages were taken. kCancelled. One thread, beside which others read long streams.
+class StreamReader {
+ public:
+  // The finder outlives it.
+  explicit StreamReader(PageFinder* finder) : finder_(finder), pages_(finder) {}
 
-// Into `file`, an empty regular file; zeros become holes.
-Status ReadStream(PageFinder* finder, const StreamId& stream, int file,
-                  const std::function<void(uint64_t)>& on_bytes, const std::stop_token& cancel);
+  Status Read(const StreamId& stream, const StreamSink& sink, const std::function<void(uint64_t)>& on_bytes,
+              const std::stop_token& cancel);
+  // Into an empty regular file; zeros become holes.
+  Status Read(const StreamId& stream, int file, const std::function<void(uint64_t)>& on_bytes,
+              const std::stop_token& cancel);
 
-// A short one, whole. kOutOfRange: it has more than `limit` bytes.
+ private:
+  PageFinder* const finder_;
+  PageReader pages_;  // of nodes and of short streams
+};
+
+// A short stream, whole. kOutOfRange: it has more than `limit` bytes.
 StatusOr<std::string> ReadShortStream(PageFinder* finder, const StreamId& stream, size_t limit);
 
 }  // namespace stasis::store
