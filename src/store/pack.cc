@@ -88,9 +88,7 @@ StatusOr<std::string_view> Pack::ReadBlock(uint32_t number, std::string* buffer)
   if (number >= blocks_) return damaged();
   const PackBlock& block = table_[number];
   const std::string_view stored(bytes_ + block.offset, block.size);
-  Sha256 sha256;
-  sha256.Update(stored);
-  if (sha256.FinishBytes() != block.hash) return damaged();
+  if (HashBlock(stored) != block.hash) return damaged();
   const size_t size = std::min(kBlockPages, pages_ - number * kBlockPages) * kPageBytes;
   if (block.codec == PackBlock::kRaw)
     return stored.size() == size ? StatusOr<std::string_view>(stored) : damaged();

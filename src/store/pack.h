@@ -3,7 +3,7 @@
 //
 //   header | block ... block | hashes of the pages | table of the blocks | footer
 //
-// Every byte is covered by a SHA-256: a block by its entry in the table, hashes and table by the footer.
+// Every byte is covered by a hash: a block by its entry in the table, hashes and table by the footer.
 // A pack is hostile input: sizes, offsets and counts are checked at Open. It is mapped into memory, so a file
 // that is cut short while it is open kills the process (SIGBUS): a store is for root alone to write.
 #pragma once

@@ -6,12 +6,13 @@
 #include <cstring>
 
 #include "base/sha256.h"
+#include "store/block_hash.h"
 
 namespace stasis::store {
 
 static_assert(std::endian::native == std::endian::little);
 
-inline constexpr uint32_t kPackVersion = 1;
+inline constexpr uint32_t kPackVersion = 2;
 inline constexpr char kPackMagic[8] = {'S', 'T', 'A', 'S', 'P', 'A', 'C', 'K'};
 
 // At the beginning of the file.
@@ -36,9 +37,9 @@ struct PackBlock {
   uint64_t offset;  // in the file
   uint32_t size;    // as stored
   uint32_t codec;
-  Sha256Bytes hash;  // of the stored bytes
+  BlockHash hash;  // of the stored bytes
 };
-static_assert(sizeof(PackBlock) == 48);
+static_assert(sizeof(PackBlock) == 32);
 
 // At the end of the file.
 struct PackFooter {

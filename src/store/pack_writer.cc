@@ -61,9 +61,7 @@ PackWriter::Compressed PackWriter::Compress(const std::string& pages) {
     out.block.codec = PackBlock::kZstd;
   }
   out.block.size = static_cast<uint32_t>(out.bytes.size());
-  Sha256 sha256;
-  sha256.Update(out.bytes);
-  out.block.hash = sha256.FinishBytes();
+  out.block.hash = HashBlock(out.bytes);
   return out;
 }
 

@@ -22,7 +22,7 @@ CHECKPOINT_STAGES = {
     "criu-started": lambda e: criu_pids(e),
     "frozen": lambda e: frozen(e),
     "dumping": lambda e: staged(e, "criu/pages-1.img") or staged(e, "criu/core-1.img"),
-    "copied": lambda e: twins(),
+    "copied": lambda e: twins(e),
     "memory": lambda e: list(e.root.glob("checkpoint-store/packs/.partial-*")),
     "described": lambda e: staged(e, "manifest.json"),
     "published": lambda e: published(e),
@@ -33,7 +33,7 @@ RESTORE_STAGES = {
     "criu-started": lambda e: criu_pids(e),
 }
 VICTIMS = ("stasisd", "stasis-supervisor", "stasis-checkpointer", "criu")
-RESTORE_VICTIMS = ("stasisd", "stasis-supervisor", "runc", "criu")
+RESTORE_VICTIMS = ("stasisd", "stasis-supervisor", "stasis-checkpointer", "runc", "criu")
 ALWAYS = {("stasisd", "frozen"), ("stasis-supervisor", "dumping"), ("stasis-checkpointer", "frozen"),
           ("criu", "dumping"), ("stasis-checkpointer", "described"), ("stasis-checkpointer", "memory")}
 ALWAYS_RESTORE = {("stasisd", "runc-started"), ("stasis-supervisor", "runc-started"), ("criu", "criu-started")}
@@ -56,9 +56,10 @@ def checkpointer_pids(engine):
     return [pid for pid, _ in processes_of("stasis-checkpointer") if ancestors(pid) & shims]
 
 
-def twins():
-    """Copies of processes that a copy-on-write checkpoint has made, dead ones included."""
-    return [pid for pid, name in names_of_processes() if name == "stasis-twin"]
+def twins(engine):
+    """Copies of processes that a copy-on-write checkpoint has made, dead ones included; below this engine's shims."""
+    shims = set(engine.program_pids("stasis-shim"))
+    return [pid for pid, name in names_of_processes() if name == "stasis-twin" and ancestors(pid) & shims]
 
 
 def names_of_processes():
@@ -153,7 +154,7 @@ def settle(engine):
     wait_until(lambda: not criu_pids(engine) and not runc_restores(engine), "no CRIU and no runc is left", 60)
     wait_until(lambda: not frozen(engine), "nothing is frozen", 60)
     wait_until(lambda: not staged(engine, "."), "nothing half-made is left", 60)
-    wait_until(lambda: not twins(), "no copy of a process is left", 60)
+    wait_until(lambda: not twins(engine), "no copy of a process is left", 60)
 
 
 @pytest.fixture
@@ -228,6 +229,40 @@ def test_kill_during_a_restore(engine, workload, restore_kill, record_property):
         pytest.skip(f"{program} was not there at stage {stage} (exit {result.returncode})")
     wait_until(lambda: engine.inspect("c1", "{{.State.Status}}") in ("running", "exited"), "the state is clear")
     assert_sound(engine, "c1", record_property)
+
+
+@pytest.mark.parametrize("program", ["criu", "stasis-checkpointer", "runc"])
+def test_nothing_runs_without_its_memory(engine, program):
+    """All processes are there, CRIU holds them, and their memory is still to be written (docs/adr/0007)."""
+    engine.counter("c1")
+    engine.docker("checkpoint", "create", "c1", "before")
+    engine.out("wait", "c1")
+    last = engine.numbers("c1")[-1]
+    results = []
+    start = threading.Thread(target=lambda: results.append(engine.docker("start", "--checkpoint", "before", "c1", check=False)))
+    start.start()
+    checkpointer = 0
+    try:
+        wait_until(lambda: list(engine.state.glob("supervisor/shims/*/memory.sock")), "memory is given")
+        [checkpointer] = checkpointer_pids(engine)
+        os.kill(checkpointer, signal.SIGSTOP)
+        wait_until(lambda: any("Running pre-resume scripts" in log.read_text(errors="replace")
+                               for log in engine.root.glob("containers/*/restore/restore.log")), "CRIU asks for it")
+        for victim in victims(engine, program):
+            os.kill(victim, signal.SIGKILL)
+    finally:
+        if checkpointer and program != "stasis-checkpointer":
+            os.kill(checkpointer, signal.SIGCONT)
+        start.join()
+    [result] = results
+    assert result.returncode == 1, result.stderr
+    if program == "stasis-checkpointer":
+        assert "the checkpointer died (signal 9)" in result.stderr
+    assert engine.inspect("c1", "{{.State.Status}}") == "exited"
+    settle(engine)
+    assert engine.numbers("c1")[-1] == last, "it has run"
+    engine.docker("start", "--checkpoint", "before", "c1")
+    wait_until(lambda: engine.numbers("c1")[-1] > last, "it counts on")
 
 
 def test_a_killed_shim_takes_its_container_with_it(engine, workload):
