@@ -32,7 +32,7 @@ TEST_F(StagingTest, WhatWasNotPublishedLeavesNothing) {
     ASSERT_EQ(::stat(staging->images_path().c_str(), &info), 0);
     EXPECT_EQ(info.st_mode & 07777, 0700u);
     EXPECT_EQ(ListDirectory(directory_)->size(), 1u);
-    EXPECT_TRUE(ListCheckpoints(directory_)->empty());
+    EXPECT_TRUE(FindCheckpoints({directory_})->empty());
   }
   EXPECT_TRUE(ListDirectory(directory_)->empty());
 }
@@ -44,7 +44,7 @@ TEST_F(StagingTest, PublishingIsOneRename) {
     ASSERT_TRUE(WriteFileAtomically(staging->images_path() + "/pages-1.img", "x").ok());
     ASSERT_TRUE(staging->RemoveImages().ok());
     ASSERT_TRUE(WriteFileAtomically(staging->path() + "/" + kManifestFile, "{}").ok());
-    EXPECT_TRUE(ListCheckpoints(directory_)->empty());
+    EXPECT_TRUE(FindCheckpoints({directory_})->empty());
     ASSERT_TRUE(staging->Publish().ok());
     struct stat info;
     ASSERT_EQ(::stat(staging->published_path().c_str(), &info), 0);

@@ -192,10 +192,11 @@ StatusOr<std::vector<std::string>> Engine::ListCheckpoints(const std::string& na
                                                            const std::string& directory) {
   STASIS_ASSIGN_OR_RETURN(const ContainerRef container, containers_.Find(name));
   STASIS_ASSIGN_OR_RETURN(const std::string where, CheckpointDirectory(container->Record(), directory));
-  STASIS_ASSIGN_OR_RETURN(const std::vector<CheckpointEntry> entries, stasis::ListCheckpoints(where));
+  STASIS_ASSIGN_OR_RETURN(const std::vector<FoundCheckpoint> all, FindCheckpoints({where}));
   std::vector<std::string> names;
-  names.reserve(entries.size());
-  for (const CheckpointEntry& entry : entries) names.push_back(entry.name);
+  for (const FoundCheckpoint& found : all) {
+    if (found.manifest.ok()) names.push_back(found.name);
+  }
   return names;
 }
 

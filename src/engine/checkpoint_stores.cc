@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "linux/files.h"
 #include "manifest/checkpoint_content.h"
+#include "manifest/checkpoint_directory.h"
 #include "store/usage.h"
 #include "store/verifier.h"
 
@@ -20,7 +21,8 @@ Status Check(const FoundCheckpoint& checkpoint, const std::string& store, store:
              const std::stop_token& cancel) {
   STASIS_RETURN_IF_ERROR(checkpoint.manifest.status());
   if (verifier == nullptr) return DataLoss("its store " + store + " is not there");
-  STASIS_ASSIGN_OR_RETURN(const std::vector<store::StreamId> streams, checkpoint.Streams(verifier->finder()));
+  STASIS_ASSIGN_OR_RETURN(const std::vector<store::StreamId> streams,
+                          StreamsOf(*checkpoint.manifest, verifier->finder()));
   for (const store::StreamId& stream : streams) STASIS_RETURN_IF_ERROR(verifier->CheckStream(stream, cancel));
   return absl::OkStatus();
 }
@@ -106,7 +108,8 @@ StatusOr<std::vector<backend::CheckpointUsage>> CheckpointStores::Measure(
   if (found.empty()) return result;
   STASIS_ASSIGN_OR_RETURN(const std::unique_ptr<store::PageFinder> finder, store::PageFinder::Open(store));
   for (const FoundCheckpoint& checkpoint : found) {
-    auto streams = checkpoint.Streams(finder.get());
+    auto streams = checkpoint.manifest.ok() ? StreamsOf(*checkpoint.manifest, finder.get())
+                                            : checkpoint.manifest.status();
     if (!streams.ok()) return Annotate(streams.status(), "checkpoint " + checkpoint.name);
     result.push_back({checkpoint.manifest->container_id, checkpoint.name, checkpoint.manifest->bytes});
     owners.push_back(*std::move(streams));

@@ -64,45 +64,25 @@ StatusOr<std::vector<layer::Entry>> ReadLayer(const Manifest& manifest, store::P
   return layer::Parse(text);
 }
 
-StatusOr<std::vector<store::StreamId>> FoundCheckpoint::Streams(store::PageFinder* finder) const {
-  if (!manifest.ok()) return manifest.status();
+StatusOr<std::vector<store::StreamId>> StreamsOf(const Manifest& manifest, store::PageFinder* finder) {
   std::vector<store::StreamId> streams;
-  for (const ManifestFile& file : manifest->files) streams.push_back(file.content);
-  if (!manifest->layer) return streams;
-  streams.push_back(*manifest->layer);
-  STASIS_ASSIGN_OR_RETURN(const std::vector<layer::Entry> entries, ReadLayer(*manifest, finder));
+  for (const ManifestFile& file : manifest.files) streams.push_back(file.content);
+  if (!manifest.layer) return streams;
+  streams.push_back(*manifest.layer);
+  STASIS_ASSIGN_OR_RETURN(const std::vector<layer::Entry> entries, ReadLayer(manifest, finder));
   for (const layer::Entry& entry : entries) {
     if (entry.IsRegular()) streams.push_back(entry.content);
   }
   return streams;
 }
 
-StatusOr<std::vector<FoundCheckpoint>> FindCheckpoints(const std::vector<std::string>& directories) {
-  std::vector<FoundCheckpoint> found;
-  for (const std::string& directory : directories) {
-    auto names = ListDirectory(directory);
-    if (absl::IsNotFound(names.status())) continue;
-    if (!names.ok()) return names.status();
-    for (const std::string& raw : *names) {
-      auto name = CheckpointName::Parse(raw);
-      if (!name.ok()) continue;
-      auto manifest = ReadManifest(directory, *name);
-      if (!absl::IsNotFound(manifest.status())) found.push_back({directory, raw, std::move(manifest)});
-    }
-  }
-  return found;
-}
-
 StatusOr<std::vector<layer::Entry>> LatestLayer(const std::string& directory, const std::string& store,
                                                 const std::string& container_id) {
-  STASIS_ASSIGN_OR_RETURN(const std::vector<FoundCheckpoint> all, FindCheckpoints({directory}));
-  const Manifest* latest = nullptr;
-  for (const FoundCheckpoint& found : all) {
-    if (!found.manifest.ok() || !found.manifest->layer || found.manifest->container_id != container_id)
-      continue;
-    if (latest == nullptr || found.manifest->created > latest->created) latest = &*found.manifest;
-  }
-  if (latest == nullptr) return std::vector<layer::Entry>();
+  STASIS_ASSIGN_OR_RETURN(const std::optional<Manifest> latest,
+                          FindNewest(directory, [&](const Manifest& manifest) {
+                            return manifest.layer && manifest.container_id == container_id;
+                          }));
+  if (!latest) return std::vector<layer::Entry>();
   STASIS_ASSIGN_OR_RETURN(const std::unique_ptr<store::PageFinder> finder, store::PageFinder::Open(store));
   auto entries = ReadLayer(*latest, finder.get());
   if (absl::IsDataLoss(entries.status())) return std::vector<layer::Entry>();
@@ -115,7 +95,8 @@ StatusOr<std::vector<store::StreamId>> StreamsOf(const std::vector<std::string>&
   STASIS_ASSIGN_OR_RETURN(const std::vector<FoundCheckpoint> all, FindCheckpoints(directories));
   STASIS_ASSIGN_OR_RETURN(const std::unique_ptr<store::PageFinder> finder, store::PageFinder::Open(store));
   for (const FoundCheckpoint& found : all) {
-    const auto needed = found.Streams(finder.get());
+    const auto needed =
+        found.manifest.ok() ? StreamsOf(*found.manifest, finder.get()) : found.manifest.status();
     if (!needed.ok()) {
       return DataLoss(found.directory + "/" + found.name + " cannot be read: " + Message(needed.status()));
     }

@@ -35,27 +35,18 @@ Status AddFiles(int images, store::Writer* writer, std::vector<ManifestFile>* fi
 Status UnpackFile(store::StreamReader* reader, const ManifestFile& file, int images,
                   const std::function<void(uint64_t)>& on_bytes, const std::stop_token& cancel);
 
-// One that is there, whole or not.
-struct FoundCheckpoint {
-  std::string directory;
-  std::string name;
-  StatusOr<Manifest> manifest;
-
-  // All that it needs, its container's files included. kDataLoss: the manifest, or the list of the files,
-  // cannot be read.
-  StatusOr<std::vector<store::StreamId>> Streams(store::PageFinder* finder) const;
-};
-
 // The container's own layer in a checkpoint; none where it has none. kDataLoss.
 StatusOr<std::vector<layer::Entry>> ReadLayer(const Manifest& manifest, store::PageFinder* finder);
 
 // The container's own layer in the newest checkpoint of it in `directory`, whose content is in `store`;
-// nothing where there is none, or where it cannot be read.
+// nothing where there is none, or where it cannot be read. As FindNewest, whose work does not grow with the
+// number of checkpoints.
 StatusOr<std::vector<layer::Entry>> LatestLayer(const std::string& directory, const std::string& store,
                                                 const std::string& container_id);
 
-// In these directories, by directory and name. One that is not there holds none.
-StatusOr<std::vector<FoundCheckpoint>> FindCheckpoints(const std::vector<std::string>& directories);
+// All that a checkpoint needs, its container's files included. kDataLoss: the list of the files cannot be
+// read.
+StatusOr<std::vector<store::StreamId>> StreamsOf(const Manifest& manifest, store::PageFinder* finder);
 
 // Everything that the checkpoints in these directories need of `store`. kDataLoss: one cannot be read, be it
 // damaged or of a newer program; the message names it. A directory that is not there holds none.

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/sha256.h"
@@ -11,6 +12,9 @@
 
 namespace stasis {
 namespace {
+
+// Of a chain the first will do, and of a directory that many containers share in turn the first of these.
+constexpr size_t kMostLookedAt = 64;
 
 std::string Quoted(const CheckpointName& name) { return "checkpoint " + name.str(); }
 
@@ -55,19 +59,11 @@ bool IsAbsent(const Status& status) {
   return error == ENOENT || error == ENOTDIR || error == ELOOP;
 }
 
-CheckpointEntry Brief(const std::string& name, Manifest manifest) {
-  CheckpointEntry entry;
-  entry.name = name;
-  entry.created = manifest.created;
-  entry.exit = manifest.exit;
-  entry.bytes = manifest.bytes;
-  entry.frozen_us = manifest.frozen_us;
-  entry.container_id = std::move(manifest.container_id);
-  entry.tcp_established = manifest.tcp_established;
-  entry.external_unix_sockets = manifest.external_unix_sockets;
-  entry.shell_job = manifest.shell_job;
-  entry.empty_namespaces = std::move(manifest.empty_namespaces);
-  return entry;
+StatusOr<Manifest> ReadManifestIn(int directory, const CheckpointName& name) {
+  auto manifest = ReadManifestAt(directory, name.str());
+  if (IsAbsent(manifest.status())) return NotFound(Quoted(name) + " does not exist");
+  if (!manifest.ok()) return Annotate(manifest.status(), Quoted(name));
+  return manifest;
 }
 
 bool IsMadeAside(const std::string& name) {
@@ -81,18 +77,46 @@ std::string CheckpointPath(const std::string& directory, const CheckpointName& n
   return directory + "/" + name.str();
 }
 
-StatusOr<std::vector<CheckpointEntry>> ListCheckpoints(const std::string& directory) {
-  std::vector<CheckpointEntry> entries;
-  auto opened = OpenDirectory(directory);
-  if (absl::IsNotFound(opened.status())) return entries;
-  if (!opened.ok()) return opened.status();
-  STASIS_ASSIGN_OR_RETURN(std::vector<std::string> names, ListDirectory(directory));
-  for (const std::string& name : names) {
-    if (!CheckpointName::Parse(name).ok()) continue;
-    auto manifest = ReadManifestAt(opened->get(), name);
-    if (manifest.ok()) entries.push_back(Brief(name, *std::move(manifest)));
+StatusOr<std::vector<FoundCheckpoint>> FindCheckpoints(const std::vector<std::string>& directories) {
+  std::vector<FoundCheckpoint> found;
+  for (const std::string& directory : directories) {
+    const auto opened = OpenDirectory(directory);
+    if (absl::IsNotFound(opened.status())) continue;
+    if (!opened.ok()) return opened.status();
+    STASIS_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(opened->get()));
+    for (const std::string& raw : names) {
+      const auto name = CheckpointName::Parse(raw);
+      if (!name.ok()) continue;
+      auto manifest = ReadManifestIn(opened->get(), *name);
+      if (!absl::IsNotFound(manifest.status())) found.push_back({directory, raw, std::move(manifest)});
+    }
   }
-  return entries;
+  return found;
+}
+
+StatusOr<std::optional<Manifest>> FindNewest(const std::string& directory,
+                                             const std::function<bool(const Manifest&)>& wanted) {
+  const auto opened = OpenDirectory(directory);
+  if (absl::IsNotFound(opened.status())) return std::nullopt;
+  if (!opened.ok()) return opened.status();
+  STASIS_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(opened->get()));
+  std::vector<std::pair<int64_t, CheckpointName>> by_time;
+  for (const std::string& raw : names) {
+    const auto name = CheckpointName::Parse(raw);
+    struct stat info;
+    if (name.ok() && ::fstatat(opened->get(), raw.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+        S_ISDIR(info.st_mode))
+      by_time.emplace_back(info.st_mtim.tv_sec * 1'000'000'000 + info.st_mtim.tv_nsec, *name);
+  }
+  const size_t looked_at = std::min(by_time.size(), kMostLookedAt);
+  const auto newer = [](const auto& one, const auto& other) { return one.first > other.first; };
+  std::partial_sort(by_time.begin(), by_time.begin() + static_cast<ptrdiff_t>(looked_at), by_time.end(),
+                    newer);
+  for (size_t i = 0; i < looked_at; ++i) {
+    auto manifest = ReadManifestIn(opened->get(), by_time[i].second);
+    if (manifest.ok() && wanted(*manifest)) return *std::move(manifest);
+  }
+  return std::nullopt;
 }
 
 StatusOr<bool> CheckpointExists(const std::string& directory, const CheckpointName& name) {
@@ -114,10 +138,7 @@ StatusOr<Manifest> ReadManifest(const std::string& directory, const CheckpointNa
   auto opened = OpenDirectory(directory);
   if (absl::IsNotFound(opened.status())) return NotFound(Quoted(name) + " does not exist");
   if (!opened.ok()) return opened.status();
-  auto manifest = ReadManifestAt(opened->get(), name.str());
-  if (IsAbsent(manifest.status())) return NotFound(Quoted(name) + " does not exist");
-  if (!manifest.ok()) return Annotate(manifest.status(), Quoted(name));
-  return manifest;
+  return ReadManifestIn(opened->get(), name);
 }
 
 Status DeleteCheckpoint(const std::string& directory, const CheckpointName& name) {

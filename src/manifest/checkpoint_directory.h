@@ -10,10 +10,12 @@
 // A checkpoint appears by one rename: it is whole or absent. Names that begin with a dot are never
 // checkpoints (CheckpointName refuses them), so what is made aside is never listed.
 //
-// DIRECTORY may hold what strangers put there: links below it are not followed, and a broken entry is skipped
-// by the listing. Thread-safe. All block on disk.
+// DIRECTORY may hold what strangers put there: links below it are not followed. Thread-safe. All block on
+// disk.
 #pragma once
 
+#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,22 +34,22 @@ inline constexpr char kDeletedMark[] = ".deleted-";
 // The path DIRECTORY/NAME of a checkpoint.
 std::string CheckpointPath(const std::string& directory, const CheckpointName& name);
 
-struct CheckpointEntry {
+// One that is there, whole or not.
+struct FoundCheckpoint {
+  std::string directory;
   std::string name;
-  absl::Time created;
-  bool exit = false;
-  uint64_t bytes = 0;
-  uint64_t frozen_us = 0;
-  std::string container_id;
-  bool tcp_established = false;
-  bool external_unix_sockets = false;
-  bool shell_job = false;
-  std::vector<std::string> empty_namespaces;
+  StatusOr<Manifest> manifest;  // errors as ReadManifest
 };
 
-// The checkpoints in `directory`, by name. Entries without a readable manifest are left out. No such
-// directory: none.
-StatusOr<std::vector<CheckpointEntry>> ListCheckpoints(const std::string& directory);
+// In these directories, by directory and name. What has no manifest is none; a directory that is not there
+// holds none.
+StatusOr<std::vector<FoundCheckpoint>> FindCheckpoints(const std::vector<std::string>& directories);
+
+// The newest one in `directory` of which `wanted` is true; nothing where none is. Which is the newest, the
+// times of their directories tell, which a copy may have mixed up: it is a matter of what is looked at first,
+// and only so many are, however many there are.
+StatusOr<std::optional<Manifest>> FindNewest(const std::string& directory,
+                                             const std::function<bool(const Manifest&)>& wanted);
 
 // Whether the name is not free: DIRECTORY/NAME is there, whole or broken.
 StatusOr<bool> CheckpointExists(const std::string& directory, const CheckpointName& name);

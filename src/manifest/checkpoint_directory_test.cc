@@ -1,6 +1,8 @@
 #include "manifest/checkpoint_directory.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -43,7 +45,7 @@ class CheckpointDirectoryTest : public testing::Test {
 };
 
 TEST_F(CheckpointDirectoryTest, ADirectoryThatIsNotThereHoldsNone) {
-  auto list = ListCheckpoints(root_ + "/none");
+  auto list = FindCheckpoints({root_ + "/none"});
   ASSERT_TRUE(list.ok()) << list.status();
   EXPECT_TRUE(list->empty());
 }
@@ -63,7 +65,7 @@ TEST_F(CheckpointDirectoryTest, AManifestWithAnotherDigestIsDamaged) {
   }
 }
 
-TEST_F(CheckpointDirectoryTest, ListsTheWholeOnesByNameAndSkipsTheRest) {
+TEST_F(CheckpointDirectoryTest, FindsThemByNameWholeOrNotAndNothingElse) {
   Make("cp2", Text("cp2"));
   Make("cp1", Text("cp1"));
   Make("broken", "{");
@@ -75,12 +77,64 @@ TEST_F(CheckpointDirectoryTest, ListsTheWholeOnesByNameAndSkipsTheRest) {
   ASSERT_TRUE(MakeDirectories(root_ + "/linked").ok());
   ASSERT_EQ(::symlink("../cp1/manifest.json", (root_ + "/linked/" + kManifestFile).c_str()), 0);
 
-  auto list = ListCheckpoints(root_);
+  auto list = FindCheckpoints({root_});
   ASSERT_TRUE(list.ok()) << list.status();
-  ASSERT_EQ(list->size(), 2u);
-  EXPECT_EQ((*list)[0].name, "cp1");
-  EXPECT_EQ((*list)[1].name, "cp2");
-  EXPECT_EQ((*list)[1].bytes, 42u);
+  ASSERT_EQ(list->size(), 4u);
+  const char* names[] = {"broken", "cp1", "cp2", "fifo"};
+  for (size_t i = 0; i < list->size(); ++i) EXPECT_EQ((*list)[i].name, names[i]);
+  EXPECT_TRUE(absl::IsDataLoss((*list)[0].manifest.status()));
+  EXPECT_EQ((*list)[2].manifest->bytes, 42u);
+  EXPECT_FALSE((*list)[3].manifest.ok());
+}
+
+// Counts how often files are opened.
+class Opens {
+ public:
+  Opens() : notify_(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC)) {}
+  void Watch(const std::string& file) {
+    EXPECT_GE(::inotify_add_watch(notify_.get(), file.c_str(), IN_OPEN), 0);
+  }
+  size_t Take() {
+    alignas(inotify_event) char events[1 << 16];
+    const ssize_t got = ::read(notify_.get(), events, sizeof events);
+    return got < 0 ? 0 : static_cast<size_t>(got) / sizeof(inotify_event);
+  }
+
+ private:
+  UniqueFd notify_;
+};
+
+TEST_F(CheckpointDirectoryTest, TheNewestIsFoundWithoutReadingTheChain) {
+  Opens opens;
+  for (int i = 0; i < 100; ++i) {
+    const std::string name = "cp" + std::to_string(i);
+    Make(name, Text(name));
+    // A minute later each.
+    const timespec times[2] = {{60 * i, 0}, {60 * i, 0}};
+    ASSERT_EQ(::utimensat(AT_FDCWD, (root_ + "/" + name).c_str(), times, 0), 0);
+    opens.Watch(root_ + "/" + name + "/" + kManifestFile);
+  }
+  auto newest = FindNewest(root_, [](const Manifest&) { return true; });
+  ASSERT_TRUE(newest.ok() && *newest) << newest.status();
+  EXPECT_EQ((*newest)->name, "cp99");
+  EXPECT_EQ(opens.Take(), 1u);
+  // Of a container whose last one is some way back, and of one that has none: never all of them.
+  newest = FindNewest(root_, [](const Manifest& manifest) { return manifest.name == "cp90"; });
+  ASSERT_TRUE(newest.ok() && *newest) << newest.status();
+  EXPECT_EQ(opens.Take(), 10u);
+  newest = FindNewest(root_, [](const Manifest&) { return false; });
+  ASSERT_TRUE(newest.ok()) << newest.status();
+  EXPECT_FALSE(*newest);
+  EXPECT_EQ(opens.Take(), 64u);
+}
+
+TEST_F(CheckpointDirectoryTest, TheNewestIsOneThatCanBeRead) {
+  EXPECT_FALSE(*FindNewest(root_ + "/none", [](const Manifest&) { return true; }));
+  Make("cp1", Text("cp1"));
+  Make("cp2", "{");
+  ASSERT_TRUE(MakeDirectories(root_ + "/stranger").ok());
+  ASSERT_EQ(::symlink("cp1", (root_ + "/link").c_str()), 0);
+  EXPECT_EQ((*FindNewest(root_, [](const Manifest&) { return true; }))->name, "cp1");
 }
 
 TEST_F(CheckpointDirectoryTest, ReadsOneManifest) {

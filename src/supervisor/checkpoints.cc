@@ -48,14 +48,14 @@ StatusOr<types::Checkpoint> ReadOldCheckpoint(const std::string& directory, cons
   return checkpoint;
 }
 
-types::Checkpoint Describe(const CheckpointEntry& entry) {
+types::Checkpoint Describe(const std::string& name, const Manifest& manifest) {
   types::Checkpoint checkpoint;
-  checkpoint.set_name(entry.name);
-  checkpoint.set_exit(entry.exit);
-  checkpoint.set_tcp(entry.tcp_established);
-  checkpoint.set_unixsockets(entry.external_unix_sockets);
-  checkpoint.set_shell(entry.shell_job);
-  checkpoint.mutable_emptyns()->Assign(entry.empty_namespaces.begin(), entry.empty_namespaces.end());
+  checkpoint.set_name(name);
+  checkpoint.set_exit(manifest.exit);
+  checkpoint.set_tcp(manifest.tcp_established);
+  checkpoint.set_unixsockets(manifest.external_unix_sockets);
+  checkpoint.set_shell(manifest.shell_job);
+  checkpoint.mutable_emptyns()->Assign(manifest.empty_namespaces.begin(), manifest.empty_namespaces.end());
   return checkpoint;
 }
 
@@ -91,11 +91,12 @@ StatusOr<protocol::RestoreSource> FindCheckpoint(const std::string& requested, c
 
 StatusOr<types::ListCheckpointResponse> ListCheckpointsIn(const std::string& directory) {
   types::ListCheckpointResponse response;
-  STASIS_ASSIGN_OR_RETURN(std::vector<CheckpointEntry> entries, ListCheckpoints(directory));
+  STASIS_ASSIGN_OR_RETURN(const std::vector<FoundCheckpoint> all, FindCheckpoints({directory}));
   std::set<std::string> listed;
-  for (const CheckpointEntry& entry : entries) {
-    *response.add_checkpoints() = Describe(entry);
-    listed.insert(entry.name);
+  for (const FoundCheckpoint& found : all) {
+    if (!found.manifest.ok()) continue;
+    *response.add_checkpoints() = Describe(found.name, *found.manifest);
+    listed.insert(found.name);
   }
   StatusOr<std::vector<std::string>> names = ListDirectory(directory);
   if (!names.ok()) return response;  // there is no such directory
