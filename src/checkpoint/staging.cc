@@ -8,6 +8,7 @@ namespace stasis::checkpoint {
 namespace {
 
 constexpr char kImagesDirectory[] = "criu";
+constexpr int kAttempts = 100;
 
 }  // namespace
 
@@ -15,14 +16,24 @@ StatusOr<Staging> Staging::Create(const std::string& directory, const Checkpoint
   STASIS_RETURN_IF_ERROR(MakeDirectories(directory));
   STASIS_ASSIGN_OR_RETURN(bool taken, CheckpointExists(directory, name));
   if (taken) return AlreadyExists("checkpoint with name " + name.str() + " already exists");
-  STASIS_ASSIGN_OR_RETURN(TemporaryDirectory temporary,
-                          TemporaryDirectory::Create(directory, "." + name.str() + kPartialMark));
-  std::string images = temporary.path() + "/" + kImagesDirectory;
-  STASIS_RETURN_IF_ERROR(MakeDirectories(images));
-  STASIS_ASSIGN_OR_RETURN(UniqueFd opened, OpenDirectory(images));
-  struct stat info;
-  if (::lstat(temporary.path().c_str(), &info) != 0) return ErrnoError(errno, "stat " + temporary.path());
-  return Staging(directory, name, std::move(temporary), std::move(opened), info.st_ino);
+  // After a power cut nobody else would, in a directory that no container owns.
+  RemoveLeftovers(directory).IgnoreError();
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    STASIS_ASSIGN_OR_RETURN(TemporaryDirectory temporary,
+                            TemporaryDirectory::Create(directory, "." + name.str() + kPartialMark));
+    auto itself = OpenDirectory(temporary.path());
+    // Before the lock another may have taken it for a dead one's.
+    if (absl::IsNotFound(itself.status())) continue;
+    if (!itself.ok()) return itself.status();
+    if (!LockAside(itself->get())) continue;
+    const std::string images = temporary.path() + "/" + kImagesDirectory;
+    STASIS_RETURN_IF_ERROR(MakeDirectories(images));
+    STASIS_ASSIGN_OR_RETURN(UniqueFd opened, OpenDirectory(images));
+    struct stat info;
+    if (::fstat(itself->get(), &info) != 0) return ErrnoError(errno, "stat " + temporary.path());
+    return Staging(directory, name, *std::move(itself), std::move(temporary), std::move(opened), info.st_ino);
+  }
+  return Unavailable("what is made in " + directory + " is removed again and again");
 }
 
 std::string Staging::images_path() const { return path() + "/" + kImagesDirectory; }

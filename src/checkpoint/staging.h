@@ -15,7 +15,7 @@ namespace stasis::checkpoint {
 class Staging {
  public:
   // Makes DIRECTORY where it is missing, and the staging directory with its image directory in it, all 0700.
-  // kAlreadyExists: DIRECTORY/NAME is there.
+  // Removes what dead makers have left there. kAlreadyExists: DIRECTORY/NAME is there.
   static StatusOr<Staging> Create(const std::string& directory, const CheckpointName& name);
   Staging(Staging&&) noexcept = default;
   Staging& operator=(Staging&&) noexcept = default;
@@ -35,16 +35,18 @@ class Staging {
   Status Publish();
 
  private:
-  Staging(std::string directory, CheckpointName name, TemporaryDirectory temporary, UniqueFd images,
-          uint64_t inode)
+  Staging(std::string directory, CheckpointName name, UniqueFd lock, TemporaryDirectory temporary,
+          UniqueFd images, uint64_t inode)
       : directory_(std::move(directory)),
         name_(std::move(name)),
+        lock_(std::move(lock)),
         temporary_(std::move(temporary)),
         images_(std::move(images)),
         inode_(inode) {}
 
   std::string directory_;
   CheckpointName name_;
+  UniqueFd lock_;  // LockAside; let go of after it is removed
   TemporaryDirectory temporary_;
   UniqueFd images_;
   uint64_t inode_ = 0;

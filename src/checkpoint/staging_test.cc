@@ -54,6 +54,19 @@ TEST_F(StagingTest, PublishingIsOneRename) {
   EXPECT_EQ(*ListDirectory(directory_ + "/cp1"), std::vector<std::string>{kManifestFile});
 }
 
+TEST_F(StagingTest, WhatADeadMakerLeftIsRemovedByTheNextAndALivingOnesIsNot) {
+  const std::string left = directory_ + "/.cp0.partial-0123456789abcdef";
+  ASSERT_TRUE(MakeDirectories(left + "/criu").ok());
+  ASSERT_TRUE(WriteFileAtomically(left + "/criu/pages-1.img", "x").ok());
+  auto living = Staging::Create(directory_, name_);
+  ASSERT_TRUE(living.ok()) << living.status();
+  EXPECT_FALSE(Exists(left));
+  auto other = Staging::Create(directory_, *CheckpointName::Parse("cp2"));
+  ASSERT_TRUE(other.ok()) << other.status();
+  EXPECT_TRUE(Exists(living->path()));
+  EXPECT_TRUE(living->Publish().ok());
+}
+
 TEST_F(StagingTest, ANameThatIsTakenIsRefusedAtTheBeginAndAtTheEnd) {
   auto early = Staging::Create(directory_, name_);
   ASSERT_TRUE(early.ok());

@@ -1,6 +1,7 @@
 #include "manifest/checkpoint_directory.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -66,9 +67,18 @@ StatusOr<Manifest> ReadManifestIn(int directory, const CheckpointName& name) {
   return manifest;
 }
 
-bool IsMadeAside(const std::string& name) {
-  return name.size() > 1 && name[0] == '.' &&
-         (name.find(kPartialMark) != name.npos || name.find(kDeletedMark) != name.npos);
+// ".NAME.partial-0123456789abcdef" or ".NAME.deleted-01234567", and nothing of a stranger's that looks alike.
+bool IsMadeAside(std::string_view name) {
+  if (!name.starts_with('.')) return false;
+  for (const std::string_view mark : {kPartialMark, kDeletedMark}) {
+    const size_t at = name.rfind(mark);
+    if (at == name.npos || at == 0) continue;
+    const std::string_view random = name.substr(at + mark.size());
+    return (random.size() == 8 || random.size() == 16) &&
+           random.find_first_not_of("0123456789abcdef") == random.npos &&
+           CheckpointName::Parse(name.substr(1, at - 1)).ok();
+  }
+  return false;
 }
 
 }  // namespace
@@ -151,12 +161,19 @@ Status DeleteCheckpoint(const std::string& directory, const CheckpointName& name
   if (IsAbsent(checkpoint.status()) ||
       (checkpoint.ok() && IsAbsent(ReadManifestText(checkpoint->get()).status())))
     return NotFound(Quoted(name) + " does not exist");
+  // So that nobody takes what we are removing for a dead one's. That it is gone the rename will say.
+  if (checkpoint.ok()) LockAside(checkpoint->get());
   std::string aside = "." + name.str() + kDeletedMark + RandomHex(4);
   if (::renameat(opened->get(), name.str().c_str(), opened->get(), aside.c_str()) != 0) {
     return ErrnoError(errno, "delete " + Quoted(name));
   }
   STASIS_RETURN_IF_ERROR(SyncDirectory(opened->get()));
   return Annotate(RemoveTreeAt(opened->get(), aside), "delete " + Quoted(name));
+}
+
+bool LockAside(int made_aside) {
+  struct stat info;
+  return ::flock(made_aside, LOCK_SH | LOCK_NB) == 0 && ::fstat(made_aside, &info) == 0 && info.st_nlink > 0;
 }
 
 Status RemoveLeftovers(const std::string& directory) {
@@ -166,6 +183,8 @@ Status RemoveLeftovers(const std::string& directory) {
   STASIS_ASSIGN_OR_RETURN(std::vector<std::string> names, ListDirectory(directory));
   for (const std::string& name : names) {
     if (!IsMadeAside(name)) continue;
+    const auto aside = OpenCheckpoint(opened->get(), name);
+    if (!aside.ok() || ::flock(aside->get(), LOCK_EX | LOCK_NB) != 0) continue;  // somebody is at it
     STASIS_RETURN_IF_ERROR(RemoveTreeAt(opened->get(), name));
   }
   return absl::OkStatus();

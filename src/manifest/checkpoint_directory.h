@@ -5,7 +5,7 @@
 //     manifest.sha256                0600, "HEX  manifest.json", as sha256sum(1) writes and checks it
 //   DIRECTORY/.store/                their store (store/store_files.h), unless they share another
 //   DIRECTORY/.NAME.partial-XXXXXX/  one that is being made, or was when its maker died
-//   DIRECTORY/.NAME.deleted-XXXXXX/  one that is being deleted
+//   DIRECTORY/.NAME.deleted-XXXXXX/  one that is being deleted, or was when its deleter died
 //
 // A checkpoint appears by one rename: it is whole or absent. Names that begin with a dot are never
 // checkpoints (CheckpointName refuses them), so what is made aside is never listed.
@@ -64,7 +64,11 @@ StatusOr<Manifest> ReadManifest(const std::string& directory, const CheckpointNa
 // Renames it aside, makes that durable, then removes it: after a crash it is whole or not listed. kNotFound.
 Status DeleteCheckpoint(const std::string& directory, const CheckpointName& name);
 
-// Removes what dead makers and deleters left aside in `directory`. Only for when none of them runs.
+// Who makes or deletes something aside holds this lock of it (a shared flock(2)) for as long. False: it has
+// been removed meanwhile.
+bool LockAside(int made_aside);
+
+// Removes what dead makers and deleters left aside in `directory`: what nobody has locked.
 Status RemoveLeftovers(const std::string& directory);
 
 }  // namespace stasis

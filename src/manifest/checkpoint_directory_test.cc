@@ -174,11 +174,23 @@ TEST_F(CheckpointDirectoryTest, NeverDeletesADirectoryThatIsNoCheckpoint) {
 
 TEST_F(CheckpointDirectoryTest, RemovesWhatDeadMakersLeft) {
   Make("cp1", Text("cp1"));
-  Make(".cp2.partial-abcd", Text("cp2"));
-  Make(".cp3.deleted-abcd", Text("cp3"));
-  Make(".config", "{}");
+  Make(".cp2.partial-0123456789abcdef", Text("cp2"));
+  Make(".cp3.deleted-01234567", Text("cp3"));
+  Make(".living.partial-0123456789abcdef", Text("living"));
+  // Nobody's but a stranger's.
+  const std::vector<std::string> strangers = {".config", ".partial-01234567", ".x.partial-",
+                                              ".x.partial-report01", ".x.partial-0123456789abcdef.txt"};
+  for (const std::string& name : strangers) Make(name, "{}");
+  ASSERT_TRUE(MakeDirectories(root_ + "/home").ok());
+  ASSERT_EQ(::symlink("home", (root_ + "/.y.partial-01234567").c_str()), 0);
+  const UniqueFd living = *OpenDirectory(root_ + "/.living.partial-0123456789abcdef");
+  ASSERT_TRUE(LockAside(living.get()));
   EXPECT_TRUE(RemoveLeftovers(root_).ok());
-  EXPECT_EQ(*ListDirectory(root_), (std::vector<std::string>{".config", "cp1"}));
+  EXPECT_FALSE(Exists(root_ + "/.cp2.partial-0123456789abcdef"));
+  EXPECT_FALSE(Exists(root_ + "/.cp3.deleted-01234567"));
+  for (const char* name : {"cp1", "home", ".y.partial-01234567", ".living.partial-0123456789abcdef"})
+    EXPECT_TRUE(Exists(root_ + "/" + name)) << name;
+  for (const std::string& name : strangers) EXPECT_TRUE(Exists(root_ + "/" + name)) << name;
 }
 
 }  // namespace

@@ -62,6 +62,8 @@ types::Checkpoint Describe(const std::string& name, const Manifest& manifest) {
 // Renamed aside first: half removed, it is never listed.
 Status DeleteOldCheckpoint(const std::string& directory, const std::string& name) {
   STASIS_ASSIGN_OR_RETURN(UniqueFd opened, OpenDirectory(directory));
+  STASIS_ASSIGN_OR_RETURN(const UniqueFd old, OpenDirectoryAt(opened.get(), name));
+  if (!LockAside(old.get())) return NotFound(name + " is being removed");
   const std::string aside = "." + name + kDeletedMark + RandomHex(4);
   STASIS_RETURN_IF_ERROR(PublishByRename(opened.get(), name, opened.get(), aside));
   return RemoveTreeAt(opened.get(), aside);
