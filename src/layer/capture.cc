@@ -11,11 +11,11 @@
 #include "layer/look.h"
 #include "linux/files.h"
 #include "linux/inside_root.h"
+#include "store/stream_writer.h"
 
 namespace stasis::layer {
 namespace {
 
-constexpr size_t kChunk = 1 << 20;
 // More than the steps in which the kernel counts file times.
 constexpr int64_t kTick = 20'000'000;  // ns
 constexpr time_t kLongAfter = 4'000'000'000;
@@ -48,8 +48,7 @@ Capture::Capture(UniqueFd directory, store::Writer* writer, OnBytes on_bytes, Ma
     : directory_(std::move(directory)),
       writer_(writer),
       on_bytes_(std::move(on_bytes)),
-      mapped_(std::move(mapped)),
-      buffer_(kChunk, '\0') {}
+      mapped_(std::move(mapped)) {}
 
 Status Capture::StartFrom(std::vector<Entry> earlier) {
   for (Entry& entry : earlier) {
@@ -82,28 +81,15 @@ std::set<uint64_t> Capture::FindMapped() const {
   return inodes;
 }
 
-// Holes are zeros, which cost nothing.
 StatusOr<bool> Capture::ReadContent(int directory, const std::string& name, Entry* entry,
                                     const std::stop_token& cancel) {
   uint64_t size = 0;
   const auto file = OpenRegular(directory, name, &size);
   if (HasGone(GetErrno(file.status()))) return false;
   if (!file.ok()) return file.status();
-  const uint64_t limit = std::min<uint64_t>(size, store::kMaxStream);
-  uint64_t read = 0;
-  // To the size that it has now, however fast it grows.
-  while (read < limit) {
-    if (cancel.stop_requested()) return Cancelled("the checkpoint was cancelled");
-    const size_t wanted = std::min<uint64_t>(buffer_.size(), limit - read);
-    const ssize_t got = ::pread(file->get(), buffer_.data(), wanted, static_cast<off_t>(read));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return ErrnoError(errno, "read " + entry->path);
-    if (got == 0) break;
-    STASIS_RETURN_IF_ERROR(writer_->Append(std::string_view(buffer_).substr(0, static_cast<size_t>(got))));
-    read += static_cast<uint64_t>(got);
-    STASIS_RETURN_IF_ERROR(on_bytes_(static_cast<uint64_t>(got)));
-  }
-  STASIS_ASSIGN_OR_RETURN(entry->content, writer_->EndStream());
+  auto content = store::AddFile(writer_, file->get(), size, on_bytes_, cancel);
+  if (!content.ok()) return Annotate(content.status(), entry->path);
+  entry->content = *content;
   known_[entry->path] = {*entry, asked_at_};
   return true;
 }

@@ -70,7 +70,6 @@ class Capture {
   std::set<uint64_t> ever_mapped_;
   std::map<uint64_t, std::string> hard_links_;  // by inode: the first path
   std::vector<Entry> entries_;
-  std::string buffer_;
 };
 
 // Whether the directory still holds what was captured, but for the times of directories.

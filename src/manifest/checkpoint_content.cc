@@ -1,34 +1,15 @@
 #include "manifest/checkpoint_content.h"
 
 #include <fcntl.h>
-#include <unistd.h>
 
 #include <utility>
 
 #include "linux/files.h"
 #include "manifest/checkpoint_directory.h"
 #include "store/stream_reader.h"
+#include "store/stream_writer.h"
 
 namespace stasis {
-namespace {
-
-constexpr size_t kChunk = 1 << 20;
-
-Status AddFile(int file, store::Writer* writer, std::string* buffer,
-               const std::function<void(uint64_t)>& on_bytes, const std::stop_token& cancel) {
-  for (;;) {
-    if (cancel.stop_requested()) return Cancelled("the checkpoint was cancelled");
-    const ssize_t got = ::read(file, buffer->data(), buffer->size());
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return ErrnoError(errno, "read an image file");
-    if (got == 0) return absl::OkStatus();
-    const auto bytes = static_cast<size_t>(got);
-    STASIS_RETURN_IF_ERROR(writer->Append(std::string_view(*buffer).substr(0, bytes)));
-    on_bytes(bytes);
-  }
-}
-
-}  // namespace
 
 std::string OwnStore(const std::string& directory) { return directory + "/.store"; }
 
@@ -40,12 +21,15 @@ StatusOr<std::unique_ptr<store::PageFinder>> OpenStore(const std::string& store)
 Status AddFiles(int images, store::Writer* writer, std::vector<ManifestFile>* files,
                 const std::function<void(uint64_t)>& on_bytes, const std::stop_token& cancel) {
   STASIS_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(images));
-  std::string buffer(kChunk, '\0');
+  const auto tell = [&](uint64_t bytes) {
+    on_bytes(bytes);
+    return absl::OkStatus();
+  };
   for (const std::string& name : names) {
     STASIS_ASSIGN_OR_RETURN(const UniqueFd file, OpenFileAt(images, name, O_RDONLY | O_NOFOLLOW));
-    STASIS_RETURN_IF_ERROR(Annotate(AddFile(file.get(), writer, &buffer, on_bytes, cancel), name));
-    STASIS_ASSIGN_OR_RETURN(const store::StreamId content, writer->EndStream());
-    files->push_back({name, content});
+    const auto content = store::AddFile(writer, file.get(), store::kMaxStream, tell, cancel);
+    if (!content.ok()) return Annotate(content.status(), name);
+    files->push_back({name, *content});
   }
   return absl::OkStatus();
 }
