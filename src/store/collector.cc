@@ -106,7 +106,7 @@ Status RemovePacks(StoreFiles* files, const Packs& packs, Collected* collected) 
 // So that searches are short. Without it, its hints of removed packs are not believed.
 Status RenewIndex(const std::string& directory) {
   STASIS_ASSIGN_OR_RETURN(const PageIndexLock lock, PageIndexLock::Take(directory));
-  const Status status = RebuildPageIndex(directory, [](PackId) { return false; }).status();
+  const Status status = RebuildPageIndex(directory).status();
   return absl::IsResourceExhausted(status) ? absl::OkStatus() : status;
 }
 

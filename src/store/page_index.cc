@@ -129,7 +129,7 @@ StatusOr<std::shared_ptr<PageIndex>> PageIndex::Open(const std::string& director
   if (auto index = open()) return index;
   STASIS_ASSIGN_OR_RETURN(const PageIndexLock lock, PageIndexLock::Take(directory));
   if (auto index = open()) return index;
-  return RebuildPageIndex(directory, [](PackId) { return false; });
+  return RebuildPageIndex(directory);
 }
 
 // ---- a new one in its place
@@ -187,13 +187,11 @@ StatusOr<std::shared_ptr<PageIndex>> GrowPageIndex(const std::string& directory,
   return ReplacePageIndex(directory, index.slots(), &index, [](PageIndex*) { return absl::OkStatus(); });
 }
 
-StatusOr<std::shared_ptr<PageIndex>> RebuildPageIndex(const std::string& directory,
-                                                      const std::function<bool(PackId)>& leave_out) {
+StatusOr<std::shared_ptr<PageIndex>> RebuildPageIndex(const std::string& directory) {
   STASIS_ASSIGN_OR_RETURN(const std::vector<PackId> ids, ListPacks(directory));
   uint64_t pages = 0;
   const auto for_each_pack = [&](const std::function<void(const Pack&)>& use) -> Status {
     for (const PackId id : ids) {
-      if (leave_out(id)) continue;
       auto pack = Pack::Open(directory, id);
       if (pack.ok()) {
         use(**pack);

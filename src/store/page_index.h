@@ -67,8 +67,7 @@ class PageIndex {
 // A new one in its place, for twice as many pages, with the hints of `index`. The caller has the lock.
 StatusOr<std::shared_ptr<PageIndex>> GrowPageIndex(const std::string& directory, const PageIndex& index);
 
-// A new one in its place, of all packs but those that `leave_out` names. The caller has the lock.
-StatusOr<std::shared_ptr<PageIndex>> RebuildPageIndex(const std::string& directory,
-                                                      const std::function<bool(PackId)>& leave_out);
+// A new one in its place, of all packs. The caller has the lock.
+StatusOr<std::shared_ptr<PageIndex>> RebuildPageIndex(const std::string& directory);
 
 }  // namespace stasis::store

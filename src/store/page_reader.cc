@@ -32,7 +32,7 @@ Status PageFinder::Renew(const std::shared_ptr<PageIndex>& old) {
   if (rebuilt_) return absl::OkStatus();
   rebuilt_ = true;
   STASIS_ASSIGN_OR_RETURN(const PageIndexLock lock_of_file, PageIndexLock::Take(files_->directory()));
-  STASIS_ASSIGN_OR_RETURN(index_, RebuildPageIndex(files_->directory(), [](PackId) { return false; }));
+  STASIS_ASSIGN_OR_RETURN(index_, RebuildPageIndex(files_->directory()));
   return absl::OkStatus();
 }
 
