@@ -20,14 +20,16 @@ uint32_t BlocksOf(uint32_t pages) { return (pages + kBlockPages - 1) / kBlockPag
 }  // namespace
 
 StatusOr<std::shared_ptr<const Pack>> Pack::Open(const std::string& directory, PackId id) {
-  return OpenAt(PacksPath(directory) + "/" + PackName(id), id);
+  STASIS_ASSIGN_OR_RETURN(std::shared_ptr<Pack> pack, OpenAt(PacksPath(directory) + "/" + PackName(id), id));
+  pack->marked_damaged_ = Exists(PacksPath(directory) + "/" + DamageMarkName(id));
+  return pack;
 }
 
 StatusOr<std::shared_ptr<const Pack>> Pack::OpenPartial(const std::string& directory, PackId id) {
   return OpenAt(PacksPath(directory) + "/" + PartialPackName(id), id);
 }
 
-StatusOr<std::shared_ptr<const Pack>> Pack::OpenAt(const std::string& path, PackId id) {
+StatusOr<std::shared_ptr<Pack>> Pack::OpenAt(const std::string& path, PackId id) {
   STASIS_ASSIGN_OR_RETURN(UniqueFd file, OpenFile(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
   struct stat info;
   if (::fstat(file.get(), &info) != 0) return ErrnoError(errno, "fstat " + path);

@@ -46,6 +46,8 @@ class Pack {
   uint32_t blocks() const { return blocks_; }
   const PageHash& hash(uint32_t entry) const { return hashes_[entry]; }
   uint64_t size() const { return size_; }  // of the file
+  // Whether a verifier had found it damaged when it was opened. What can be read of it is good all the same.
+  bool marked_damaged() const { return marked_damaged_; }
   // What it takes of the disk: its share of its block.
   uint64_t StoredBytes(uint32_t entry) const;
 
@@ -62,7 +64,7 @@ class Pack {
  private:
   Pack(PackId id, UniqueFd file, const char* bytes, size_t size)
       : id_(id), file_(std::move(file)), bytes_(bytes), size_(size) {}
-  static StatusOr<std::shared_ptr<const Pack>> OpenAt(const std::string& path, PackId id);
+  static StatusOr<std::shared_ptr<Pack>> OpenAt(const std::string& path, PackId id);
   Status Check();
 
   const PackId id_;
@@ -73,6 +75,7 @@ class Pack {
   uint32_t blocks_ = 0;
   const PageHash* hashes_ = nullptr;
   const PackBlock* table_ = nullptr;
+  bool marked_damaged_ = false;
 };
 
 }  // namespace stasis::store

@@ -38,24 +38,33 @@ Status PageFinder::Renew(const std::shared_ptr<PageIndex>& old) {
 
 Status PageFinder::Find(const PageHash& hash, Place* place) {
   const uint32_t next = place->entry + 1;
-  if (place->pack && next < place->pack->pages() && place->pack->hash(next) == hash) {
+  if (place->pack && !place->pack->marked_damaged() && next < place->pack->pages() &&
+      place->pack->hash(next) == hash) {
     place->entry = next;
     return absl::OkStatus();
   }
-  // Twice anew: another may have replaced the index, and what it was replaced by may lack something.
-  for (int attempt = 0; attempt < 3; ++attempt) {
-    const std::shared_ptr<PageIndex> index = this->index();
-    const auto found = index->Find(hash, [&](const PageLocation& location) {
-      auto pack = packs_.Get(location.pack);
-      if (!pack.ok() || location.entry >= (*pack)->pages() || (*pack)->hash(location.entry) != hash)
-        return false;
-      *place = {*std::move(pack), location.entry};
-      return true;
-    });
-    if (found) return absl::OkStatus();
-    STASIS_RETURN_IF_ERROR(Renew(index));
+  // In a damaged pack it is looked for last: it may have been stored again since.
+  for (const bool may_be_damaged : {false, true}) {
+    // Twice anew: another may have replaced the index, and what it was replaced by may lack something.
+    for (int attempt = 0; attempt < 3; ++attempt) {
+      const std::shared_ptr<PageIndex> index = this->index();
+      if (FindIn(*index, hash, may_be_damaged, place)) return absl::OkStatus();
+      STASIS_RETURN_IF_ERROR(Renew(index));
+    }
   }
   return DataLoss("the store lacks page " + ToHex(hash));
+}
+
+bool PageFinder::FindIn(const PageIndex& index, const PageHash& hash, bool may_be_damaged, Place* place) {
+  const auto is_there = [&](const PageLocation& location) {
+    auto pack = packs_.Get(location.pack);
+    if (!pack.ok() || location.entry >= (*pack)->pages() || (*pack)->hash(location.entry) != hash ||
+        ((*pack)->marked_damaged() && !may_be_damaged))
+      return false;
+    *place = {*std::move(pack), location.entry};
+    return true;
+  };
+  return index.Find(hash, is_there).has_value();
 }
 
 StatusOr<const PageReader::Block*> PageReader::GetBlock(const PageFinder::Place& place) {

@@ -34,6 +34,7 @@ class PageFinder {
   PageFinder(std::shared_ptr<StoreFiles> files, std::shared_ptr<PageIndex> index)
       : files_(std::move(files)), packs_(files_->directory()), index_(std::move(index)) {}
   std::shared_ptr<PageIndex> index();
+  bool FindIn(const PageIndex& index, const PageHash& hash, bool may_be_damaged, Place* place);
   // Makes the index anew, if it is still `old`, once.
   Status Renew(const std::shared_ptr<PageIndex>& old);
 

@@ -178,6 +178,9 @@ class FaultyFiles : public StoreFiles {
       return absl::OkStatus();
     });
   }
+  Status MarkDamaged(PackId id, bool damaged) override {
+    return disk_->Call([&] { return files_->MarkDamaged(id, damaged); });
+  }
   Status Remove(PackId id) override {
     return disk_->Call([&] {
       disk_->Removed(id, *ReadFile(disk_->Path(PackName(id))));
@@ -449,6 +452,21 @@ TEST_F(StoreCrashTest, HintsSurviveAnIndexThatIsBeingReplaced) {
   }
   writer.join();
   EXPECT_EQ(Put(written_).new_pages, 0u);
+}
+
+TEST_F(StoreCrashTest, DamageThatCannotBeNotedIsToldAllTheSame) {
+  const std::string path = PacksPath(store_) + "/" + PackName(before_.front());
+  const auto file = OpenFile(path, O_RDWR);
+  ASSERT_TRUE(file.ok() && WriteAllAt(file->get(), "damage", 1000).ok());
+  Disk disk(store_);
+  disk.fault = Fault::kError;
+  disk.at = 1;
+  const auto verifier = Verifier::Open(Files(store_, &disk));
+  ASSERT_TRUE(verifier.ok()) << verifier.status();
+  ASSERT_TRUE((*verifier)->ReadPacks(nullptr, {}).ok());
+  ASSERT_EQ((*verifier)->damage().size(), 2u);
+  EXPECT_NE((*verifier)->damage()[0].find("block 0 is damaged"), std::string::npos);
+  EXPECT_NE((*verifier)->damage()[1].find("cannot be noted"), std::string::npos);
 }
 
 TEST_F(StoreCrashTest, AnIdIsTakenUnderEitherName) {

@@ -16,6 +16,7 @@ namespace {
 constexpr char kPacks[] = "packs";
 constexpr char kSuffix[] = ".pack";
 constexpr char kPartialPrefix[] = ".partial-";
+constexpr char kDamagedSuffix[] = ".damaged";
 constexpr int kAttempts = 100;
 
 std::string IdText(PackId id) {
@@ -90,7 +91,21 @@ class RealFiles : public StoreFiles {
     return absl::OkStatus();
   }
 
-  Status Remove(PackId id) override { return Unlink(PackName(id)); }
+  Status MarkDamaged(PackId id, bool damaged) override {
+    const std::string name = DamageMarkName(id);
+    if (!damaged) {
+      STASIS_RETURN_IF_ERROR(Unlink(name));
+    } else if (const auto mark = OpenFileAt(packs_.get(), name, O_WRONLY | O_CREAT | O_NOFOLLOW, 0600);
+               !mark.ok()) {
+      return mark.status();
+    }
+    return SyncDirectory(packs_.get());
+  }
+
+  Status Remove(PackId id) override {
+    STASIS_RETURN_IF_ERROR(Unlink(PackName(id)));
+    return Unlink(DamageMarkName(id));
+  }
   Status RemovePartial(PackId id) override { return Unlink(PartialPackName(id)); }
 
  private:
@@ -147,6 +162,8 @@ PackId ParseName(std::string_view name, std::string_view prefix, std::string_vie
 std::string PackName(PackId id) { return IdText(id) + kSuffix; }
 
 std::string PartialPackName(PackId id) { return kPartialPrefix + IdText(id); }
+
+std::string DamageMarkName(PackId id) { return IdText(id) + kDamagedSuffix; }
 
 std::string PacksPath(const std::string& directory) { return directory + "/" + kPacks; }
 
@@ -209,6 +226,10 @@ Status RemovePartialPacks(const std::string& directory) {
   if (!packs.ok()) return packs.status();
   STASIS_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(packs->get()));
   for (const std::string& name : names) {
+    const PackId marked = ParseName(name, "", kDamagedSuffix);
+    if (marked != 0 && ::faccessat(packs->get(), PackName(marked).c_str(), F_OK, AT_SYMLINK_NOFOLLOW) != 0 &&
+        errno == ENOENT)
+      ::unlinkat(packs->get(), name.c_str(), 0);
     if (ParseName(name, kPartialPrefix, "") == 0) continue;
     auto file = OpenFileAt(packs->get(), name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
     if (!file.ok() || ::flock(file->get(), LOCK_EX | LOCK_NB) != 0) continue;  // its writer lives

@@ -4,6 +4,7 @@
 //   DIRECTORY/                      0700
 //     packs/                        0700
 //       XXXXXXXX.pack               0600, pack.h; never changed once it has this name
+//       XXXXXXXX.damaged            0600, empty: a verifier has found that pack damaged
 //       .partial-XXXXXXXX           one whose writer has not committed, or died
 //     page-index                    0600, page_index.h; may be removed at any time
 //     page-index.lock               0600
@@ -25,6 +26,7 @@ using PackId = uint32_t;  // never 0
 
 std::string PackName(PackId id);
 std::string PartialPackName(PackId id);
+std::string DamageMarkName(PackId id);
 
 // One new file, until it has its name.
 class NewPackFile {
@@ -45,7 +47,9 @@ class StoreFiles {
   // Gives it its name. Durable once SyncPacks has returned.
   virtual Status Publish(PackId id) = 0;
   virtual Status SyncPacks() = 0;
-  // The one that has its name, and the one that has not. That there is none is no error.
+  // Notes that the pack is damaged, or that it is not, for all who open it from now on. Durable.
+  virtual Status MarkDamaged(PackId id, bool damaged) = 0;
+  // The one that has its name, with its mark, and the one that has not. That there is none is no error.
   virtual Status Remove(PackId id) = 0;
   virtual Status RemovePartial(PackId id) = 0;
 };
@@ -60,7 +64,7 @@ Status RemoveEmptyStore(const std::string& directory);
 std::string PacksPath(const std::string& directory);
 // The ids of the packs in DIRECTORY; no such directory: none. Anything else in it is passed over.
 StatusOr<std::vector<PackId>> ListPacks(const std::string& directory);
-// Removes what dead writers left.
+// Removes what dead writers left, and marks of packs that are gone.
 Status RemovePartialPacks(const std::string& directory);
 
 }  // namespace stasis::store

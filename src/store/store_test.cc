@@ -192,6 +192,76 @@ TEST_F(StoreTest, DamageHurtsTheStreamsThatNeedIt) {
   EXPECT_TRUE(Get(whole).ok());
 }
 
+class DamagedStoreTest : public StoreTest {
+ protected:
+  // In the midst of its first block.
+  void Flip(PackId id) {
+    const auto file = OpenFile(PackPath(id), O_RDWR);
+    char byte = 0;
+    ASSERT_TRUE(file.ok() && ::pread(file->get(), &byte, 1, 1000) == 1);
+    byte ^= 1;
+    ASSERT_EQ(::pwrite(file->get(), &byte, 1, 1000), 1);
+  }
+
+  // What Verifier says of the stream, and of how much damage.
+  Status Verify(const StreamId& stream, size_t damage) {
+    auto verifier = Verifier::Open(store_);
+    if (!verifier.ok()) return verifier.status();
+    STASIS_RETURN_IF_ERROR((*verifier)->ReadPacks(nullptr, {}));
+    EXPECT_EQ((*verifier)->damage().size(), damage);
+    return (*verifier)->CheckStream(stream, {});
+  }
+};
+
+TEST_F(DamagedStoreTest, WhatAVerifierFoundDamagedIsStoredAnew) {
+  const std::string bytes = Random(200, 1);
+  const StreamId stream = Put(bytes);
+  const PackId hurt = Packs().front();
+  Flip(hurt);
+  Put(bytes);
+  EXPECT_EQ(new_pages_, 0u) << "nobody knows of it";
+  EXPECT_TRUE(absl::IsDataLoss(Verify(stream, 1)));
+  EXPECT_TRUE(absl::IsDataLoss(Get(stream).status()));
+  // The same bytes are the same stream: with that the first one is whole again too.
+  EXPECT_EQ(Put(bytes), stream);
+  EXPECT_GT(new_pages_, 200u);
+  EXPECT_TRUE(Get(stream).value_or("") == bytes);
+  EXPECT_TRUE(Verify(stream, 1).ok());
+  // Also for who has another index.
+  ASSERT_TRUE(std::filesystem::remove(store_ + "/page-index"));
+  EXPECT_TRUE(Get(stream).value_or("") == bytes);
+  Put(bytes);
+  EXPECT_EQ(new_pages_, 0u);
+  // The damaged one is needed by nobody.
+  const auto collected = Collect({stream});
+  ASSERT_TRUE(collected.ok()) << collected.status();
+  EXPECT_EQ(collected->packs, 1u);
+  EXPECT_FALSE(Exists(PackPath(hurt)));
+  EXPECT_EQ(ListDirectory(PacksPath(store_))->size(), 1u) << "its mark is gone with it";
+  EXPECT_TRUE(Verify(stream, 0).ok());
+}
+
+TEST_F(DamagedStoreTest, WhatIsWholeOfADamagedPackIsRead) {
+  const std::string bytes = Random(200, 1);
+  Put(bytes);
+  Flip(Packs().front());
+  const StreamId end = Put(bytes.substr(150 * kPageBytes));
+  EXPECT_TRUE(Verify(end, 1).ok());
+  EXPECT_TRUE(Get(end).value_or("") == bytes.substr(150 * kPageBytes));
+}
+
+TEST_F(DamagedStoreTest, OneThatIsWholeAgainIsCountedOn) {
+  const std::string bytes = Random(200, 1);
+  const StreamId stream = Put(bytes);
+  Flip(Packs().front());
+  EXPECT_FALSE(Verify(stream, 1).ok());
+  Flip(Packs().front());
+  EXPECT_TRUE(Verify(stream, 0).ok());
+  Put(bytes);
+  EXPECT_EQ(new_pages_, 0u);
+  EXPECT_EQ(ListDirectory(PacksPath(store_))->size(), 1u);
+}
+
 TEST_F(StoreTest, AStreamThatIsNoTreeIsRefused) {
   StreamId stream = Put(Random(1000, 1));
   for (StreamId bad :

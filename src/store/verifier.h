@@ -13,6 +13,7 @@
 #include "base/status.h"
 #include "store/page_reader.h"
 #include "store/page_tree.h"
+#include "store/store_files.h"
 
 namespace stasis::store {
 
@@ -20,9 +21,10 @@ namespace stasis::store {
 class Verifier {
  public:
   static StatusOr<std::unique_ptr<Verifier>> Open(const std::string& directory);
+  static StatusOr<std::unique_ptr<Verifier>> Open(std::shared_ptr<StoreFiles> files);
 
   // Reads every byte of every pack, once. `on_bytes` is told of bytes of the packs. Damage is remembered, not
-  // an error. kCancelled.
+  // an error; it is noted beside the pack, so that no writer counts on what is in it. kCancelled.
   Status ReadPacks(const std::function<void(uint64_t)>& on_bytes, const std::stop_token& cancel);
   // "packs/0012ab34.pack: block 7 is damaged"
   const std::vector<std::string>& damage() const { return damage_; }
@@ -34,11 +36,12 @@ class Verifier {
   Status CheckStream(const StreamId& stream, const std::stop_token& cancel);
 
  private:
-  Verifier(std::string directory, std::unique_ptr<PageFinder> finder)
-      : directory_(std::move(directory)), finder_(std::move(finder)), reader_(finder_.get()) {}
-  void CheckBlock(const Pack& pack, uint32_t block);
+  Verifier(std::shared_ptr<StoreFiles> files, std::unique_ptr<PageFinder> finder)
+      : files_(std::move(files)), finder_(std::move(finder)), reader_(finder_.get()) {}
+  bool CheckBlock(const Pack& pack, uint32_t block);
+  void Mark(const Pack& pack, bool damaged);
 
-  const std::string directory_;
+  const std::shared_ptr<StoreFiles> files_;
   std::unique_ptr<PageFinder> finder_;
   PageReader reader_;
   PageFinder::Place place_;

@@ -121,7 +121,7 @@ bool Writer::Has(const PageLocation& location, const PageHash& hash) {
   if (pinned == pinned_.end()) {
     if (refused_.contains(location.pack) || pinned_.size() >= kMostPinned) return false;
     auto pack = packs_.Get(location.pack);
-    if (!pack.ok() || !(*pack)->Pin()) {
+    if (!pack.ok() || (*pack)->marked_damaged() || !(*pack)->Pin()) {
       refused_.insert(location.pack);
       return false;
     }

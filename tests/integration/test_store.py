@@ -91,6 +91,28 @@ def test_a_flipped_bit_is_found_named_and_refused(engine, stasis):
     engine.docker("start", "--checkpoint", "cp", "hurt")
 
 
+def test_damage_that_was_found_is_not_shared_by_later_checkpoints(engine, stasis):
+    holder(engine, "c1")
+    engine.docker("checkpoint", "create", "--leave-running", "c1", "cp1")
+    hurt = packs(store(engine))[0]
+    flip(hurt, hurt.stat().st_size // 2)
+    verified = stasis("checkpoint", "verify", check=False)
+    assert verified.returncode == 1 and "checkpoint cp1 of " in verified.stdout, verified
+    engine.docker("checkpoint", "create", "c1", "cp2")
+    verified = stasis("checkpoint", "verify", check=False)
+    assert verified.returncode == 1 and f"packs/{hurt.name}: block" in verified.stdout, verified
+    assert "checkpoint cp2 of" not in verified.stdout, verified.stdout
+    before = len(engine.numbers("c1"))
+    engine.docker("start", "--checkpoint", "cp2", "c1")
+    wait_until(lambda: len(engine.numbers("c1")) > before, "it counts on")
+    assert "BAD" not in engine.out("logs", "c1")
+    # The damaged one goes with what it alone had.
+    engine.docker("checkpoint", "rm", "c1", "cp1")
+    wait_until(lambda: not hurt.exists(), "the damaged pack is given back")
+    assert "1 checkpoint" in stasis("checkpoint", "verify").stdout
+    assert [path.suffix for path in (store(engine) / "packs").iterdir() if path.suffix != ".pack"] == []
+
+
 def test_a_flipped_bit_of_a_manifest_is_found(engine, stasis):
     engine.counter("c1")
     engine.docker("checkpoint", "create", "c1", "cp1")
