@@ -1,6 +1,7 @@
 #include "store/pack.h"
 
 #include <gtest/gtest.h>
+#include <malloc.h>
 
 #include <optional>
 
@@ -53,6 +54,19 @@ TEST_F(PackTest, ReadsItsBlocks) {
   EXPECT_EQ(pack->ReadBlock(0)->size(), kBlockPages * kPageBytes);
   EXPECT_EQ(*pack->ReadBlock(1), std::string(kPageBytes, 'a' + kBlockPages % 26));
   EXPECT_TRUE(absl::IsDataLoss(pack->ReadBlock(2).status()));
+}
+
+TEST_F(PackTest, AFinishedOneTakesNoMemory) {
+  const auto in_use = [] { return ::mallinfo2().uordblks + ::mallinfo2().hblkhd; };
+  const std::string page(kPageBytes, 'x');
+  const PageHash hash = PageHasher().Hash(page.data());
+  const size_t before = in_use();
+  if (before == 0) GTEST_SKIP() << "a sanitizer's malloc does not tell";
+  while (writer_->pages() < kMaxPackPages) ASSERT_TRUE(writer_->Add(hash, page.data()).ok());
+  EXPECT_GE(in_use(), before + kMaxPackPages * sizeof(PageHash) / 2) << "this cannot tell";
+  ASSERT_TRUE(writer_->Finish().ok());
+  // Of a container of any size there may be as many as it takes.
+  EXPECT_LT(in_use(), before + (64 << 10));
 }
 
 TEST_F(PackTest, ManyPinItAndOneClaimsIt) {

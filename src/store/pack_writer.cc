@@ -114,8 +114,9 @@ StatusOr<std::shared_ptr<const Pack>> PackWriter::Finish() {
   // Before our own lock on it ends.
   if (!pack->Pin()) return Internal("a new pack cannot be kept");
   file_.reset();
-  hashes_ = {};
-  table_ = {};
+  // Not "= {}", which keeps their memory.
+  hashes_ = std::vector<PageHash>();
+  table_ = std::vector<PackBlock>();
   return pack;
 }
 
