@@ -151,6 +151,15 @@ def test_a_checkpoint_directory_is_complete_in_itself(engine, stasis, tmp_path):
     wait_until(lambda: list(there.iterdir()) == [], "nothing is left of it")
 
 
+def test_what_a_power_cut_left_in_a_checkpoint_directory_goes_with_the_next_checkpoint(engine, tmp_path):
+    engine.counter("c1")
+    for name in (".old.partial-0123456789abcdef", ".mine.partial-notes"):
+        (tmp_path / name / "criu").mkdir(parents=True)
+        (tmp_path / name / "criu/pages-1.img").write_text("x")
+    engine.docker("checkpoint", "create", "--checkpoint-dir", tmp_path, "--leave-running", "c1", "cp1")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".mine.partial-notes", ".store", "cp1"]
+
+
 def test_the_store_of_a_removed_directory_is_nobodys(engine, stasis, tmp_path):
     answer = stasis("checkpoint", "du", "--checkpoint-dir", tmp_path / "none", check=False)
     assert answer.returncode == 1 and "does not exist" in answer.stderr
