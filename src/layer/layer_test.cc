@@ -217,6 +217,7 @@ TEST_F(LayerTest, WhatWasMappedAndIsNoMoreIsReadAgainToo) {
   ASSERT_TRUE(capture->Read({}).ok());
   mapped[0] = 'c';
   ::munmap(mapped, 4096);
+  Settle();  // that had a time after all, if the page was written back to the disk before
   mapped_ = {};
   std::vector<Entry> entries = Finish(capture.get());
   ASSERT_TRUE(RebuildAll(entries).ok());

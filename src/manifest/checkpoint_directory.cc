@@ -180,7 +180,7 @@ Status RemoveLeftovers(const std::string& directory) {
   auto opened = OpenDirectory(directory);
   if (absl::IsNotFound(opened.status())) return absl::OkStatus();
   if (!opened.ok()) return opened.status();
-  STASIS_ASSIGN_OR_RETURN(std::vector<std::string> names, ListDirectory(directory));
+  STASIS_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(opened->get()));
   for (const std::string& name : names) {
     if (!IsMadeAside(name)) continue;
     const auto aside = OpenCheckpoint(opened->get(), name);
