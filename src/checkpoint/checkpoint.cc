@@ -6,13 +6,12 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/str_format.h"
 #include "checkpoint/description.h"
 #include "criu/log.h"
-#include "criu/memory_images.h"
 #include "criu/verdict.h"
 #include "criu/watches.h"
 #include "linux/files.h"
+#include "linux/pagemap.h"
 #include "manifest/checkpoint_content.h"
 #include "manifest/checkpoint_directory.h"
 
@@ -51,6 +50,15 @@ StatusOr<uint32_t> EmptyNamespaces(const std::vector<std::string>& names) {
   return flags;
 }
 
+// Why private memory is left to CRIU; empty: it is not.
+std::string WhyPlain(const protocol::CheckpointRequest& request, const std::string& preload) {
+  if (request.freeze == protocol::kFreezePlain)
+    return request.freeze_reason.empty() ? "asked for" : request.freeze_reason;
+  if (preload.empty()) return "no library for CRIU";
+  if (!KernelHasPagemapScan()) return "the kernel has no PAGEMAP_SCAN (Linux 6.7)";
+  return "";
+}
+
 }  // namespace
 
 Checkpoint::Checkpoint(protocol::CheckpointPlan plan, std::string preload, OnProgress on_progress)
@@ -71,8 +79,7 @@ Status Checkpoint::DoPrepare(const std::stop_token& cancel) {
   STASIS_ASSIGN_OR_RETURN(view_, ReadContainerView(plan_.bundle, plan_.init_pid,
                                                    RuntimeState(plan_.shim_directory, plan_.container_id)));
   STASIS_RETURN_IF_ERROR(HandOverWatches(cancel));
-  STASIS_ASSIGN_OR_RETURN(manifest_.freeze_reason, PrepareCow());
-  cow_ = manifest_.freeze_reason.empty();
+  STASIS_RETURN_IF_ERROR(ChooseSource());
   STASIS_RETURN_IF_ERROR(ReadFiles(cancel));
   STASIS_RETURN_IF_ERROR(StartCriu(cancel));
   STASIS_RETURN_IF_ERROR(BeginDump());
@@ -84,9 +91,8 @@ Status Checkpoint::DoFreeze(const std::stop_token& cancel) {
   // Once more, since time has passed; the manifest shows these.
   STASIS_ASSIGN_OR_RETURN(processes_, criu::ReadProcessTree(plan_.init_pid));
   manifest_.prepare_us = MicrosecondsSince(began_);
-  if (cow_) limits_ = cgroup_->Limits();
-  // Noted first: if we die from here on, the shim thaws.
-  STASIS_RETURN_IF_ERROR(Note(/*thaw=*/!plan_.paused));
+  if (source_ == Source::kTwins) limits_ = cgroup_->Limits();
+  STASIS_RETURN_IF_ERROR(Note(/*thaw=*/!plan_.paused));  // first: if we die from here on, the shim thaws
   STASIS_RETURN_IF_ERROR(RaiseLimits());
   frozen_since_ = steady_clock::now();
   frozen_deadline_ = frozen_since_ + FrozenLimit(plan_.request);
@@ -102,25 +108,28 @@ Status Checkpoint::DoFreeze(const std::stop_token& cancel) {
 }
 
 Status Checkpoint::DoFinish(const std::stop_token& cancel) {
+  if (plan_.request.exit || plan_.paused) frozen_deadline_ = kNoDeadline;  // it is not to go on
+  if (source_ == Source::kProcesses) {
+    STASIS_RETURN_IF_ERROR(SaveHiddenMemory(cancel));
+  }
   if (plan_.request.exit) {
     // Published while the processes still stand: whatever fails up to here, they run on.
-    frozen_deadline_ = kNoDeadline;
     manifest_.frozen_us = MicrosecondsSince(frozen_since_);
     STASIS_RETURN_IF_ERROR(Publish(cancel));
     KillContainer();
     return absl::OkStatus();
   }
   STASIS_RETURN_IF_ERROR(LetGo(cancel));
-  if (cow_) {
+  if (source_ == Source::kTwins) {
     STASIS_RETURN_IF_ERROR(MakeTwins());
   }
   STASIS_RETURN_IF_ERROR(EndFreeze());
   manifest_.frozen_us = MicrosecondsSince(frozen_since_);
   session_->End(After(kGentleEnd));
   session_.reset();
-  if (cow_) {
+  if (source_ == Source::kTwins) {
     on_progress_("publish", 0);  // it runs on
-    STASIS_RETURN_IF_ERROR(SaveTwinMemory(cancel));
+    STASIS_RETURN_IF_ERROR(SaveHiddenMemory(cancel));
   }
   return Publish(cancel);
 }
@@ -153,24 +162,16 @@ Status Checkpoint::JudgeProcesses() {
   return absl::OkStatus();
 }
 
-StatusOr<std::string> Checkpoint::PrepareCow() {
-  if (plan_.request.freeze == protocol::kFreezePlain)
-    return plan_.request.freeze_reason.empty() ? "asked for" : plan_.request.freeze_reason;
-  if (plan_.request.exit) return "nothing runs on";
-  if (plan_.paused) return "it was paused";
-  if (preload_.empty()) return "no library for CRIU";
-  if (!KernelHasPagemapScan()) return "the kernel has no PAGEMAP_SCAN (Linux 6.7)";
-  std::string shown;
-  for (const criu::Process& process : processes_) {
-    auto smaps = ReadFile("/proc/" + std::to_string(process.pid) + "/smaps");
-    if (!smaps.ok()) continue;  // it has ended, or a zombie
-    std::vector<AddressRange> ranges = criu::MappingsWithoutTwin(*smaps);
-    for (const AddressRange& range : ranges)
-      absl::StrAppendFormat(&shown, "%d %x %x\n", process.pid, range.begin, range.end);
-    if (!ranges.empty()) shown_.emplace(process.inside, std::move(ranges));
-  }
-  STASIS_RETURN_IF_ERROR(WriteFileAtomically(work_ + "/" + kShownMemoryFile, shown));
-  return "";
+Status Checkpoint::ChooseSource() {
+  manifest_.freeze = protocol::kFreezePlain;
+  manifest_.freeze_reason = WhyPlain(plan_.request, preload_);
+  if (!manifest_.freeze_reason.empty()) return absl::OkStatus();
+  const bool goes_on = !plan_.request.exit && !plan_.paused;
+  source_ = goes_on ? Source::kTwins : Source::kProcesses;
+  manifest_.freeze = goes_on ? protocol::kFreezeCow : protocol::kFreezeDirect;
+  // The processes themselves have everything.
+  const std::string shown = goes_on ? ShowWhatTwinsLack(processes_, &shown_) : "";
+  return WriteFileAtomically(work_ + "/" + kShownMemoryFile, shown);
 }
 
 Status Checkpoint::ReadFiles(const std::stop_token& cancel) {
@@ -202,7 +203,8 @@ Status Checkpoint::HandOverWatches(const std::stop_token& cancel) {
 }
 
 Status Checkpoint::StartCriu(const std::stop_token& cancel) {
-  auto session = criu::Session::Start({plan_.criu, preload_, cow_ ? work_ + "/" + kShownMemoryFile : ""});
+  auto session = criu::Session::Start(
+      {plan_.criu, preload_, source_ == Source::kCriu ? "" : work_ + "/" + kShownMemoryFile});
   if (!session.ok()) return session.status();
   session_.emplace(*std::move(session));
   STASIS_RETURN_IF_ERROR(Note(/*thaw=*/false));
@@ -258,7 +260,7 @@ Status Checkpoint::SetLimitsAgain() {
 // CRIU takes its hands off the processes; the cgroup is still frozen.
 Status Checkpoint::LetGo(const std::stop_token& cancel) {
   STASIS_RETURN_IF_ERROR(Answer(true));
-  return AwaitEnd("dump", cancel);
+  return AwaitEnd("thaw", cancel);
 }
 
 // CRIU has let go of the processes, and has frozen them again.
@@ -272,28 +274,28 @@ Status Checkpoint::MakeTwins() {
   return absl::OkStatus();
 }
 
-Status Checkpoint::SaveTwinMemory(const std::stop_token& cancel) {
+Status Checkpoint::SaveHiddenMemory(const std::stop_token& cancel) {
+  const auto began = steady_clock::now();
   ByteNotices notices("memory", on_progress_);
-  const auto save = [&](const Twin& twin) -> Status {
-    const auto take_pages = [&](std::string_view pages) -> Status {
-      STASIS_RETURN_IF_ERROR(writer_->Append(pages));
-      notices.Add(pages.size());
-      return absl::OkStatus();
-    };
-    STASIS_ASSIGN_OR_RETURN(const std::string file,
-                            criu::AddPrivateMemory(staging_->images(), twin.original_inside,
-                                                   {twin.memory.get(), twin.pagemap.get()},
-                                                   shown_[twin.original_inside], take_pages, cancel));
-    STASIS_ASSIGN_OR_RETURN(const store::StreamId content, writer_->EndStream());
-    manifest_.files.push_back({file, content});
-    return RemoveTreeAt(staging_->images(), file);  // what CRIU had of it
+  const auto on_bytes = [&](uint64_t bytes) {
+    notices.Add(bytes);
+    return CheckCriuHolds();
   };
-  Status status = twins_->Quieten(*cgroup_, After(kTwins));
-  for (const Twin& twin : twins_->all()) {
-    if (status.ok()) status = save(twin);
-  }
+  const MemoryTarget target = {staging_->images(), writer_.get(), &manifest_.files, on_bytes};
+  const auto save = [&]() -> Status {
+    if (twins_) {
+      STASIS_RETURN_IF_ERROR(twins_->Quieten(*cgroup_, After(kTwins)));
+      return SaveMemory(*twins_, shown_, target, cancel);
+    }
+    STASIS_ASSIGN_OR_RETURN(processes_, criu::ReadProcessTree(plan_.init_pid));
+    return SaveMemory(processes_, target, cancel);
+  };
+  const Status status = save();
+  STASIS_RETURN_IF_ERROR(CheckCriuHolds());
   if (absl::IsCancelled(status) || absl::IsResourceExhausted(status)) return status;
   if (!status.ok()) return MakeError(StatusCode::kAborted, Message(status));
+  manifest_.memory_us = MicrosecondsSince(began);
+  if (!twins_) return absl::OkStatus();
   twins_.reset();
   SetLimitsAgain().IgnoreError();  // else the journal has them, and the shim tries again
   return absl::OkStatus();
@@ -321,11 +323,9 @@ Status Checkpoint::SaveImages(const std::stop_token& cancel) {
 
 Status Checkpoint::Publish(const std::stop_token& cancel) {
   STASIS_RETURN_IF_ERROR(SaveImages(cancel));
-  manifest_.freeze = cow_ ? protocol::kFreezeCow : protocol::kFreezePlain;
   Describe(plan_, view_, processes_, &manifest_);
   STASIS_RETURN_IF_ERROR(WriteManifest(staging_->path(), manifest_));
-  // Without its tracer the container would have run on, past what the images hold.
-  if (session_ && session_->process().Ended()) return Internal("criu died after the dump");
+  STASIS_RETURN_IF_ERROR(CheckCriuHolds());
   if (cancel.stop_requested()) return Cancelled("the checkpoint was cancelled");
   return staging_->Publish();
 }
@@ -395,12 +395,18 @@ Status Checkpoint::Failed(std::string_view criu_error) const {
   return Internal(text);
 }
 
+// Without its tracer the container runs on, past what the images hold.
+Status Checkpoint::CheckCriuHolds() const {
+  if (session_ && session_->process().Ended()) return Internal("criu died after the dump");
+  return absl::OkStatus();
+}
+
 // ---- undoing
 
 Status Checkpoint::Note(bool thaw) {
   protocol::Journal journal;
   journal.thaw = thaw;
-  journal.copies = cow_;
+  journal.copies = source_ == Source::kTwins;
   journal.limits = limits_;
   STASIS_ASSIGN_OR_RETURN(journal.checkpointer, IdentifyProcess(::getpid()));
   if (staging_) {

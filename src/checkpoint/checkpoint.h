@@ -6,15 +6,16 @@
 //   finish   to leave it running: CRIU lets go, thaw, then publish, so that no freeze waits for a disk
 //            to exit: publish, and only then CRIU kills the processes
 //
-// Copy on write, the freeze does not wait for memory either (docs/adr/0005): it is hidden from CRIU, copies
-// of the processes (twins.h) are made before the thaw, and their memory is saved after it.
+// Private memory is hidden from CRIU where that is to be had (docs/adr/0005), and saved by us
+// (private_memory.h). To leave it running, the freeze does not wait for memory either: copies of the
+// processes (twins.h) are made before the thaw, and their memory is saved after it. To exit, and of a paused
+// one, it is read from the processes themselves, which CRIU holds until then.
 //
 // docs/adr/0002-dump-by-criu-rpc-restore-by-runc.md says why. Any error of a verb undoes all: CRIU ended, the
 // container thawed (or frozen again, where its user had paused it), the staging directory removed. Once the
 // checkpoint is published nothing is undone any more, and no verb fails. One thread.
 #pragma once
 
-#include <map>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -25,6 +26,7 @@
 #include "base/status.h"
 #include "checkpoint/container_files.h"
 #include "checkpoint/container_view.h"
+#include "checkpoint/private_memory.h"
 #include "checkpoint/progress.h"
 #include "checkpoint/staging.h"
 #include "checkpoint/twins.h"
@@ -32,7 +34,6 @@
 #include "criu/session.h"
 #include "linux/cgroup.h"
 #include "linux/clock.h"
-#include "linux/pagemap.h"
 #include "manifest/manifest.h"
 #include "protocol/checkpointer.h"
 #include "protocol/journal.h"
@@ -50,7 +51,7 @@ class Checkpoint {
 
   // In this order, each once. Errors: kAlreadyExists (the name), kInvalidArgument (the plan), kCancelled,
   // kInternal (it cannot be saved: the message is a verdict, criu/verdict.h), kDeadlineExceeded (frozen too
-  // long, or nothing moves), kAborted (not to be had copy on write; plain it may be).
+  // long, or nothing moves), kAborted (its memory is not to be had by us; plain it may be).
   Status Prepare(std::stop_token cancel);
   Status Freeze(std::stop_token cancel);
   StatusOr<protocol::CheckpointResult> Finish(std::stop_token cancel);
@@ -62,6 +63,8 @@ class Checkpoint {
 
  private:
   enum class Phase { kNew, kPrepared, kFrozen, kDone };
+  // What private memory is read from. kCriu: it is not hidden.
+  enum class Source { kCriu, kProcesses, kTwins };
 
   Status DoPrepare(const std::stop_token& cancel);
   Status DoFreeze(const std::stop_token& cancel);
@@ -69,8 +72,8 @@ class Checkpoint {
 
   Status MakeDirectories();
   Status JudgeProcesses();
-  // Why it cannot be had copy on write; empty: it can. Writes down what a twin will not have.
-  StatusOr<std::string> PrepareCow();
+  // Chooses the source; notes why not, or what a twin will not have.
+  Status ChooseSource();
   // The container's files: most of them while it runs, the rest in the freeze.
   Status ReadFiles(const std::stop_token& cancel);
   Status FinishFiles(const std::stop_token& cancel);
@@ -82,7 +85,7 @@ class Checkpoint {
   Status SetLimitsAgain();
   Status LetGo(const std::stop_token& cancel);
   Status MakeTwins();
-  Status SaveTwinMemory(const std::stop_token& cancel);
+  Status SaveHiddenMemory(const std::stop_token& cancel);
   Status SaveImages(const std::stop_token& cancel);
   Status Publish(const std::stop_token& cancel);
   void KillContainer();
@@ -93,6 +96,7 @@ class Checkpoint {
   StatusOr<criu::Event> Await(std::string_view phase, const std::stop_token& cancel);
   Status Answer(bool success);
   Status Failed(std::string_view criu_error) const;
+  Status CheckCriuHolds() const;  // the processes, as long as there is a session
 
   Status Enter(Phase from) const;  // kFailedPrecondition: a verb out of order
   Status Note(bool thaw);          // writes the journal as things are
@@ -116,8 +120,8 @@ class Checkpoint {
   std::optional<criu::Session> session_;
   ContainerView view_;
   std::vector<criu::Process> processes_;
-  bool cow_ = false;
-  std::map<pid_t, std::vector<AddressRange>> shown_;  // by process: private memory that CRIU saves
+  Source source_ = Source::kCriu;
+  ShownMemory shown_;
   std::optional<Twins> twins_;
   std::vector<CgroupLimit> limits_;  // as they were before they were raised
   bool has_watches_ = false;

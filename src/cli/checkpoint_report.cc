@@ -29,7 +29,7 @@ struct Summary {
   std::string name, container_id, created, criu_version, kernel, architecture, network_namespace, freeze,
       freeze_reason;
   uint64_t bytes = 0, stored_bytes = 0, layer_files = 0, layer_bytes = 0;
-  uint64_t frozen_us = 0, prepare_us = 0, dump_us = 0, files_us = 0, copy_us = 0;
+  uint64_t frozen_us = 0, prepare_us = 0, dump_us = 0, files_us = 0, copy_us = 0, memory_us = 0;
   bool has_layer = false;
   bool exit = false, paused = false;
   std::vector<std::string> exec_processes;
@@ -75,6 +75,7 @@ StatusOr<Summary> ReadSummary(const Json& manifest) {
   reader.Get("dump_us", &summary.dump_us);
   reader.Get("files_us", &summary.files_us);
   reader.Get("copy_us", &summary.copy_us);
+  reader.Get("memory_us", &summary.memory_us);
   reader.Get("freeze", &summary.freeze);
   reader.Get("freeze_reason", &summary.freeze_reason);
   reader.Get("exit", &summary.exit);
@@ -150,6 +151,8 @@ TreeNode Frozen(const Summary& summary) {
   frozen.children.push_back({"Dump: " + HumanMicroseconds(summary.dump_us)});
   if (summary.has_layer) frozen.children.push_back({"Files: " + HumanMicroseconds(summary.files_us)});
   if (summary.freeze == "cow") frozen.children.push_back({"Copies: " + HumanMicroseconds(summary.copy_us)});
+  if (summary.freeze == "direct")
+    frozen.children.push_back({"Memory: " + HumanMicroseconds(summary.memory_us)});
   return frozen;
 }
 
@@ -210,6 +213,8 @@ StatusOr<std::string> CheckpointReport(const Json& manifest) {
   root.children.push_back(Frozen(summary));
   if (summary.freeze == "cow") {
     add("Freeze: copy on write");
+  } else if (summary.freeze == "direct") {
+    add("Freeze: direct, memory read from the processes as they stood");
   } else if (!summary.freeze.empty()) {
     add("Freeze: plain (" + summary.freeze_reason + ")");
   }

@@ -60,6 +60,9 @@ TEST(CheckpointReportTest, FilesAndCopiesAreShownWhereThereAreAny) {
   const std::string with = *CheckpointReport({{"name", "cp"}, {"freeze", "cow"}, {"copy_us", 1'500}});
   EXPECT_NE(with.find("│   └── Copies: 1.5 ms\n"), with.npos) << with;
   EXPECT_NE(with.find("├── Freeze: copy on write\n"), with.npos) << with;
+  const std::string direct = *CheckpointReport({{"name", "cp"}, {"freeze", "direct"}, {"memory_us", 2'500}});
+  EXPECT_NE(direct.find("│   └── Memory: 2.5 ms\n"), direct.npos) << direct;
+  EXPECT_NE(direct.find("├── Freeze: direct, "), direct.npos) << direct;
 }
 
 TEST(CheckpointReportTest, ALineTellsWhatWasNewInTheStore) {

@@ -23,7 +23,7 @@ constexpr uint32_t kDroppable = 0x08;
 // Pages that are saved, and where they come from.
 struct Run {
   AddressRange range;
-  bool from_twin = false;
+  bool hidden = false;  // from CRIU; else it has saved them
 };
 
 // Whether CRIU saves its pages one by one, those that there are (criu/mem.c, generate_vma_iovs).
@@ -39,55 +39,63 @@ bool HasTwin(const images::VmaEntry& mapping) {
   return (mapping.madv() & kNotInFork) == 0 && (mapping.flags() & MAP_HUGETLB) == 0;
 }
 
-StatusOr<std::vector<Run>> TwinRuns(int images, pid_t process, const TwinMemory& twin,
-                                    const std::vector<AddressRange>& shown) {
+StatusOr<std::vector<Run>> HiddenRuns(int images, pid_t process, const MemorySource& source,
+                                      const std::vector<AddressRange>& shown) {
   STASIS_ASSIGN_OR_RETURN(const images::MmEntry mm, ReadMm(images, process));
   std::vector<Run> runs;
   for (const images::VmaEntry& mapping : mm.vmas()) {
     if (!IsPrivateMemory(mapping)) continue;
     for (const AddressRange& hidden : Without({mapping.start(), mapping.end()}, shown)) {
-      if (!HasTwin(mapping)) {
+      if (source.twin && !HasTwin(mapping)) {
         return MakeError(StatusCode::kAborted, "process " + std::to_string(process) +
                                                    " changed a mapping to one that no copy of it has");
       }
-      STASIS_ASSIGN_OR_RETURN(const std::vector<AddressRange> pages, OwnPages(twin.pagemap, hidden));
+      STASIS_ASSIGN_OR_RETURN(const std::vector<AddressRange> pages, OwnPages(source.pagemap, hidden));
       for (const AddressRange& range : pages) runs.push_back({range, true});
     }
   }
   return runs;
 }
 
-// CRIU's pages and the twin's, by address.
+// CRIU's pages and those that were hidden from it, by address.
 class PagesReader {
  public:
-  PagesReader(int from_criu, int from_twin, const TakePages& take)
-      : from_criu_(from_criu), from_twin_(from_twin), take_(take), buffer_(kChunk, '\0') {}
+  PagesReader(int from_criu, int from_memory, const TakePages& take)
+      : from_criu_(from_criu), from_memory_(from_memory), take_(take), buffer_(kChunk, '\0') {}
 
   Status Read(const Run& run, const std::stop_token& cancel) {
     for (uint64_t at = run.range.begin; at < run.range.end;) {
       if (cancel.stop_requested()) return Cancelled("the checkpoint was cancelled");
       const size_t size = std::min<uint64_t>(buffer_.size(), run.range.end - at);
-      const auto offset = static_cast<off_t>(run.from_twin ? at : criu_offset_);
-      const ssize_t got = ::pread(run.from_twin ? from_twin_ : from_criu_, buffer_.data(), size, offset);
+      const auto offset = static_cast<off_t>(run.hidden ? at : criu_offset_);
+      const ssize_t got = ::pread(run.hidden ? from_memory_ : from_criu_, buffer_.data(), size, offset);
       if (got <= 0) {
         return ErrnoError(got == 0 ? ESRCH : errno,
-                          run.from_twin ? "read the copy of a process" : "read CRIU's pages");
+                          run.hidden ? "read the memory of a process" : "read CRIU's pages");
       }
       const auto bytes = static_cast<size_t>(got);
       STASIS_RETURN_IF_ERROR(take_(std::string_view(buffer_).substr(0, bytes)));
       at += bytes;
-      if (!run.from_twin) criu_offset_ += bytes;
+      if (!run.hidden) criu_offset_ += bytes;
     }
     return absl::OkStatus();
   }
 
  private:
   int from_criu_;
-  int from_twin_;
+  int from_memory_;
   const TakePages& take_;
   std::string buffer_;
   uint64_t criu_offset_ = 0;
 };
+
+// What has died since it was opened looks to some kernels as if it had no pages. Only then is nothing read
+// here, and no error given either.
+Status CheckAlive(const MemorySource& source) {
+  char byte;
+  if (::pread(source.memory, &byte, 1, 0) != 0) return absl::OkStatus();
+  return ErrnoError(ESRCH, "read the memory of a process");
+}
 
 }  // namespace
 
@@ -110,11 +118,11 @@ std::vector<AddressRange> MappingsWithoutTwin(std::string_view smaps) {
   return ranges;
 }
 
-StatusOr<std::string> AddPrivateMemory(int images, pid_t process, const TwinMemory& twin,
+StatusOr<std::string> AddPrivateMemory(int images, pid_t process, const MemorySource& source,
                                        const std::vector<AddressRange>& shown, const TakePages& take_pages,
                                        const std::stop_token& cancel) {
   STASIS_ASSIGN_OR_RETURN(PagemapImage pagemap, PagemapImage::Read(images, process));
-  STASIS_ASSIGN_OR_RETURN(std::vector<Run> runs, TwinRuns(images, process, twin, shown));
+  STASIS_ASSIGN_OR_RETURN(std::vector<Run> runs, HiddenRuns(images, process, source, shown));
   for (const AddressRange& range : pagemap.runs) runs.push_back({range, false});
   std::sort(runs.begin(), runs.end(),
             [](const Run& a, const Run& b) { return a.range.begin < b.range.begin; });
@@ -128,8 +136,9 @@ StatusOr<std::string> AddPrivateMemory(int images, pid_t process, const TwinMemo
   }
   STASIS_ASSIGN_OR_RETURN(const UniqueFd from,
                           OpenFileAt(images, pagemap.PagesFile(), O_RDONLY | O_NOFOLLOW));
-  PagesReader reader(from.get(), twin.memory, take_pages);
+  PagesReader reader(from.get(), source.memory, take_pages);
   for (const Run& run : runs) STASIS_RETURN_IF_ERROR(reader.Read(run, cancel));
+  STASIS_RETURN_IF_ERROR(CheckAlive(source));
   STASIS_RETURN_IF_ERROR(pagemap.Write(images, process));
   return pagemap.PagesFile();
 }

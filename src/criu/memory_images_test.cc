@@ -2,7 +2,10 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "criu_rpc/images.pb.h"
 #include "linux/files.h"
@@ -24,7 +27,7 @@ TEST(MemoryImagesTest, MappingsWithoutTwinAreTheFlaggedPrivateOnes) {
   EXPECT_EQ(ranges[2].size(), 0x200000u);
 }
 
-// Images of process 7 as CRIU leaves them, and our own memory as its twin's.
+// Images of process 7 as CRIU leaves them, and our own memory as its own or its twin's.
 class AddPrivateMemoryTest : public testing::Test {
  protected:
   static constexpr size_t kPages = 8;
@@ -83,13 +86,13 @@ class AddPrivateMemoryTest : public testing::Test {
         WriteFileAtomically(directory_->path() + "/pages-3.img", std::string(saved.size() * kPageSize, 'c'))
             .ok());
   }
-  Status Add(const std::vector<AddressRange>& shown, std::stop_token cancel = {}) {
+  Status Add(const std::vector<AddressRange>& shown, std::stop_token cancel = {}, bool twin = true) {
     pages_.clear();
     const auto take = [&](std::string_view pages) {
       pages_ += pages;
       return absl::OkStatus();
     };
-    auto file = AddPrivateMemory(images_.get(), 7, {mem_.get(), pagemap_.get()}, shown, take, cancel);
+    auto file = AddPrivateMemory(images_.get(), 7, {mem_.get(), pagemap_.get(), twin}, shown, take, cancel);
     if (file.ok()) {
       EXPECT_EQ(*file, "pages-3.img");
     }
@@ -124,6 +127,24 @@ TEST_F(AddPrivateMemoryTest, AMappingThatNoTwinHasMustHaveBeenShown) {
   EXPECT_EQ(Add({{Address(0), Address(4)}}).code(), StatusCode::kAborted);
   EXPECT_TRUE(Add({{Address(0), Address(kPages)}}).ok());
   EXPECT_EQ(Pages(), "");
+  // The process itself has it.
+  EXPECT_TRUE(Add({}, {}, /*twin=*/false).ok());
+  EXPECT_EQ(Pages(), "125");
+}
+
+TEST_F(AddPrivateMemoryTest, WhatHasDiedHasNoPagesToAdd) {
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(::pause());
+  const std::string proc = "/proc/" + std::to_string(child);
+  pagemap_ = *OpenFile(proc + "/pagemap", O_RDONLY);
+  mem_ = *OpenFile(proc + "/mem", O_RDONLY);
+  WriteImages(0, {});
+  EXPECT_TRUE(Add({}).ok());
+  EXPECT_EQ(Pages(), "125");
+  ::kill(child, SIGKILL);
+  EXPECT_EQ(::waitpid(child, nullptr, 0), child);
+  WriteImages(0, {});
+  EXPECT_EQ(Add({}).code(), StatusCode::kNotFound);
 }
 
 TEST_F(AddPrivateMemoryTest, WhatCriuHasSavedThoughItWasHiddenIsAnError) {

@@ -134,6 +134,7 @@ StatusOr<Manifest> ReadFields(const Json& json) {
   reader.Get("prepare_us", &manifest.prepare_us);
   reader.Get("dump_us", &manifest.dump_us);
   reader.Get("copy_us", &manifest.copy_us);
+  reader.Get("memory_us", &manifest.memory_us);
   reader.Get("files_us", &manifest.files_us);
   reader.Get("layer_files", &manifest.layer_files);
   reader.Get("layer_bytes", &manifest.layer_bytes);
@@ -194,6 +195,7 @@ std::string ToText(const Manifest& manifest) {
                    {"prepare_us", manifest.prepare_us},
                    {"dump_us", manifest.dump_us},
                    {"copy_us", manifest.copy_us},
+                   {"memory_us", manifest.memory_us},
                    {"files_us", manifest.files_us},
                    {"bytes", manifest.bytes},
                    {"stored_bytes", manifest.stored_bytes},

@@ -49,16 +49,20 @@ struct Manifest {
   bool exit = false;    // the container was killed once the checkpoint was published
   bool paused = false;  // it was paused by its user, and comes back paused
 
-  uint64_t frozen_us =
-      0;  // how long the container stood still for the checkpoint; with exit: until its images were written
-  uint64_t prepare_us = 0;    // before the freeze
-  uint64_t dump_us = 0;       // CRIU, within the freeze
-  uint64_t copy_us = 0;       // the making of twins, within the freeze; 0 where it was plain
+  // How long the container stood still for the checkpoint; with exit: until all of it was read.
+  uint64_t frozen_us = 0;
+  uint64_t prepare_us = 0;  // before the freeze
+  uint64_t dump_us = 0;     // CRIU, within the freeze
+  uint64_t copy_us = 0;     // the making of twins, within the freeze; 0 where there were none
+  // The reading of private memory by us: within the freeze where that is direct, else after it.
+  uint64_t memory_us = 0;
   uint64_t files_us = 0;      // the container's files, within the freeze
   uint64_t bytes = 0;         // of the image files and the container's files, all together
   uint64_t stored_bytes = 0;  // disk space of what the store did not have yet
 
-  std::string freeze;         // "cow": memory was read after the freeze, from copies; "plain": within it
+  // "cow": private memory was read after the freeze, from copies of the processes; "direct": within it, from
+  // the processes themselves; "plain": within it, by CRIU.
+  std::string freeze;
   std::string freeze_reason;  // why it was plain
 
   std::string criu_version;               // "4.2.1"

@@ -133,6 +133,8 @@ StatusOr<ExecRequest> ExecRequestFromJson(const Json& json);
 
 inline constexpr char kFreezeCow[] = "cow";
 inline constexpr char kFreezePlain[] = "plain";
+// Not to be asked for: what copy on write becomes where the container does not go on.
+inline constexpr char kFreezeDirect[] = "direct";
 
 struct CheckpointRequest {
   std::string name;

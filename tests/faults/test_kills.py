@@ -35,7 +35,7 @@ RESTORE_STAGES = {
 VICTIMS = ("stasisd", "stasis-supervisor", "stasis-checkpointer", "criu")
 RESTORE_VICTIMS = ("stasisd", "stasis-supervisor", "stasis-checkpointer", "runc", "criu")
 ALWAYS = {("stasisd", "frozen"), ("stasis-supervisor", "dumping"), ("stasis-checkpointer", "frozen"),
-          ("criu", "dumping"), ("stasis-checkpointer", "described"), ("stasis-checkpointer", "memory")}
+          ("criu", "dumping"), ("stasis-checkpointer", "described"), ("stasis-checkpointer", "memory"), ("criu", "memory")}
 ALWAYS_RESTORE = {("stasisd", "runc-started"), ("stasis-supervisor", "runc-started"), ("criu", "criu-started")}
 
 
