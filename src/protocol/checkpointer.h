@@ -13,7 +13,7 @@
 // reap     {"init_pid"}    {}                 what is left of copies that a dead checkpointer made of
 // processes
 //
-// kAborted: it is not to be had copy on write (CheckpointRequest.freeze), but may be plain.
+// kAborted: memory could not be saved by us (CheckpointRequest.freeze); plain, by CRIU, it may be.
 //
 // The point of no return is the rename that publishes. An error before it leaves nothing behind, and the
 // container as it was; what happens after it, a cancellation or the checkpointer's death included, changes
