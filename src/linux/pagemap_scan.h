@@ -21,3 +21,5 @@ struct StasisPagemapScan {
 };
 
 #define STASIS_PAGEMAP_SCAN _IOWR('f', 16, struct StasisPagemapScan)
+// A category: pages that nobody may touch (MADV_GUARD_INSTALL), from Linux 6.15 on.
+#define STASIS_PAGE_IS_GUARD (1u << 8)

@@ -4,9 +4,9 @@
 // addresses.
 //
 // CRIU asks by PAGEMAP_SCAN (the kernel's admin-guide/mm/pagemap.rst) which pages of a range there are to be
-// saved. It uses the answer for private memory only: shared memory it reads through the files behind it, and
-// the vdso it saves whatever the answer is. An answer may cover the first part of the range only: then CRIU
-// asks again.
+// saved, and where guard pages are (MADV_GUARD_INSTALL), which it is told. It uses the first answer for
+// private memory only: shared memory it reads through the files behind it, and the vdso it saves whatever the
+// answer is. An answer may cover the first part of the range only: then CRIU asks again.
 #define _GNU_SOURCE
 #include <inttypes.h>
 #include <limits.h>
@@ -87,13 +87,17 @@ static long scan_shown(int descriptor, struct StasisPagemapScan* scan) {
   return result;
 }
 
+static bool asks_for_guards(const struct StasisPagemapScan* scan) {
+  return (scan->category_mask & STASIS_PAGE_IS_GUARD) != 0;
+}
+
 EXPORTED int ioctl(int descriptor, unsigned long request, ...) {
   va_list list;
   va_start(list, request);
   void* argument = va_arg(list, void*);
   va_end(list);
   // Without an argument it is CRIU's question whether the kernel has it.
-  if ((uint32_t)request == STASIS_PAGEMAP_SCAN && argument != NULL && hides)
+  if ((uint32_t)request == STASIS_PAGEMAP_SCAN && argument != NULL && hides && !asks_for_guards(argument))
     return (int)scan_shown(descriptor, argument);
   return (int)syscall(SYS_ioctl, descriptor, request, argument);
 }
