@@ -97,8 +97,9 @@ Status Checkpoint::DoFreeze(const std::stop_token& cancel) {
   frozen_since_ = steady_clock::now();
   frozen_deadline_ = frozen_since_ + FrozenLimit(plan_.request);
   changed_ = true;
-  // By ourselves: CRIU would poll the freezer in steps of 0.1 s.
-  if (!plan_.paused) {
+  // By ourselves: CRIU would poll the freezer in steps of 0.1 s. A stopped process that is frozen cannot be
+  // seized: then CRIU holds them by itself.
+  if (!plan_.paused && !stopped_) {
     STASIS_RETURN_IF_ERROR(cgroup_->Freeze(frozen_deadline_, cancel));
   }
   STASIS_RETURN_IF_ERROR(Answer(true));
@@ -159,14 +160,17 @@ Status Checkpoint::JudgeProcesses() {
   if (!processes.ok()) return processes.status();
   processes_ = *std::move(processes);
   if (auto verdict = criu::Survey(processes_)) return Internal(*verdict);
+  stopped_ = std::any_of(processes_.begin(), processes_.end(), criu::IsStopped);
+  if (stopped_ && plan_.paused) return Internal("it has a stopped process, and is paused; unpause it first");
   return absl::OkStatus();
 }
 
 Status Checkpoint::ChooseSource() {
   manifest_.freeze = protocol::kFreezePlain;
   manifest_.freeze_reason = WhyPlain(plan_.request, preload_);
-  if (!manifest_.freeze_reason.empty()) return absl::OkStatus();
   const bool goes_on = !plan_.request.exit && !plan_.paused;
+  if (manifest_.freeze_reason.empty() && goes_on && stopped_) manifest_.freeze_reason = "a process was stopped";
+  if (!manifest_.freeze_reason.empty()) return absl::OkStatus();
   source_ = goes_on ? Source::kTwins : Source::kProcesses;
   manifest_.freeze = goes_on ? protocol::kFreezeCow : protocol::kFreezeDirect;
   // The processes themselves have everything.
@@ -224,7 +228,7 @@ Status Checkpoint::BeginDump() {
   options.work_directory = work_fd_.get();
   options.log_file = kDumpLogFile;
   options.root = view_.root;
-  options.freezer = cgroup_->FreezerDirectory();
+  if (!stopped_) options.freezer = cgroup_->FreezerDirectory();
   options.leave_running = !request.exit;
   options.tcp_established = request.tcp;
   options.external_unix_sockets = request.unix_sockets;

@@ -120,6 +120,7 @@ class Checkpoint {
   std::optional<criu::Session> session_;
   ContainerView view_;
   std::vector<criu::Process> processes_;
+  bool stopped_ = false;  // by SIGSTOP, one of them
   Source source_ = Source::kCriu;
   ShownMemory shown_;
   std::optional<Twins> twins_;

@@ -42,6 +42,9 @@ StatusOr<Process> ParseProcessStatus(std::string_view text, int inside_depth);
 // kMaxProcesses.
 StatusOr<std::vector<Process>> ReadProcessTree(pid_t init);
 
+// By SIGSTOP or its kin.
+inline bool IsStopped(const Process& process) { return process.state == 'T'; }
+
 // "process 7 (node)".
 std::string Label(const Process& process);
 

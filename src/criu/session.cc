@@ -66,7 +66,7 @@ rpc::Options ToRpc(const DumpOptions& options) {
   out.set_log_level(options.log_level);
   out.set_pid(options.process);
   out.set_root(options.root);
-  out.set_freeze_cgroup(options.freezer);
+  if (!options.freezer.empty()) out.set_freeze_cgroup(options.freezer);
   out.set_timeout(options.freeze_timeout_s);
   out.set_notify_scripts(true);
   out.set_leave_running(options.leave_running);
