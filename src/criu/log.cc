@@ -30,8 +30,8 @@ constexpr Consequence kConsequences[] = {
     {"Dump ", "failed"},          {"Dumping ", "failed"},
     {"Collect ", "failed with"},  {"Can't infect ", "with parasite"},
     {"Parasite exited with", ""}, {"RPC client reported", ""},
-    {"Unable to open fd=", ""},   {"", "exited, status="},
-    {"", "killed by signal 9"},
+    {"Unable to open fd=", ""},   {"Restorer fail", ""},
+    {"", "exited, status="},      {"", "killed by signal 9"},
 };
 
 bool IsHarmless(std::string_view text) {
@@ -82,6 +82,9 @@ std::optional<LogError> ParseLine(std::string_view line) {
     if (stamp == rest.npos) return std::nullopt;
     rest = TrimLeft(rest.substr(stamp + 1));
   }
+  // The code that CRIU leaves in the process itself at the end of a restore.
+  constexpr std::string_view kInside = "pie: ";
+  if (rest.starts_with(kInside)) rest = TrimLeft(rest.substr(kInside.size()));
 
   LogError error;
   size_t colon = rest.find(": ");

@@ -42,6 +42,15 @@ TEST(CriuLogTest, ALineOfARestoreNamesItsProcess) {
   EXPECT_EQ(log.errors[0].process, 1);
 }
 
+TEST(CriuLogTest, TheEndOfARestoreIsToldByTheProcessItself) {
+  Log log = ParseLog(
+      "(00.942062) pie: 1: Error (criu/pie/restorer.c:2185): Unable to create a thread: -11\n"
+      "(00.942063) pie: 1: Error (criu/pie/restorer.c:2332): Restorer fail 1\n"
+      "(01.011986) Error (criu/cr-restore.c:2331): Restoring FAILED.\n");
+  EXPECT_EQ(log.cause, "Unable to create a thread: -11");
+  EXPECT_EQ(log.errors[0].process, 1);
+}
+
 TEST(CriuLogTest, LinesOfHelpersHaveNoTime) {
   Log log = ParseLog("Error (criu/util.c:642): execvp(\"tar\", ...) failed: No such file or directory\n");
   EXPECT_FALSE(log.failed);

@@ -1,7 +1,9 @@
 // The look at a container's processes before anything is frozen.
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/kcmp.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -55,6 +57,18 @@ constexpr Namespace kWholeNamespaces[] = {
     {"uts", "a UTS namespace"}, {"time", "a time namespace"},
 };
 
+constexpr Namespace kThreadNamespaces[] = {
+    {"net", "a network namespace"}, {"mnt", "a mount namespace"},     {"ipc", "an IPC namespace"},
+    {"uts", "a UTS namespace"},     {"cgroup", "a cgroup namespace"},
+};
+
+// What clone(2) lets threads share or not; kcmp(2).
+struct Shared {
+  int kind;
+  std::string_view what;
+};
+constexpr Shared kSharedByThreads[] = {{KCMP_FILES, "open files"}, {KCMP_FS, "a working directory"}};
+
 std::string Says(const Process& process, std::string_view text) {
   return Label(process) + " " + std::string(text);
 }
@@ -68,6 +82,56 @@ std::optional<std::string> JudgeNamespaces(const Process& init, const Process& p
                 "runs in " + std::string(one.what) +
                     " of its own inside the container, which CRIU cannot save; end it first, or run it in a "
                     "container of its own");
+  }
+  return std::nullopt;
+}
+
+// CRIU writes -1 for the first thread of a process, and the restore fails.
+std::optional<std::string> JudgeTimers(const Process& process) {
+  const std::string pid = std::to_string(process.pid);
+  auto timers = ReadFile("/proc/" + pid + "/timers");
+  if (!timers.ok() || timers->find("/tid." + pid + "\n") == timers->npos) return std::nullopt;
+  return Says(process,
+              "has a timer that signals its first thread (SIGEV_THREAD_ID), which CRIU cannot restore; "
+              "delete it first");
+}
+
+// The next child would be born into another one than its parent's.
+std::optional<std::string> JudgeChildrensNamespace(const Process& process) {
+  auto own = NamespaceInode(process.pid, "pid");
+  auto childrens = NamespaceInode(process.pid, "pid_for_children");  // has no name before the first child
+  if (!own.ok() || (childrens.ok() && *own == *childrens)) return std::nullopt;
+  if (!childrens.ok() && !absl::IsNotFound(childrens.status())) return std::nullopt;
+  return Says(
+      process,
+      "is to have its children in a pid namespace of their own, which CRIU cannot save; end it first");
+}
+
+// CRIU takes these for the whole process's: threads would come back sharing them.
+std::optional<std::string> JudgeThread(const Process& process, pid_t thread) {
+  for (const Namespace& one : kThreadNamespaces) {
+    auto common = NamespaceInode(process.pid, one.type);
+    auto own = NamespaceInode(thread, one.type);
+    if (!common.ok() || !own.ok() || *common == *own) continue;
+    return Says(process, "has a thread in " + std::string(one.what) +
+                             " of its own, which CRIU cannot save; end it first");
+  }
+  for (const Shared& one : kSharedByThreads) {
+    if (::syscall(SYS_kcmp, process.pid, thread, one.kind, 0, 0) <= 0) continue;
+    return Says(process, "has a thread with " + std::string(one.what) +
+                             " of its own (unshare), which CRIU cannot save; end it first");
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> JudgeThreads(const Process& process) {
+  if (process.threads < 2) return std::nullopt;
+  auto threads = ListDirectory("/proc/" + std::to_string(process.pid) + "/task");
+  if (!threads.ok()) return std::nullopt;
+  for (const std::string& name : *threads) {
+    const pid_t thread = std::stoi(name);
+    if (thread == process.pid) continue;
+    if (auto verdict = JudgeThread(process, thread)) return verdict;
   }
   return std::nullopt;
 }
@@ -92,11 +156,23 @@ bool IsSavedDevice(unsigned device_major, unsigned device_minor) {
          (device_major == kMiscellaneous && device_minor == kTun);
 }
 
-std::optional<std::string> JudgeDescriptor(const Process& process, const std::string& path) {
+// One that counts down by one with each read; CRIU would bring it back as one that is emptied at once.
+bool IsSemaphore(const Process& process, const std::string& descriptor) {
+  auto information = ReadFile("/proc/" + std::to_string(process.pid) + "/fdinfo/" + descriptor);
+  return information.ok() && information->find("eventfd-semaphore: 1") != information->npos;
+}
+
+std::optional<std::string> JudgeDescriptor(const Process& process, const std::string& directory,
+                                           const std::string& descriptor) {
+  const std::string path = directory + "/" + descriptor;
   std::array<char, PATH_MAX> buffer;
   ssize_t size = ::readlink(path.c_str(), buffer.data(), buffer.size());
   if (size <= 0) return std::nullopt;
   std::string_view link(buffer.data(), static_cast<size_t>(size));
+  if (link == "anon_inode:[eventfd]" && IsSemaphore(process, descriptor))
+    return Says(
+        process,
+        "holds an eventfd that is a semaphore (EFD_SEMAPHORE), which CRIU cannot save; close it first");
   struct stat info = {};
   FileKind kind = FileKind::kOther;
   // A magic link: the file itself is looked at, nothing is opened.
@@ -112,7 +188,7 @@ std::optional<std::string> JudgeOpenFiles(const Process& process) {
   auto descriptors = ListDirectory(base);
   if (!descriptors.ok()) return std::nullopt;
   for (const std::string& descriptor : *descriptors) {
-    if (auto verdict = JudgeDescriptor(process, base + "/" + descriptor)) return verdict;
+    if (auto verdict = JudgeDescriptor(process, base, descriptor)) return verdict;
   }
   return std::nullopt;
 }
@@ -148,6 +224,9 @@ std::optional<std::string> Survey(const std::vector<Process>& processes) {
   for (const Process& process : processes) {
     if (auto verdict = JudgeTracer(processes, process)) return verdict;
     if (auto verdict = JudgeNamespaces(processes.front(), process)) return verdict;
+    if (auto verdict = JudgeChildrensNamespace(process)) return verdict;
+    if (auto verdict = JudgeTimers(process)) return verdict;
+    if (auto verdict = JudgeThreads(process)) return verdict;
     if (auto verdict = JudgeOpenFiles(process)) return verdict;
     if (auto verdict = JudgeMappings(process)) return verdict;
   }

@@ -71,6 +71,24 @@ constexpr Cause kDumpCauses[] = {
      "watches a file (inotify) whose path could not be found; end the watch, or checkpoint again"},
     {"Unsupported proto", "", "",
      "has a socket of a protocol that CRIU cannot save; for MPTCP of Go programs set GODEBUG=multipathtcp=0"},
+    {"Unknown socket collected", "family ", ")",
+     "has a socket of a family (%s) that CRIU cannot save; close it first"},
+    {"In-flight connections", "", "",
+     "has a TCP connection that nobody has accepted yet; checkpoint again when it has"},
+    {"The socket has data to read", "", "",
+     "has not read an answer of the kernel yet (netlink); checkpoint again when it has"},
+    {"packetized mode for pipes", "", "",
+     "holds a pipe in packet mode (O_DIRECT), which CRIU cannot save; close it first"},
+    {"Can't create link remap", "for ", ". Use",
+     "has a file open (%s) of which this name was removed and another is left (a hard link), which CRIU "
+     "cannot "
+     "save; close it first"},
+    {"Can't make VM id", "", "",
+     "shares its memory with another process and is no thread of it (CLONE_VM), which CRIU cannot save; end "
+     "it "
+     "first"},
+    {"Can't make FS id", "", "",
+     "shares its working directory with another process (CLONE_FS), which CRIU cannot save; end it first"},
     {"Unsupported socket family", "family: ", "",
      "has a socket of a family (%s) that CRIU cannot save; close it first"},
     {"pending SIGTRAP", "", "", "is being debugged; end the debugger first"},
@@ -102,6 +120,11 @@ constexpr Cause kRestoreCauses[] = {
     {"Can't connect inet socket back", "", "",
      "a TCP connection could not be set up again in the container's network"},
     {"Address already in use", "", "", "an address that the container listened on is in use by another"},
+    {"Unable to create a thread: -11", "", "",
+     "the container's limit of processes leaves no room for CRIU itself; give it some more"},
+    {"Can't chose service_fd_base", "", "",
+     "a process uses a descriptor so near to the limit of this machine that CRIU finds no room for its own; "
+     "raise the limit (nofile) of the engine"},
     {"Can't fork for", "for ", ":", "a process number (%s) that the container used is taken"},
     {"doesn't exist", "Network device ", "", "the network device %s is missing"},
     {"capabilities do not match", "", "", "this machine's processor lacks what the checkpoint's had"},

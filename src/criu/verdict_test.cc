@@ -3,9 +3,17 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/inotify.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
+
+#include <future>
+#include <thread>
+#include <utility>
 
 #include "linux/unique_fd.h"
 
@@ -77,6 +85,52 @@ TEST(VerdictTest, TheSurveyFindsWhatThisProcessHolds) {
   EXPECT_THAT(*verdict, StartsWith(Label((*tree)[0]) + " holds a userfaultfd"));
 }
 
+std::optional<std::string> SurveyOfThisProcess() {
+  auto tree = ReadProcessTree(::getpid());
+  EXPECT_TRUE(tree.ok()) << tree.status();
+  return tree.ok() && (*tree)[0].tracer == 0 ? Survey(*tree) : "this test is run under a debugger";
+}
+
+TEST(VerdictTest, AnEventfdThatIsASemaphoreIsRefused) {
+  const UniqueFd plain(::eventfd(3, EFD_CLOEXEC));
+  EXPECT_EQ(SurveyOfThisProcess(), std::nullopt);
+  const UniqueFd semaphore(::eventfd(3, EFD_CLOEXEC | EFD_SEMAPHORE));
+  EXPECT_THAT(SurveyOfThisProcess().value_or(""), HasSubstr("holds an eventfd that is a semaphore"));
+}
+
+TEST(VerdictTest, ATimerForTheFirstThreadIsRefused) {
+  struct sigevent event = {};
+  event.sigev_signo = SIGUSR1;
+  event.sigev_notify = SIGEV_THREAD_ID;
+  event._sigev_un._tid = ::getpid();
+  timer_t timer = nullptr;
+  ASSERT_EQ(::timer_create(CLOCK_MONOTONIC, &event, &timer), 0);
+  EXPECT_THAT(SurveyOfThisProcess().value_or(""), HasSubstr("has a timer that signals its first thread"));
+  ::timer_delete(timer);
+  EXPECT_EQ(SurveyOfThisProcess(), std::nullopt);
+}
+
+TEST(VerdictTest, AThreadWithSomethingOfItsOwnIsRefused) {
+  for (const auto& [flag, what] :
+       {std::pair{CLONE_FS, "a working directory"}, std::pair{CLONE_FILES, "open files"},
+        std::pair{CLONE_NEWUTS, "a UTS namespace"}}) {
+    std::promise<bool> unshared;
+    std::promise<void> seen;
+    std::jthread thread([&, flag = flag] {
+      unshared.set_value(::unshare(flag) == 0);
+      seen.get_future().wait();
+    });
+    const bool allowed = unshared.get_future().get();
+    const auto verdict = SurveyOfThisProcess();
+    seen.set_value();
+    if (allowed) {
+      EXPECT_THAT(verdict.value_or(""),
+                  HasSubstr(std::string("has a thread ") + (flag == CLONE_NEWUTS ? "in " : "with ") + what))
+          << what;
+    }
+  }
+}
+
 TEST(VerdictTest, ADumpThatFailedIsExplained) {
   EXPECT_THAT(Dump("Can't dump file 5 of that type [600] (anon anon_inode:[io_uring])"),
               StartsWith("process 7 (node) holds an io_uring instance"));
@@ -93,6 +147,14 @@ TEST(VerdictTest, ADumpThatFailedIsExplained) {
   EXPECT_THAT(Dump("zombie 4007 (comm node) found while seizing"),
               StartsWith("process 7 (node) cannot be stopped"));
   EXPECT_THAT(Dump("fsnotify: \tCan't dump that handle"), StartsWith("process 7 (node) watches a file"));
+  EXPECT_THAT(Dump("inet: In-flight connections can be ignored with the --skip-in-flight option."),
+              StartsWith("process 7 (node) has a TCP connection that nobody has accepted yet"));
+  EXPECT_THAT(Dump("netlink: The socket has data to read"), StartsWith("process 7 (node) has not read"));
+  EXPECT_THAT(Dump("sockets: BUG! Unknown socket collected (family 40)"), HasSubstr("of a family (40)"));
+  EXPECT_THAT(Dump("The packetized mode for pipes is not supported yet"), HasSubstr("a pipe in packet mode"));
+  EXPECT_THAT(Dump("Can't create link remap for /tmp/d. Use link-remap option."), HasSubstr("(/tmp/d)"));
+  EXPECT_THAT(Dump("Can't make VM id for 4007"), HasSubstr("shares its memory"));
+  EXPECT_THAT(Dump("Can't make FS id for 4007"), HasSubstr("shares its working directory"));
   EXPECT_THAT(Dump("Unable to freeze cgroup /x (100 x 100ms attempts, timeout: 10s)"),
               StartsWith("the container could not be frozen"));
   EXPECT_THAT(Dump("Can't write image: No space left on device"), StartsWith("the disk is full"));
@@ -117,6 +179,9 @@ TEST(VerdictTest, ARestoreThatFailedNamesTheFile) {
               StartsWith("a mount of the checkpoint is missing"));
   EXPECT_THAT(Restore("inet: Can't bind inet socket (id 7): Cannot assign requested address"),
               StartsWith("an address of a TCP connection"));
+  EXPECT_THAT(Restore("Unable to create a thread: -11"), StartsWith("the container's limit of processes"));
+  EXPECT_THAT(Restore("sfd: Can't chose service_fd_base: 19968 20031"),
+              HasSubstr("raise the limit (nofile)"));
   EXPECT_EQ(Restore("something new"), "CRIU: something new (log: /run/x/restore.log)");
 }
 
