@@ -96,12 +96,13 @@ std::optional<std::string> JudgeTimers(const Process& process) {
               "delete it first");
 }
 
-// The next child would be born into another one than its parent's.
+// The next child would be born into another one than its parent's. That one has no name before the first
+// child; of a process that is ending no namespace has, but that of its pid.
 std::optional<std::string> JudgeChildrensNamespace(const Process& process) {
   auto own = NamespaceInode(process.pid, "pid");
-  auto childrens = NamespaceInode(process.pid, "pid_for_children");  // has no name before the first child
-  if (!own.ok() || (childrens.ok() && *own == *childrens)) return std::nullopt;
-  if (!childrens.ok() && !absl::IsNotFound(childrens.status())) return std::nullopt;
+  auto childrens = NamespaceInode(process.pid, "pid_for_children");
+  auto another = NamespaceInode(process.pid, "uts");
+  if (!own.ok() || !another.ok() || (childrens.ok() && *own == *childrens)) return std::nullopt;
   return Says(
       process,
       "is to have its children in a pid namespace of their own, which CRIU cannot save; end it first");

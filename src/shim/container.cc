@@ -36,6 +36,49 @@ std::vector<std::string> ReadArguments(const std::string& bundle) {
   return arguments;
 }
 
+// runc puts CRIU and its helpers into the container's cgroup, where they count as well: as many more
+// processes are allowed while it restores.
+class RestoreLimit {
+ public:
+  static constexpr int64_t kCriu = 8;
+
+  // In the spec that runc reads; it is as before when this ends.
+  static StatusOr<RestoreLimit> Raise(const std::string& bundle) {
+    const Json::json_pointer pointer("/linux/resources/pids/limit");
+    RestoreLimit raised;
+    raised.file_ = bundle + "/config.json";
+    STASIS_ASSIGN_OR_RETURN(raised.text_, ReadFile(raised.file_));
+    STASIS_ASSIGN_OR_RETURN(Json spec, ParseJson(raised.text_));
+    if (!spec.contains(pointer) || !spec[pointer].is_number_integer() || spec[pointer] <= 0)
+      return RestoreLimit();
+    raised.limit_ = spec[pointer];
+    spec[pointer] = raised.limit_ + kCriu;
+    STASIS_RETURN_IF_ERROR(WriteFileAtomically(raised.file_, DumpJson(spec), 0600));
+    return raised;
+  }
+  RestoreLimit(RestoreLimit&& other) noexcept
+      : limit_(std::exchange(other.limit_, 0)),
+        file_(std::move(other.file_)),
+        text_(std::move(other.text_)) {}
+  RestoreLimit& operator=(RestoreLimit&&) = delete;
+  ~RestoreLimit() {
+    if (limit_ > 0)
+      WriteFileAtomically(file_, text_, 0600).IgnoreError();  // the engine writes it for each start
+  }
+
+  // Of the cgroup too, once CRIU has ended. By runc, which remembers limits.
+  Status SetAgain(OciRuntime& runtime, const std::string& id, const OciLimits& limits) const {
+    if (limit_ <= 0) return absl::OkStatus();
+    return runtime.Update(id, {{"pids", {{"limit", limit_}}}}, limits);
+  }
+
+ private:
+  RestoreLimit() = default;
+  int64_t limit_ = 0;
+  std::string file_;
+  std::string text_;
+};
+
 // What runc has no flags for.
 StatusOr<std::string> CriuOptions(const Cgroup& cgroup) {
   // Nothing was locked at the dump, so there is nothing to unlock, for which CRIU would need iptables.
@@ -288,6 +331,7 @@ StatusOr<pid_t> Container::Restore(const OnProgress& progress) {
   STASIS_ASSIGN_OR_RETURN(restore.criu_environment["LD_PRELOAD"], CriuPreload());
   RestoredCheckpoint checkpoint(config_.checkpointer, log_);
   STASIS_RETURN_IF_ERROR(Unpack(&checkpoint, &restore));
+  STASIS_ASSIGN_OR_RETURN(const RestoreLimit limit, RestoreLimit::Raise(config_.bundle));
   Launch launch{.id = protocol::kInit,
                 .stdio = config_.stdio,
                 .log = container_log_ ? &*container_log_ : nullptr,
@@ -304,6 +348,8 @@ StatusOr<pid_t> Container::Restore(const OnProgress& progress) {
                   if (config_.restore->paused) {
                     STASIS_RETURN_IF_ERROR(cgroup_.Freeze(After(kKillLimit), {}));
                   }
+                  log_->IfError("set the limit of processes again",
+                                limit.SetAgain(runtime_, config_.id, Limits(kRuntimeLimit)));
                   return pid;
                 }};
   StatusOr<pid_t> pid = Run(launch);
