@@ -8,6 +8,15 @@ CASES = {
     "io_uring": ("import ctypes; libc=ctypes.CDLL(None); b=ctypes.create_string_buffer(240)\n"
                  "fd=libc.syscall(425, 4, b); assert fd >= 0, fd", "io_uring"),
     "userfaultfd": ("import ctypes; libc=ctypes.CDLL(None); fd=libc.syscall(323, 0); assert fd >= 0, fd", "userfaultfd"),
+    "a thread with a directory of its own": (
+        "import ctypes, threading, time\ndef run(): assert ctypes.CDLL(None).unshare(0x200) == 0; time.sleep(1000)\n"
+        "threading.Thread(target=run, daemon=True).start()", "has a thread with a working directory of its own"),
+    "a semaphore": ("import os; fd = os.eventfd(3, os.EFD_SEMAPHORE)", "holds an eventfd that is a semaphore"),
+    "a pipe of packets": ("import os; r, w = os.pipe2(os.O_DIRECT); os.write(w, b'one'); os.write(w, b'two')",
+                          "holds a pipe in packet mode"),
+    "nobody has accepted": ("import socket; s = socket.create_server(('127.0.0.1', 7000)); "
+                            "c = socket.create_connection(('127.0.0.1', 7000))", "that nobody has accepted yet"),
+    "a name of two": ("import os; f = open('/tmp/a', 'w'); os.link('/tmp/a', '/tmp/b'); os.unlink('/tmp/a')", "(a hard link)"),
 }
 
 

@@ -1,0 +1,273 @@
+"""What a program holds besides memory: the same before a checkpoint, while it runs on, and after each restore."""
+
+import pytest
+
+from harness import wait_until
+
+# Each probe sets something up, and returns a function whose value must never change.
+STATE = r"""
+import ctypes, errno, fcntl, os, resource, select, signal, socket, struct, sys, termios, time
+libc = ctypes.CDLL(None, use_errno=True)
+
+def child(run=lambda: None):
+    pid = os.fork()
+    if pid: return pid
+    run()
+    while True: signal.pause()
+
+def text(path): return open(path).read()
+def lines(path, *names): return [line for line in text(path).splitlines() if line.startswith(names)]
+def fdinfo(file): return lines(f'/proc/self/fdinfo/{file}', 'pos', 'flags', 'tfd', 'eventfd-count', 'sigmask')
+
+def timers():
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    signal.setitimer(signal.ITIMER_REAL, 1000, 7)
+    due = time.monotonic() + 1000
+    signal.setitimer(signal.ITIMER_PROF, 1000, 0)
+    def state():
+        left, interval = signal.getitimer(signal.ITIMER_REAL)
+        return abs(left + time.monotonic() - due) < 3, interval, signal.getitimer(signal.ITIMER_PROF)[0] > 900
+    return state
+
+def pending_signals():
+    number = signal.SIGRTMIN + 2
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGHUP, number})
+    for value in (3, 1, 2): assert libc.sigqueue(os.getpid(), number, ctypes.c_void_p(value)) == 0
+    os.kill(os.getpid(), signal.SIGHUP)
+    def state():  # they are taken, in their order, and queued again
+        taken = []
+        information = ctypes.create_string_buffer(128)
+        while True:
+            libc.sigemptyset(mask := ctypes.create_string_buffer(128)); libc.sigaddset(mask, number)
+            if libc.sigtimedwait(mask, information, ctypes.create_string_buffer(16)) < 0: break
+            taken.append(struct.unpack_from('q', information, 24)[0])
+        for value in taken: libc.sigqueue(os.getpid(), number, ctypes.c_void_p(value))
+        return taken, signal.SIGHUP in signal.sigpending(), lines('/proc/self/status', 'SigBlk', 'SigIgn', 'SigCgt')
+    return state
+
+def pipes():
+    r, w = os.pipe2(os.O_NONBLOCK)
+    fcntl.fcntl(w, fcntl.F_SETPIPE_SZ, 1 << 20)
+    try:
+        while True: os.write(w, os.urandom(4096))
+    except BlockingIOError: pass
+    def state():
+        content = b''
+        try:
+            while part := os.read(r, 1 << 16): content += part
+        except BlockingIOError: pass
+        os.write(w, content)
+        return hash(content), len(content), fcntl.fcntl(w, fcntl.F_GETPIPE_SZ)
+    return state
+
+def unix_sockets():
+    a, b = socket.socketpair(); a.sendall(b'queued' * 1000); a.shutdown(socket.SHUT_WR)
+    c, d = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM); c.send(b'one'); c.send(b'two')
+    file = os.open('/tmp/passed', os.O_RDWR | os.O_CREAT); os.write(file, b'passed')
+    e, f = socket.socketpair(); socket.send_fds(e, [b'x'], [file]); os.close(file)
+    def state():
+        datagrams = [d.recv(100), d.recv(100)]
+        for datagram in datagrams: c.send(datagram)
+        message, ancillary, _, _ = f.recvmsg(1, 24, socket.MSG_PEEK)
+        passed = struct.unpack('i', ancillary[0][2])[0]
+        content = os.pread(passed, 10, 0); os.close(passed)
+        return a.fileno(), b.recv(10000, socket.MSG_PEEK), datagrams, message, content
+    return state
+
+def events():
+    poll = select.epoll(); r, w = os.pipe(); os.write(w, b'x')
+    poll.register(r, select.EPOLLIN | select.EPOLLPRI); copy = os.dup(r); os.close(r)  # its number is gone, it is watched on
+    event = os.eventfd(7, os.EFD_NONBLOCK)
+    return lambda: (poll.poll(0), fdinfo(event), copy, w)
+
+def files():
+    a = os.open('/tmp/a', os.O_RDWR | os.O_CREAT | os.O_APPEND); os.write(a, b'0123456789'); os.lseek(a, 3, 0)
+    b = os.dup2(a, 700, inheritable=False)
+    deleted = os.open('/tmp/deleted', os.O_RDWR | os.O_CREAT, 0o604); os.write(deleted, b'gone'); os.fchown(deleted, 7, 8)
+    os.unlink('/tmp/deleted')
+    sealed = os.memfd_create('sealed', os.MFD_ALLOW_SEALING); os.ftruncate(sealed, 1 << 20)
+    fcntl.fcntl(sealed, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
+    path = os.open('/tmp', os.O_PATH | os.O_DIRECTORY)
+    def state():
+        s = os.fstat(deleted)
+        return (fdinfo(a), fdinfo(b), os.get_inheritable(700), os.pread(deleted, 9, 0), s.st_mode, s.st_uid, s.st_gid, s.st_nlink,
+                fcntl.fcntl(sealed, fcntl.F_GET_SEALS), os.fstat(sealed).st_size, fdinfo(path)[0])
+    return state
+
+def locks():
+    names = ['/tmp/l1', '/tmp/l2', '/tmp/l3']
+    held = [os.open(name, os.O_RDWR | os.O_CREAT) for name in names]
+    fcntl.flock(held[0], fcntl.LOCK_EX)
+    fcntl.lockf(held[1], fcntl.LOCK_EX, 20, 10)
+    fcntl.fcntl(held[2], fcntl.F_OFD_SETLK, struct.pack('hhqqi4x', fcntl.F_WRLCK, 0, 5, 6, 0))
+    def refused(take):
+        r, w = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try: take()
+            except OSError: os._exit(1)
+            os._exit(0)
+        os.close(r); os.close(w)
+        return os.waitpid(pid, 0)[1] != 0
+    def state():
+        flags = fcntl.LOCK_EX | fcntl.LOCK_NB
+        return (refused(lambda: fcntl.flock(os.open(names[0], os.O_RDWR), flags)),
+                [refused(lambda: fcntl.lockf(os.open(names[1], os.O_RDWR), flags, 1, at)) for at in (9, 10, 29, 30)],
+                [refused(lambda: fcntl.lockf(os.open(names[2], os.O_RDWR), flags, 1, at)) for at in (4, 5, 10, 11)])
+    return state
+
+def processes():
+    leader = child(os.setsid); member = child(); stopped = child(); ended = os.fork()
+    if ended == 0: os._exit(42)
+    os.setpgid(member, member)
+    os.kill(stopped, signal.SIGSTOP)
+    time.sleep(0.2)
+    def state():
+        end = os.waitid(os.P_PID, ended, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        state = lines(f'/proc/{stopped}/status', 'State')
+        return os.getsid(leader), os.getpgid(member), state, (end.si_code, end.si_status)
+    return state
+
+def attributes():
+    os.umask(0o137); os.chdir('/etc'); os.nice(3)
+    libc.prctl(15, b'a (b) c'); libc.prctl(38, 1, 0, 0, 0); libc.prctl(36, 1, 0, 0, 0)  # name, no_new_privs, subreaper
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 30, 1 << 31))
+    def state():
+        reaper = ctypes.c_int(); libc.prctl(37, ctypes.byref(reaper), 0, 0, 0)
+        os.umask(mask := os.umask(0))
+        return (mask, os.getcwd(), os.getpriority(0, 0), text('/proc/self/comm'), reaper.value, os.sched_getscheduler(0),
+                text('/proc/self/limits'), lines('/proc/self/status', 'Uid', 'Gid', 'Groups', 'Cap', 'NoNewPrivs', 'Seccomp'))
+    return state
+
+def terminal():
+    master, slave = os.openpty()
+    settings = termios.tcgetattr(slave); settings[3] &= ~(termios.ECHO | termios.ICANON); termios.tcsetattr(slave, termios.TCSANOW, settings)
+    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack('HHHH', 33, 77, 0, 0))
+    def state():
+        os.write(master, b'abc')
+        return termios.tcgetattr(slave), os.get_terminal_size(slave), os.ttyname(slave), os.read(slave, 9)
+    return state
+
+def network():
+    options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+               (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 77), (socket.IPPROTO_IP, socket.IP_TOS, 16)]
+    server = socket.create_server(('127.0.0.1', 7000)); a = socket.create_connection(('127.0.0.1', 7000)); b, _ = server.accept()
+    for option in options: b.setsockopt(*option)
+    a.sendall(b'last'); b.sendall(b'answer')
+    udp = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); udp.bind(('::', 7001)); udp.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+    return lambda: (b.recv(9, socket.MSG_PEEK), a.recv(9, socket.MSG_PEEK), [b.getsockopt(*o[:2]) for o in options], udp.getsockname()[:2],
+                    udp.getsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST), b.getpeername(), server.getsockname())
+
+def shared():
+    segment = libc.shmget(79, 100000, 0o1666); set = libc.semget(77, 3, 0o1640); queue = libc.msgget(78, 0o1600)
+    libc.semctl(set, 1, 16, 5); libc.msgsnd(queue, struct.pack('q6s', 3, b'hello'), 6, 0)
+    statistics = lambda: (libc.msgctl(queue, 2, information := ctypes.create_string_buffer(200)), information.raw[48:96])[0]
+    return lambda: (libc.semctl(set, 1, 12), libc.shmget(79, 0, 0) == segment, libc.msgget(78, 0) == queue, statistics())
+
+def files_of_the_container():
+    os.mkfifo('/tmp/fifo', 0o600); os.symlink('nowhere', '/tmp/link'); open('/tmp/sparse', 'w').truncate(1 << 26)
+    open('/tmp/old', 'w'); os.utime('/tmp/old', ns=(10**12 + 5, 2 * 10**12 + 123456789)); os.chmod('/tmp/old', 0o4711)
+    open('/dev/shm/sparse', 'w').truncate(1 << 26)
+    def state():
+        old = os.stat('/tmp/old')
+        return (old.st_mtime_ns, old.st_mode, os.readlink('/tmp/link'), os.stat('/tmp/fifo').st_mode, os.stat('/tmp/sparse').st_blocks,
+                os.stat('/dev/shm/sparse').st_blocks)
+    return state
+
+probes = {probe.__name__: probe() for probe in (timers, pending_signals, pipes, unix_sockets, events, files, locks, processes,
+                                                terminal, network, shared, files_of_the_container, attributes)}
+before = {name: state() for name, state in probes.items()}
+number = 0
+while True:
+    for name, state in probes.items():
+        if (now := state()) != before[name]:
+            print('WRONG', name, before[name], now, flush=True)
+            before[name] = now
+    number += 1
+    print(number, flush=True)
+    time.sleep(0.05)
+"""
+
+
+def test_all_of_it_is_as_it_was(engine, image):
+    engine.docker("run", "-d", "--name", "c1", image("python"), "python3", "-c", STATE)
+
+    def goes_on():
+        before = len(engine.numbers("c1"))
+
+        def further():
+            log = engine.docker("logs", "c1")
+            assert "WRONG" not in log.stdout and log.stderr == "", log.stdout[-2000:] + log.stderr
+            return len(engine.numbers("c1")) > before + 1
+        wait_until(further, "it goes on", 60)
+
+    goes_on()
+    for number in range(2):
+        engine.docker("checkpoint", "create", "--leave-running", "c1", f"left{number}")
+        goes_on()
+        engine.docker("checkpoint", "create", "c1", f"ended{number}")
+        for name in (f"ended{number}", f"left{number}"):
+            engine.docker("kill", "c1", check=False)
+            engine.docker("wait", "c1")
+            engine.docker("start", "--checkpoint", name, "c1")
+            goes_on()
+
+
+STOPPED = "sleep 1000 & sleep 0.2; kill -STOP $!; trap 'echo woken' CHLD; i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done"
+
+
+@pytest.mark.parametrize("way", ["left running", "ended"])
+def test_a_stopped_process_stays_and_comes_back_stopped(engine, way):
+    """A frozen one that is stopped cannot be seized: CRIU would wait for ever."""
+    engine.docker("run", "-d", "--name", "c1", "busybox", "sh", "-c", STOPPED)
+    state = lambda: engine.out("exec", "c1", "sh", "-c", "cut -d' ' -f3 /proc/$(pidof sleep | tr ' ' '\\n' | sort -n | head -1)/stat")
+    wait_until(lambda: engine.numbers("c1") and state() == "T", "it is stopped")
+    engine.docker("checkpoint", "create", *(["--leave-running"] if way == "left running" else []), "c1", "cp1")
+    if way == "left running":
+        assert state() == "T"
+        engine.docker("kill", "c1")
+        engine.docker("wait", "c1")
+    before = len(engine.numbers("c1"))
+    engine.docker("start", "--checkpoint", "cp1", "c1")
+    wait_until(lambda: len(engine.numbers("c1")) > before + 1, "the others go on")
+    assert state() == "T"
+
+
+UNSENT = """
+import hashlib, os, socket, time
+server = socket.create_server(('127.0.0.1', 7000))
+a = socket.create_connection(('127.0.0.1', 7000))
+b, _ = server.accept()
+a.setblocking(False)
+sent = hashlib.sha256()
+try:
+    while True:
+        part = os.urandom(1000)
+        sent.update(part[:a.send(part)])
+except BlockingIOError: pass
+a.setblocking(True)
+print(1, flush=True)
+while not os.path.exists('/tmp/go'): time.sleep(0.05)
+a.shutdown(socket.SHUT_WR)
+received = hashlib.sha256()
+while part := b.recv(1 << 16): received.update(part)
+b.sendall(b'back')
+print('whole' if received.digest() == sent.digest() and a.recv(9) == b'back' else 'broken', flush=True)
+time.sleep(1000)
+"""
+
+
+@pytest.mark.parametrize("way", ["left running", "ended"])
+def test_a_connection_that_is_full_comes_back_with_all_its_data(engine, image, way):
+    """Most of it was not sent yet. CRIU by itself would send it while the peer is not there."""
+    engine.docker("run", "-d", "--name", "c1", image("python"), "python3", "-c", UNSENT)
+    wait_until(lambda: engine.numbers("c1"), "it is full")
+    engine.docker("checkpoint", "create", *(["--leave-running"] if way == "left running" else []), "c1", "cp1")
+    if way == "left running":
+        engine.docker("kill", "c1")
+        engine.docker("wait", "c1")
+    engine.docker("start", "--checkpoint", "cp1", "c1")
+    engine.docker("exec", "c1", "touch", "/tmp/go")
+    wait_until(lambda: "whole" in engine.out("logs", "c1") or "broken" in engine.out("logs", "c1"), "all is read", 60)
+    assert "whole" in engine.out("logs", "c1")
