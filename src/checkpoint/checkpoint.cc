@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "checkpoint/description.h"
+#include "checkpoint/freeze.h"
 #include "criu/log.h"
 #include "criu/verdict.h"
 #include "criu/watches.h"
@@ -99,8 +100,11 @@ Status Checkpoint::DoFreeze(const std::stop_token& cancel) {
   changed_ = true;
   // By ourselves: CRIU would poll the freezer in steps of 0.1 s. A stopped process that is frozen cannot be
   // seized: then CRIU holds them by itself.
-  if (!plan_.paused && !stopped_) {
-    STASIS_RETURN_IF_ERROR(cgroup_->Freeze(frozen_deadline_, cancel));
+  if (plan_.paused) {
+    STASIS_RETURN_IF_ERROR(CheckNoVfork(*cgroup_));
+  } else if (!stopped_) {
+    STASIS_ASSIGN_OR_RETURN(frozen_since_, FreezeContainer(*cgroup_, processes_, work_ + "/" + kWaitsFile,
+                                                           frozen_deadline_, cancel));
   }
   STASIS_RETURN_IF_ERROR(Answer(true));
   STASIS_RETURN_IF_ERROR(AwaitNotification("post-dump", "dump", cancel));
@@ -208,7 +212,8 @@ Status Checkpoint::HandOverWatches(const std::stop_token& cancel) {
 
 Status Checkpoint::StartCriu(const std::stop_token& cancel) {
   auto session = criu::Session::Start(
-      {plan_.criu, preload_, source_ == Source::kCriu ? "" : work_ + "/" + kShownMemoryFile});
+      {plan_.criu, preload_, source_ == Source::kCriu ? "" : work_ + "/" + kShownMemoryFile,
+       work_ + "/" + kWaitsFile});
   if (!session.ok()) return session.status();
   session_.emplace(*std::move(session));
   STASIS_RETURN_IF_ERROR(Note(/*thaw=*/false));

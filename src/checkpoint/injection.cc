@@ -16,6 +16,7 @@
 
 #include "absl/strings/str_split.h"
 #include "linux/files.h"
+#include "linux/interrupted_wait.h"
 #include "linux/memory_mapping.h"
 
 // What is written into the process: the call, then all that was changed for it is put back. It touches
@@ -115,9 +116,10 @@ StatusOr<size_t> FindRoom(const std::string& vdso, std::vector<uint64_t>* abando
     if (slots.in_use == 0) return at;
     abandoned->push_back(at);
   }
-  const size_t last = vdso.find_last_not_of('\0');
-  const size_t room = last == vdso.npos ? vdso.size() : (last + 2 * kAlignment) & ~(kAlignment - 1);
-  if (room + WholeSize() > vdso.size()) return FailedPrecondition("no room behind the vdso");
+  const size_t end = vdso.size() - STASIS_TIMES_LEFT_SIZE;  // what is behind it is interrupted_wait.h's
+  const size_t last = vdso.find_last_not_of('\0', end - 1);
+  const size_t room = last == vdso.npos ? end : (last + 2 * kAlignment) & ~(kAlignment - 1);
+  if (room + WholeSize() > end) return FailedPrecondition("no room behind the vdso");
   return room;
 }
 
@@ -133,20 +135,20 @@ void TakeSlots(const Slots& slots, user_regs_struct& r) {
       std::tie(slots.r9, slots.r8, slots.rax, slots.rcx, slots.rdx, slots.rsi, slots.rdi, slots.rip);
 }
 
-// The kernel would make an interrupted call again as it returns to the program; we have to, since it returns
-// to our code.
+// The kernel makes an interrupted call again as it returns to the program; our code has to do so where it
+// returns to that. (Also where a signal's handler runs first: who holds the thread leaves it to the kernel,
+// which knows.)
 void RestartInterruptedCall(user_regs_struct& registers) {
-  constexpr int64_t kRestartSys = -512, kRestartNoIntr = -513, kRestartNoHand = -514, kRestartBlock = -516;
   constexpr uint64_t kSyscallLength = 2;
   if (static_cast<int64_t>(registers.orig_rax) >= 0) {
-    switch (static_cast<int64_t>(registers.rax)) {
-      case kRestartSys:
-      case kRestartNoIntr:
-      case kRestartNoHand:
+    switch (-static_cast<int64_t>(registers.rax)) {
+      case STASIS_RESTART_SYS:
+      case STASIS_RESTART_NO_INTR:
+      case STASIS_RESTART_NO_HAND:
         registers.rax = registers.orig_rax;
         registers.rip -= kSyscallLength;
         break;
-      case kRestartBlock:
+      case STASIS_RESTART_BLOCK:
         registers.rax = SYS_restart_syscall;
         registers.rip -= kSyscallLength;
         break;
@@ -193,7 +195,6 @@ StatusOr<Injection::Place> Injection::Look(const TracedThread& thread) {
   if (place.registers.cs != kCode64)
     return FailedPrecondition("thread " + std::to_string(thread.id()) + " runs 32-bit code");
   STASIS_ASSIGN_OR_RETURN(place.blocked_signals, thread.BlockedSignals());
-  RestartInterruptedCall(place.registers);
   // The kernel forgets a restartable sequence, since it sees our code instead; so it is aborted here.
   STASIS_ASSIGN_OR_RETURN(const uint64_t abort, thread.RestartableSequenceAbort(place.registers.rip));
   if (abort != 0) place.registers.rip = abort;
@@ -202,7 +203,9 @@ StatusOr<Injection::Place> Injection::Look(const TracedThread& thread) {
 
 Status Injection::Write(const Place& place) const {
   std::string text(reinterpret_cast<const char*>(stasis_injected_call), CodeSize());
-  const Slots slots = ToSlots(place.registers, place.blocked_signals);
+  user_regs_struct registers = place.registers;
+  RestartInterruptedCall(registers);
+  const Slots slots = ToSlots(registers, place.blocked_signals);
   text.append(reinterpret_cast<const char*>(&slots), sizeof slots);
   const auto size = static_cast<ssize_t>(text.size());
   if (::pwrite(memory_.get(), text.data(), text.size(), static_cast<off_t>(address_)) != size)

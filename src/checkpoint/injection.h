@@ -39,8 +39,9 @@ class Injection {
 
   // Makes the call in `thread`, which was seized with PTRACE_O_TRACESYSGOOD and stands in PTRACE_EVENT_STOP.
   // Returns what the kernel returned, an error as a negative number. Afterwards the thread is stopped and has
-  // its registers as they were, but that a system call that the stop had interrupted is made again once it
-  // runs. kDeadlineExceeded, kNotFound (it was killed): it is as good as untouched.
+  // its registers as they were; let go (TracedThread::Detach), it goes through the kernel's signal path,
+  // which makes a system call that the stop had interrupted again, as ever. kDeadlineExceeded, kNotFound (it
+  // was killed): it is as good as untouched.
   StatusOr<int64_t> Call(TracedThread& thread, const SystemCall& call, Deadline deadline);
 
   // Calls the thread "stasis-twin".

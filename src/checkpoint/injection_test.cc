@@ -21,6 +21,7 @@
 #include <thread>
 
 #include "linux/process_handle.h"
+#include "linux/wait_clock.h"
 
 namespace stasis::checkpoint {
 namespace {
@@ -35,6 +36,7 @@ const Deadline kLong = kNoDeadline;
 struct Shared {
   std::atomic<uint64_t> rounds;
   std::atomic<uint64_t> wrong;  // what it saw that must not be
+  std::atomic<uint64_t> ended;  // waits
 };
 
 // A program in a process of its own, killed at the end.
@@ -93,9 +95,18 @@ StatusOr<TracedThread> Seize(pid_t pid) {
   return thread;
 }
 
+// One whose waits go on.
+StatusOr<TracedThread> SeizeWaiting(pid_t pid) {
+  const std::optional<BegunWait> wait = WaitClock().Look(pid);
+  STASIS_ASSIGN_OR_RETURN(TracedThread thread, Seize(pid));
+  STASIS_RETURN_IF_ERROR(
+      thread.GoOnWaiting(wait && wait->WasStopped() ? std::optional(wait->began) : std::nullopt));
+  return thread;
+}
+
 // One call in the program, from the seizing to the letting go.
 StatusOr<int64_t> CallOnce(pid_t pid, const SystemCall& call) {
-  STASIS_ASSIGN_OR_RETURN(TracedThread thread, Seize(pid));
+  STASIS_ASSIGN_OR_RETURN(TracedThread thread, SeizeWaiting(pid));
   STASIS_ASSIGN_OR_RETURN(Injection injection, Injection::Prepare(pid));
   STASIS_RETURN_IF_ERROR(injection.Settle(thread));
   STASIS_ASSIGN_OR_RETURN(const int64_t result, injection.Call(thread, call, kLong));
@@ -105,7 +116,7 @@ StatusOr<int64_t> CallOnce(pid_t pid, const SystemCall& call) {
 
 // A twin made and ended, as a checkpoint does.
 Status CloneOnce(pid_t pid) {
-  STASIS_ASSIGN_OR_RETURN(TracedThread thread, Seize(pid));
+  STASIS_ASSIGN_OR_RETURN(TracedThread thread, SeizeWaiting(pid));
   STASIS_ASSIGN_OR_RETURN(Injection injection, Injection::Prepare(pid));
   STASIS_RETURN_IF_ERROR(injection.Settle(thread));
   STASIS_ASSIGN_OR_RETURN(Injection::Twin twin, injection.Clone(thread, kLong));
@@ -170,6 +181,20 @@ TEST_F(InjectionTest, WaitsEndInTime) {
                    ? 0
                    : -1;
       },
+      // These the kernel ends with EINTR whenever they are stopped.
+      [](int ms) {
+        static const int epoll = ::epoll_create1(0);
+        epoll_event event;
+        return ::epoll_wait(epoll, &event, 1, ms);
+      },
+      [](int ms) {
+        sigset_t set;
+        ::sigemptyset(&set);
+        ::sigaddset(&set, SIGUSR2);
+        ::sigprocmask(SIG_BLOCK, &set, nullptr);
+        const timespec time = {0, ms * 1'000'000L};
+        return ::sigtimedwait(&set, nullptr, &time) == -1 && errno == EAGAIN ? 0 : -1;
+      },
   };
   for (const auto& wait : waits) {
     Program program([&](Shared* shared) { Wait(shared, wait); });
@@ -180,6 +205,43 @@ TEST_F(InjectionTest, WaitsEndInTime) {
     EXPECT_TRUE(program.GoesOn());
     EXPECT_EQ(program.shared()->wrong, 0u);
   }
+}
+
+// Waits without end for signals that are sent to it: each ends the wait.
+void AwaitSignals(Shared* shared) {
+  static Shared* told;
+  told = shared;
+  struct sigaction action = {};
+  action.sa_handler = [](int) { ++told->rounds; };
+  ::sigaction(SIGUSR1, &action, nullptr);
+  const int epoll = ::epoll_create1(0);
+  for (uint64_t before = 0;; before = shared->rounds) {
+    epoll_event event;
+    if (::epoll_wait(epoll, &event, 1, -1) != -1 || errno != EINTR || shared->rounds == before)
+      ++shared->wrong;
+    shared->ended = shared->rounds.load();
+  }
+}
+
+TEST_F(InjectionTest, AWaitThatASignalEndsInTheMidstOfACallIsEnded) {
+  Program program(AwaitSignals);
+  std::this_thread::sleep_for(milliseconds(50));
+  for (uint64_t i = 1; i <= 50; ++i) {
+    {
+      auto thread = SeizeWaiting(program.pid());
+      ASSERT_TRUE(thread.ok()) << thread.status();
+      auto injection = Injection::Prepare(program.pid());
+      ASSERT_TRUE(injection.ok()) << injection.status();
+      ::kill(program.pid(), SIGUSR1);
+      ASSERT_TRUE(injection->Call(*thread, {.number = SYS_getpid}, kLong).ok());
+    }
+    ASSERT_TRUE(program.Reaches(i));
+    for (const Deadline limit = After(milliseconds(5000)); program.shared()->ended < i;) {
+      ASSERT_LT(steady_clock::now(), limit) << "the handler has run, and the wait goes on";
+      std::this_thread::sleep_for(milliseconds(1));
+    }
+  }
+  EXPECT_EQ(program.shared()->wrong, 0u);
 }
 
 // Runs in a restartable sequence that only its abort ends.

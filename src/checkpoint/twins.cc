@@ -7,12 +7,14 @@
 #include <sys/wait.h>
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_split.h"
 #include "linux/files.h"
 #include "linux/memory_mapping.h"
+#include "linux/wait_clock.h"
 
 namespace stasis::checkpoint {
 namespace {
@@ -90,10 +92,13 @@ Status QuietenOne(Twin& twin, const Cgroup& cgroup, Deadline deadline) {
 // A process waits for one of its children, which has ended already.
 Status Reap(pid_t process, pid_t child_inside) {
   const Deadline deadline = After(kReap);
+  const std::optional<BegunWait> begun = WaitClock().Look(process);
   STASIS_ASSIGN_OR_RETURN(TracedThread thread,
                           TracedThread::Seize(process, kOptions | PTRACE_O_SUSPEND_SECCOMP));
   STASIS_RETURN_IF_ERROR(thread.Interrupt());
   STASIS_RETURN_IF_ERROR(thread.AwaitHalt(deadline));
+  STASIS_RETURN_IF_ERROR(
+      thread.GoOnWaiting(begun && begun->WasStopped() ? std::optional(begun->began) : std::nullopt));
   STASIS_ASSIGN_OR_RETURN(Injection injection, Injection::Prepare(process));
   STASIS_RETURN_IF_ERROR(injection.Settle(thread));
   const SystemCall wait = {
@@ -137,7 +142,10 @@ StatusOr<Twins> Twins::Make(const std::vector<criu::Process>& processes, const C
   }
   STASIS_RETURN_IF_ERROR(cgroup.Thaw());
   for (Held& held : all) {
-    for (TracedThread& thread : held.threads) STASIS_RETURN_IF_ERROR(thread.AwaitHalt(deadline));
+    for (TracedThread& thread : held.threads) {
+      STASIS_RETURN_IF_ERROR(thread.AwaitHalt(deadline));
+      STASIS_RETURN_IF_ERROR(thread.GoOnWaiting(std::nullopt));
+    }
   }
   Twins twins;
   for (Held& held : all) {

@@ -50,6 +50,8 @@ struct Program {
   std::string preload;  // path of kPreloadLibrary, or empty
   // Private memory is hidden from it, but what this file names (preload/pages.c). Empty: all is shown.
   std::string shown_memory = {};
+  // Since when threads wait (preload/waits.c): written before `pre-dump` is answered.
+  std::string waits = {};
 };
 
 struct ExternalMount {

@@ -10,11 +10,13 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstddef>
 #include <string>
 #include <utility>
 
 #include "linux/files.h"
+#include "linux/interrupted_wait.h"
 
 namespace stasis {
 namespace {
@@ -121,6 +123,16 @@ Status TracedThread::SetRegisters(const user_regs_struct& registers) {
   iovec area = {&copy, sizeof copy};
   if (::ptrace(PTRACE_SETREGSET, id_, NT_PRSTATUS, &area) != 0) return Failed("setregset", id_);
   return absl::OkStatus();
+}
+
+Status TracedThread::GoOnWaiting(std::optional<std::chrono::nanoseconds> began) {
+  STASIS_ASSIGN_OR_RETURN(user_regs_struct registers, Registers());
+  if (!StasisGoOnWaiting(&registers)) return absl::OkStatus();
+  if (began) {
+    const std::chrono::nanoseconds waited = std::chrono::steady_clock::now().time_since_epoch() - *began;
+    StasisSetTimeLeft(id_, waited.count(), &registers);
+  }
+  return SetRegisters(registers);
 }
 
 StatusOr<uint64_t> TracedThread::BlockedSignals() const {

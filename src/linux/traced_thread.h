@@ -8,7 +8,9 @@
 #include <sys/types.h>
 #include <sys/user.h>
 
+#include <chrono>
 #include <cstdint>
+#include <optional>
 
 #include "base/status.h"
 #include "linux/clock.h"
@@ -54,6 +56,9 @@ class TracedThread {
   // For a stopped one:
   StatusOr<user_regs_struct> Registers() const;
   Status SetRegisters(const user_regs_struct& registers);
+  // In PTRACE_EVENT_STOP: where the stop has ended a wait (interrupted_wait.h), that goes on once the thread
+  // is let go; for the time that is left, where it is known since when (CLOCK_MONOTONIC) it waits.
+  Status GoOnWaiting(std::optional<std::chrono::nanoseconds> began);
   // The signals it blocks, bit N-1 for signal N; those that it has when it is back from a call that blocks
   // others meanwhile.
   StatusOr<uint64_t> BlockedSignals() const;

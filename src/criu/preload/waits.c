@@ -1,26 +1,37 @@
 // Loaded into CRIU (LD_PRELOAD). A dump that leaves its processes running makes their waits (nanosleep, poll,
-// futex with a time-out) end early with EINTR, for two reasons: where CRIU finds a wait that the kernel would
-// go on with (ERESTART_RESTARTBLOCK), it sets -EINTR as its result, since a restored process knows nothing of
-// the kernel's restart block; and the rt_sigreturn by which its infection leaves a process clears that block.
-// Here, between CRIU and ptrace(2), both are put right for the process that runs on: rt_sigreturn is skipped
-// (CRIU sets registers and signal mask itself afterwards; the extended state is set here), and instead of
-// -EINTR the kernel is told to go on, with its own deadline. What CRIU writes into the images stays as it is.
+// futex with a time-out, epoll_wait) end early with EINTR, for three reasons: where CRIU finds a wait that
+// the kernel would go on with (ERESTART_RESTARTBLOCK), it sets -EINTR as its result, since a restored process
+// knows nothing of the kernel's restart block; the rt_sigreturn by which its infection leaves a process
+// clears that block; and some waits the kernel itself ends with EINTR whenever their thread is stopped
+// (linux/interrupted_wait.h).
+//
+// Here, between CRIU and ptrace(2), all are put right. What CRIU reads, and so writes into the images, is
+// that the call is to be made again: a restored program waits anew. What it sets for a process that runs on
+// is what was found, so that the kernel itself goes on with the wait, with its own deadline, or ends it where
+// a signal's handler is to run; rt_sigreturn is skipped (CRIU sets registers and signal mask itself
+// afterwards; the extended state is set here). Where STASIS_WAITS names a file, it says since when threads
+// wait in the last of these ways: lines "THREAD NANOSECONDS" of CLOCK_MONOTONIC. It is written after CRIU's
+// start, and before its first ptrace.
 #define _GNU_SOURCE
 #ifdef __x86_64__
 #include <elf.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <sys/user.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "hooks.h"
+#include "linux/interrupted_wait.h"
 
 // Of <sys/ptrace.h>, which declares ptrace otherwise than it is defined here.
 enum {
@@ -41,10 +52,13 @@ enum { SYSCALL_LENGTH = 2, MAX_STATE = 16384 };
 struct thread {
   struct thread* next;
   pid_t id;
-  bool waits;
-  uint64_t instruction;
+  bool waits;     // the kernel would make its call again, or go on with it
+  int64_t began;  // of a wait that the kernel has ended, where that is known; else 0
+  struct user_regs_struct found;
+  struct user_regs_struct shown;  // to CRIU
+  struct user_regs_struct goes_on;
   size_t state_size;
-  unsigned char* state;  // extended: floating point and vectors
+  unsigned char* state;  // extended: floating point and vectors; of one with a restart block
 };
 
 static struct thread* threads;
@@ -70,38 +84,95 @@ static void forget(pid_t id) {
   }
 }
 
+static int64_t wait_began(pid_t id) {
+  const char* path = getenv("STASIS_WAITS");
+  FILE* file = path == NULL ? NULL : fopen(path, "re");
+  if (file == NULL) return 0;
+  int64_t began = 0, read;
+  for (pid_t thread; began == 0 && fscanf(file, "%d %" SCNd64, &thread, &read) == 2;) {
+    if (thread == id) began = read;
+  }
+  fclose(file);
+  return began;
+}
+
+static int64_t now(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return time.tv_sec * INT64_C(1000000000) + time.tv_nsec;
+}
+
+static bool keep_state(struct thread* thread) {
+  thread->state = malloc(MAX_STATE);
+  if (thread->state == NULL) return false;
+  struct iovec state = {thread->state, MAX_STATE};
+  if (do_ptrace(GET_REGISTER_SET, thread->id, (void*)NT_X86_XSTATE, &state) != 0) return false;
+  thread->state_size = state.iov_len;
+  return true;
+}
+
 // Its registers are read for the first time.
-static void note(pid_t id, const struct user_regs_struct* registers) {
-  if (find(id) != NULL) return;
+static struct thread* note(pid_t id, const struct user_regs_struct* registers) {
   struct thread* thread = calloc(1, sizeof *thread);
-  if (thread == NULL) return;
+  if (thread == NULL) return NULL;
   thread->id = id;
   thread->next = threads;
   threads = thread;
-  if ((int64_t)registers->orig_rax < 0 || (int64_t)registers->rax != -516) return;  // ERESTART_RESTARTBLOCK
-  thread->state = malloc(MAX_STATE);
-  if (thread->state == NULL) return;
-  struct iovec state = {thread->state, MAX_STATE};
-  if (do_ptrace(GET_REGISTER_SET, id, (void*)NT_X86_XSTATE, &state) != 0) return;
-  thread->state_size = state.iov_len;
-  thread->instruction = registers->rip;
-  thread->waits = true;
+  thread->found = thread->shown = thread->goes_on = *registers;
+  if (!StasisIs64Bit(registers) || (int64_t)registers->orig_rax < 0) return thread;
+  if (StasisGoOnWaiting(&thread->goes_on)) {
+    thread->began = wait_began(id);
+    thread->shown = thread->goes_on;
+    StasisForgetTimeLeft(id, &thread->shown);
+  }
+  switch (-(int64_t)thread->goes_on.rax) {
+    case STASIS_RESTART_SYS:
+    case STASIS_RESTART_NO_INTR:
+    case STASIS_RESTART_NO_HAND:
+      thread->waits = true;
+      break;
+    case STASIS_RESTART_BLOCK:
+      thread->waits = keep_state(thread);
+      if (thread->waits && StasisFindRestartedCall(id, &thread->shown))
+        thread->shown.rax = (unsigned long long)-STASIS_RESTART_NO_HAND;
+      break;
+  }
+  return thread;
 }
 
-// What CRIU is about to set.
+static bool same_place(const struct user_regs_struct* one, const struct user_regs_struct* other) {
+  return one->rax == other->rax && one->orig_rax == other->orig_rax && one->rip == other->rip;
+}
+
+// What CRIU has read.
+static void present(pid_t id, struct user_regs_struct* registers) {
+  const struct thread* thread = find(id);
+  if (thread == NULL) thread = note(id, registers);
+  if (thread == NULL || !thread->waits) return;
+  if (same_place(registers, &thread->found) || same_place(registers, &thread->goes_on))
+    *registers = thread->shown;
+}
+
+// What CRIU is about to set. Where it was shown a call that is to be made again, it has made that so, or
+// -EINTR of it.
 static void mend(pid_t id, struct user_regs_struct* registers) {
   const struct thread* thread = find(id);
   if (thread == NULL || !thread->waits) return;
-  if ((int64_t)registers->rax != -EINTR || registers->rip != thread->instruction) return;
-  registers->rax = SYS_restart_syscall;
-  registers->rip -= SYSCALL_LENGTH;
-  registers->orig_rax = UINT64_MAX;
+  struct user_regs_struct again = thread->shown, ended = thread->shown;
+  again.rax = again.orig_rax;
+  again.rip -= SYSCALL_LENGTH;
+  ended.rax = (unsigned long long)-EINTR;
+  if (!same_place(registers, &thread->shown) && !same_place(registers, &again) &&
+      !same_place(registers, &ended))
+    return;
+  *registers = thread->goes_on;
+  if (thread->began != 0) StasisSetTimeLeft(id, now() - thread->began, registers);
 }
 
-// At the entry of rt_sigreturn in a thread that waits: it is not made.
+// At the entry of rt_sigreturn in a thread with a restart block: it is not made.
 static void skip_sigreturn(pid_t id) {
   const struct thread* thread = find(id);
-  if (thread == NULL || !thread->waits) return;
+  if (thread == NULL || thread->state_size == 0) return;
   struct user_regs_struct registers;
   struct iovec area = {&registers, sizeof registers};
   if (do_ptrace(GET_REGISTER_SET, id, (void*)NT_PRSTATUS, &area) != 0) return;
@@ -128,11 +199,11 @@ EXPORTED long ptrace(int request, ...) {
   }
   const struct iovec* area = data;
   const bool general = address == (void*)NT_PRSTATUS && area != NULL &&
-                       (request == GET_REGISTER_SET || request == SET_REGISTER_SET) &&
-                       area->iov_len == sizeof(struct user_regs_struct);
+                       (request == GET_REGISTER_SET || request == SET_REGISTER_SET);
+  const size_t size = sizeof(struct user_regs_struct);  // that of a 32-bit thread is less
   if (request == TO_SYSTEM_CALL) skip_sigreturn(id);
   if (request == DETACH) forget(id);
-  if (request == SET_REGISTERS || (general && request == SET_REGISTER_SET)) {
+  if (request == SET_REGISTERS || (general && request == SET_REGISTER_SET && area->iov_len == size)) {
     struct user_regs_struct registers;
     memcpy(&registers, general ? area->iov_base : data, sizeof registers);
     mend(id, &registers);
@@ -140,8 +211,9 @@ EXPORTED long ptrace(int request, ...) {
     return do_ptrace(request, id, address, general ? (void*)&mended : (void*)&registers);
   }
   const long result = do_ptrace(request, id, address, data);
-  if (result == 0 && request == GET_REGISTERS) note(id, data);
-  if (result == 0 && general) note(id, area->iov_base);
+  if (result == 0 && request == GET_REGISTERS) present(id, data);
+  if (result == 0 && general && request == GET_REGISTER_SET && area->iov_len == size)
+    present(id, area->iov_base);
   return result;
 }
 #endif

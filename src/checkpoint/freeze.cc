@@ -1,0 +1,165 @@
+#include "checkpoint/freeze.h"
+
+#include <linux/kcmp.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <map>
+#include <optional>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_split.h"
+#include "base/log.h"
+#include "linux/files.h"
+#include "linux/process_handle.h"
+#include "linux/traced_thread.h"
+#include "linux/wait_clock.h"
+
+namespace stasis::checkpoint {
+namespace {
+
+constexpr int kFreezes = 10;
+constexpr std::chrono::milliseconds kExec{1000};  // for a child to come to its exec, or to end
+constexpr std::chrono::milliseconds kLook{1};     // between looks at it
+
+struct Vfork {
+  pid_t parent = 0;
+  pid_t child = 0;
+};
+
+bool ShareMemory(const Vfork& vfork) {
+  return ::syscall(SYS_kcmp, vfork.parent, vfork.child, KCMP_VM, 0, 0) == 0;
+}
+
+// 0: of one that has ended, or has none that we can see.
+pid_t ParentOf(pid_t process) {
+  auto text = ReadFile("/proc/" + std::to_string(process) + "/stat");
+  if (!text.ok() || text->rfind(')') == text->npos) return 0;
+  const std::vector<std::string> fields =
+      absl::StrSplit(text->substr(text->rfind(')') + 1), ' ', absl::SkipEmpty());
+  pid_t parent = 0;
+  return fields.size() > 1 && fields[0] != "Z" && absl::SimpleAtoi(fields[1], &parent) ? parent : 0;
+}
+
+// The processes that still have their parent's memory.
+StatusOr<std::vector<Vfork>> FindVforks(const Cgroup& cgroup) {
+  STASIS_ASSIGN_OR_RETURN(const std::vector<pid_t> processes, cgroup.Processes());
+  std::vector<Vfork> vforks;
+  for (const pid_t process : processes) {
+    const Vfork vfork = {ParentOf(process), process};
+    if (vfork.parent != 0 && ShareMemory(vfork)) vforks.push_back(vfork);
+  }
+  return vforks;
+}
+
+Status InVfork(const Vfork& vfork) {
+  auto name = ProcessName(vfork.parent);
+  return Internal(
+      "a process (" + (name.ok() ? Printable(*name, 64) : "") +
+      ") is in the midst of a vfork, and cannot be stopped before its child has come to its exec");
+}
+
+void AwaitExec(const Vfork& vfork, Deadline deadline) {
+  auto child = ProcessHandle::Open(vfork.child);
+  while (child.ok() && ShareMemory(vfork) && std::chrono::steady_clock::now() < deadline) {
+    child->WaitEnded(After(kLook), {}).IgnoreError();
+  }
+}
+
+std::vector<std::string> ThreadsOf(pid_t process) {
+  auto threads = ListDirectory("/proc/" + std::to_string(process) + "/task");
+  return threads.ok() ? *threads : std::vector<std::string>();  // it has ended
+}
+
+// By thread, since when.
+using Waits = std::map<pid_t, std::chrono::nanoseconds>;
+
+std::vector<BegunWait> LookAtWaits(const std::vector<criu::Process>& processes) {
+  std::vector<BegunWait> waits;
+  WaitClock clock;
+  for (const criu::Process& process : processes) {
+    for (const std::string& thread : ThreadsOf(process.pid)) {
+      if (auto wait = clock.Look(std::stoi(thread))) waits.push_back(*wait);
+    }
+  }
+  return waits;
+}
+
+// Those that the freeze has ended.
+Waits Ended(const std::vector<BegunWait>& begun) {
+  Waits waits;
+  for (const BegunWait& wait : begun) {
+    if (wait.WasStopped()) waits.emplace(wait.thread, wait.began);
+  }
+  return waits;
+}
+
+Status WriteWaits(const Waits& waits, const std::string& file) {
+  std::string text;
+  for (const auto& [thread, began] : waits)
+    text += std::to_string(thread) + " " + std::to_string(began.count()) + "\n";
+  return WriteFileAtomically(file, text);
+}
+
+// What is frozen goes on, and the waits that the freeze has ended go on as well: for that every thread is
+// seized, and let go again. Parents in a vfork come last, since they cannot stop before their children have
+// gone on.
+Status ThawUnnoticed(const Cgroup& cgroup, const std::vector<Vfork>& vforks, const Waits& waits,
+                     Deadline deadline) {
+  STASIS_ASSIGN_OR_RETURN(std::vector<pid_t> processes, cgroup.Processes());
+  std::stable_partition(processes.begin(), processes.end(), [&](pid_t process) {
+    return std::none_of(vforks.begin(), vforks.end(), [&](const Vfork& v) { return v.parent == process; });
+  });
+  std::vector<TracedThread> threads;
+  for (const pid_t process : processes) {
+    for (const std::string& thread : ThreadsOf(process)) {
+      auto seized = TracedThread::Seize(std::stoi(thread), 0);
+      if (!seized.ok() || !seized->Interrupt().ok()) continue;  // it has ended, or it is another's
+      threads.push_back(*std::move(seized));
+    }
+  }
+  STASIS_RETURN_IF_ERROR(cgroup.Thaw());
+  for (TracedThread& thread : threads) {
+    const Status halted = thread.AwaitHalt(deadline);
+    if (absl::IsNotFound(halted)) continue;  // killed
+    STASIS_RETURN_IF_ERROR(halted);
+    const auto wait = waits.find(thread.id());
+    STASIS_RETURN_IF_ERROR(
+        thread.GoOnWaiting(wait == waits.end() ? std::nullopt : std::optional(wait->second)));
+    STASIS_RETURN_IF_ERROR(thread.Detach());
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+StatusOr<std::chrono::steady_clock::time_point> FreezeContainer(const Cgroup& cgroup,
+                                                                const std::vector<criu::Process>& processes,
+                                                                const std::string& waits_file,
+                                                                Deadline deadline,
+                                                                const std::stop_token& cancel) {
+  for (int freeze = 1;; ++freeze) {
+    const std::vector<BegunWait> begun = LookAtWaits(processes);
+    const auto since = std::chrono::steady_clock::now();
+    STASIS_RETURN_IF_ERROR(cgroup.Freeze(deadline, cancel));
+    const Waits waits = Ended(begun);
+    STASIS_ASSIGN_OR_RETURN(const std::vector<Vfork> vforks, FindVforks(cgroup));
+    if (vforks.empty()) {
+      STASIS_RETURN_IF_ERROR(WriteWaits(waits, waits_file));
+      return since;
+    }
+    const Deadline limit = std::min(deadline, After(kExec));
+    const Status thawed = ThawUnnoticed(cgroup, vforks, waits, limit);
+    if (freeze == kFreezes || absl::IsDeadlineExceeded(thawed)) return InVfork(vforks.front());
+    STASIS_RETURN_IF_ERROR(thawed);
+    AwaitExec(vforks.front(), limit);
+  }
+}
+
+Status CheckNoVfork(const Cgroup& cgroup) {
+  STASIS_ASSIGN_OR_RETURN(const std::vector<Vfork> vforks, FindVforks(cgroup));
+  return vforks.empty() ? absl::OkStatus() : InVfork(vforks.front());
+}
+
+}  // namespace stasis::checkpoint

@@ -1,0 +1,34 @@
+// Freezes a container at a moment in which it can be saved, and notes what only the moment before it can
+// tell.
+#pragma once
+
+#include <chrono>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "criu/processes.h"
+#include "linux/cgroup.h"
+#include "linux/clock.h"
+
+namespace stasis::checkpoint {
+
+// In the work directory: since when threads wait, for CRIU's preloaded library (criu/preload/waits.c).
+inline constexpr char kWaitsFile[] = "waits";
+
+// Freezes the `cgroup` of the container with these `processes`, and returns when. Whoever spawns by vfork(2),
+// as posix_spawn(3) does, cannot be stopped while its child is: then the container runs on until that has
+// come to its exec, and is frozen again; ten times at most. Into `waits_file` goes since when threads wait in
+// calls that a stop ends. kInternal: it was always in the midst of a vfork. On any error the cgroup may still
+// be frozen.
+StatusOr<std::chrono::steady_clock::time_point> FreezeContainer(const Cgroup& cgroup,
+                                                                const std::vector<criu::Process>& processes,
+                                                                const std::string& waits_file,
+                                                                Deadline deadline,
+                                                                const std::stop_token& cancel);
+
+// For one that its user has frozen: kInternal where that was in the midst of a vfork.
+Status CheckNoVfork(const Cgroup& cgroup);
+
+}  // namespace stasis::checkpoint
