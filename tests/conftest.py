@@ -18,6 +18,7 @@ from harness import BIN, DOCKER, REPOSITORY, Engine, wait_until
 def pytest_addoption(parser):
     parser.addoption("--repeat", type=int, default=1, help="how often the tests of real programs go round")
     parser.addoption("--transparent", type=int, default=20, help="how many checkpoints a program must not notice")
+    parser.addoption("--criu-kills", type=int, default=5, help="how often CRIU is killed at random moments")
     parser.addoption("--all-kill-points", action="store_true", help="kill at every point, not at five")
 
 

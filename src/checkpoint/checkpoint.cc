@@ -100,11 +100,10 @@ Status Checkpoint::DoFreeze(const std::stop_token& cancel) {
   changed_ = true;
   // By ourselves: CRIU would poll the freezer in steps of 0.1 s. A stopped process that is frozen cannot be
   // seized: then CRIU holds them by itself.
-  if (plan_.paused) {
-    STASIS_RETURN_IF_ERROR(CheckNoVfork(*cgroup_));
-  } else if (!stopped_) {
-    STASIS_ASSIGN_OR_RETURN(frozen_since_, FreezeContainer(*cgroup_, processes_, work_ + "/" + kWaitsFile,
-                                                           frozen_deadline_, cancel));
+  if (!stopped_) {
+    STASIS_ASSIGN_OR_RETURN(frozen_since_,
+                            FreezeContainer(*cgroup_, plan_.paused, processes_, work_ + "/" + kWaitsFile,
+                                            frozen_deadline_, cancel));
   }
   STASIS_RETURN_IF_ERROR(Answer(true));
   STASIS_RETURN_IF_ERROR(AwaitNotification("post-dump", "dump", cancel));
@@ -456,6 +455,7 @@ void Checkpoint::StopCriu() {
 Status Checkpoint::Undo(Status why) {
   StopCriu();
   twins_.reset();
+  if (changed_ && !plan_.paused) ThawUnnoticed(*cgroup_, After(kLook)).IgnoreError();
   Status thawed = changed_ ? EndFreeze() : absl::OkStatus();
   if (!limits_.empty()) thawed.Update(SetLimitsAgain());
   frozen_deadline_ = kNoDeadline;

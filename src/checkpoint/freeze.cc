@@ -20,7 +20,7 @@ namespace stasis::checkpoint {
 namespace {
 
 constexpr int kFreezes = 10;
-constexpr std::chrono::milliseconds kExec{1000};  // for a child to come to its exec, or to end
+constexpr std::chrono::milliseconds kExec{3000};  // for a child to come to its exec, or to end
 constexpr std::chrono::milliseconds kLook{1};     // between looks at it
 
 struct Vfork {
@@ -51,13 +51,6 @@ StatusOr<std::vector<Vfork>> FindVforks(const Cgroup& cgroup) {
     if (vfork.parent != 0 && ShareMemory(vfork)) vforks.push_back(vfork);
   }
   return vforks;
-}
-
-Status InVfork(const Vfork& vfork) {
-  auto name = ProcessName(vfork.parent);
-  return Internal(
-      "a process (" + (name.ok() ? Printable(*name, 64) : "") +
-      ") is in the midst of a vfork, and cannot be stopped before its child has come to its exec");
 }
 
 void AwaitExec(const Vfork& vfork, Deadline deadline) {
@@ -95,22 +88,17 @@ Waits Ended(const std::vector<BegunWait>& begun) {
   return waits;
 }
 
+// Every other wait had begun when it was frozen.
 Status WriteWaits(const Waits& waits, const std::string& file) {
-  std::string text;
+  const std::chrono::nanoseconds now = std::chrono::steady_clock::now().time_since_epoch();
+  std::string text = "0 " + std::to_string(now.count()) + "\n";
   for (const auto& [thread, began] : waits)
     text += std::to_string(thread) + " " + std::to_string(began.count()) + "\n";
   return WriteFileAtomically(file, text);
 }
 
-// What is frozen goes on, and the waits that the freeze has ended go on as well: for that every thread is
-// seized, and let go again. Parents in a vfork come last, since they cannot stop before their children have
-// gone on.
-Status ThawUnnoticed(const Cgroup& cgroup, const std::vector<Vfork>& vforks, const Waits& waits,
-                     Deadline deadline) {
-  STASIS_ASSIGN_OR_RETURN(std::vector<pid_t> processes, cgroup.Processes());
-  std::stable_partition(processes.begin(), processes.end(), [&](pid_t process) {
-    return std::none_of(vforks.begin(), vforks.end(), [&](const Vfork& v) { return v.parent == process; });
-  });
+// The threads of these processes, asked to stop.
+std::vector<TracedThread> Seize(const std::vector<pid_t>& processes) {
   std::vector<TracedThread> threads;
   for (const pid_t process : processes) {
     for (const std::string& thread : ThreadsOf(process)) {
@@ -119,7 +107,11 @@ Status ThawUnnoticed(const Cgroup& cgroup, const std::vector<Vfork>& vforks, con
       threads.push_back(*std::move(seized));
     }
   }
-  STASIS_RETURN_IF_ERROR(cgroup.Thaw());
+  return threads;
+}
+
+// They stop, and go on with their waits once they are let go.
+Status Halt(std::vector<TracedThread>& threads, const Waits& waits, Deadline deadline) {
   for (TracedThread& thread : threads) {
     const Status halted = thread.AwaitHalt(deadline);
     if (absl::IsNotFound(halted)) continue;  // killed
@@ -127,39 +119,69 @@ Status ThawUnnoticed(const Cgroup& cgroup, const std::vector<Vfork>& vforks, con
     const auto wait = waits.find(thread.id());
     STASIS_RETURN_IF_ERROR(
         thread.GoOnWaiting(wait == waits.end() ? std::nullopt : std::optional(wait->second)));
-    STASIS_RETURN_IF_ERROR(thread.Detach());
   }
   return absl::OkStatus();
 }
 
+// What is frozen goes on, its waits too. Children in a vfork first, since their parents cannot stop before
+// that. These come second: while a thread is traced, the end of its child would be told to all that are let
+// go already, and end their waits, even where nobody asked to be told (SIGCHLD ignored).
+Status LetGoOn(const Cgroup& cgroup, const std::vector<Vfork>& vforks, const Waits& waits,
+               Deadline deadline) {
+  STASIS_ASSIGN_OR_RETURN(std::vector<pid_t> processes, cgroup.Processes());
+  const auto is = [&](pid_t Vfork::*who) {
+    return [&vforks, who](pid_t process) {
+      return std::any_of(vforks.begin(), vforks.end(), [&](const Vfork& v) { return v.*who == process; });
+    };
+  };
+  const auto others = std::stable_partition(processes.begin(), processes.end(), is(&Vfork::child));
+  std::stable_partition(others, processes.end(), is(&Vfork::parent));
+  std::vector<TracedThread> children = Seize({processes.begin(), others});
+  std::vector<TracedThread> rest = Seize({others, processes.end()});
+  STASIS_RETURN_IF_ERROR(cgroup.Thaw());
+  STASIS_RETURN_IF_ERROR(Halt(children, waits, deadline));
+  children.clear();
+  return Halt(rest, waits, deadline);
+}
+
+Status InVfork(const Vfork& vfork) {
+  auto name = ProcessName(vfork.parent);
+  return Internal(
+      "a process (" + (name.ok() ? Printable(*name, 64) : "") +
+      ") is in the midst of a vfork, and cannot be stopped before its child has come to its exec");
+}
+
 }  // namespace
 
-StatusOr<std::chrono::steady_clock::time_point> FreezeContainer(const Cgroup& cgroup,
+StatusOr<std::chrono::steady_clock::time_point> FreezeContainer(const Cgroup& cgroup, bool is_frozen,
                                                                 const std::vector<criu::Process>& processes,
                                                                 const std::string& waits_file,
                                                                 Deadline deadline,
                                                                 const std::stop_token& cancel) {
   for (int freeze = 1;; ++freeze) {
-    const std::vector<BegunWait> begun = LookAtWaits(processes);
+    const std::vector<BegunWait> begun = is_frozen ? std::vector<BegunWait>() : LookAtWaits(processes);
     const auto since = std::chrono::steady_clock::now();
-    STASIS_RETURN_IF_ERROR(cgroup.Freeze(deadline, cancel));
+    if (!is_frozen) {
+      STASIS_RETURN_IF_ERROR(cgroup.Freeze(deadline, cancel));
+    }
     const Waits waits = Ended(begun);
     STASIS_ASSIGN_OR_RETURN(const std::vector<Vfork> vforks, FindVforks(cgroup));
     if (vforks.empty()) {
       STASIS_RETURN_IF_ERROR(WriteWaits(waits, waits_file));
       return since;
     }
+    if (freeze == kFreezes || is_frozen) return InVfork(vforks.front());
     const Deadline limit = std::min(deadline, After(kExec));
-    const Status thawed = ThawUnnoticed(cgroup, vforks, waits, limit);
-    if (freeze == kFreezes || absl::IsDeadlineExceeded(thawed)) return InVfork(vforks.front());
+    const Status thawed = LetGoOn(cgroup, vforks, waits, limit);
+    if (absl::IsDeadlineExceeded(thawed)) return InVfork(vforks.front());
     STASIS_RETURN_IF_ERROR(thawed);
     AwaitExec(vforks.front(), limit);
   }
 }
 
-Status CheckNoVfork(const Cgroup& cgroup) {
-  STASIS_ASSIGN_OR_RETURN(const std::vector<Vfork> vforks, FindVforks(cgroup));
-  return vforks.empty() ? absl::OkStatus() : InVfork(vforks.front());
+Status ThawUnnoticed(const Cgroup& cgroup, Deadline deadline) {
+  STASIS_ASSIGN_OR_RETURN(const bool frozen, cgroup.Frozen());
+  return frozen ? LetGoOn(cgroup, {}, {}, deadline) : absl::OkStatus();
 }
 
 }  // namespace stasis::checkpoint

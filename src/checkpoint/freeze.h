@@ -20,15 +20,16 @@ inline constexpr char kWaitsFile[] = "waits";
 // Freezes the `cgroup` of the container with these `processes`, and returns when. Whoever spawns by vfork(2),
 // as posix_spawn(3) does, cannot be stopped while its child is: then the container runs on until that has
 // come to its exec, and is frozen again; ten times at most. Into `waits_file` goes since when threads wait in
-// calls that a stop ends. kInternal: it was always in the midst of a vfork. On any error the cgroup may still
-// be frozen.
-StatusOr<std::chrono::steady_clock::time_point> FreezeContainer(const Cgroup& cgroup,
+// calls that a stop ends. One that its user has frozen (`is_frozen`) is only looked at. kInternal: it was
+// always in the midst of a vfork. On any error the cgroup may still be frozen.
+StatusOr<std::chrono::steady_clock::time_point> FreezeContainer(const Cgroup& cgroup, bool is_frozen,
                                                                 const std::vector<criu::Process>& processes,
                                                                 const std::string& waits_file,
                                                                 Deadline deadline,
                                                                 const std::stop_token& cancel);
 
-// For one that its user has frozen: kInternal where that was in the midst of a vfork.
-Status CheckNoVfork(const Cgroup& cgroup);
+// Thaws it so that the waits which the freeze has ended go on too: for that every thread is seized, and let
+// go again.
+Status ThawUnnoticed(const Cgroup& cgroup, Deadline deadline);
 
 }  // namespace stasis::checkpoint

@@ -191,8 +191,7 @@ Status Injection::Settle(TracedThread& thread) const {
 StatusOr<Injection::Place> Injection::Look(const TracedThread& thread) {
   Place place;
   STASIS_ASSIGN_OR_RETURN(place.registers, thread.Registers());
-  constexpr uint64_t kCode64 = 0x33;  // the kernel's __USER_CS
-  if (place.registers.cs != kCode64)
+  if (!StasisIs64Bit(&place.registers))
     return FailedPrecondition("thread " + std::to_string(thread.id()) + " runs 32-bit code");
   STASIS_ASSIGN_OR_RETURN(place.blocked_signals, thread.BlockedSignals());
   // The kernel forgets a restartable sequence, since it sees our code instead; so it is aborted here.

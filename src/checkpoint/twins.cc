@@ -13,6 +13,7 @@
 
 #include "absl/strings/str_split.h"
 #include "linux/files.h"
+#include "linux/interrupted_wait.h"
 #include "linux/memory_mapping.h"
 #include "linux/wait_clock.h"
 
@@ -52,6 +53,8 @@ StatusOr<Held> Hold(const criu::Process& process) {
 }
 
 StatusOr<Twin> MakeTwin(Held& held, Deadline deadline) {
+  STASIS_ASSIGN_OR_RETURN(const user_regs_struct registers, held.threads.front().Registers());
+  if (!StasisIs64Bit(&registers)) return FailedPrecondition("it runs 32-bit code");
   STASIS_ASSIGN_OR_RETURN(Injection injection, Injection::Prepare(held.process->pid));
   for (TracedThread& thread : held.threads) STASIS_RETURN_IF_ERROR(injection.Settle(thread));
   STASIS_ASSIGN_OR_RETURN(Injection::Twin made, injection.Clone(held.threads.front(), deadline));

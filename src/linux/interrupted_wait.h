@@ -75,7 +75,9 @@ static inline enum StasisTimeOut StasisTimeOutOf(struct user_regs_struct* regist
   }
 }
 
-static inline bool StasisIs64Bit(const struct user_regs_struct* registers) { return registers->cs == 0x33; }
+static inline bool StasisIs64Bit(const struct user_regs_struct* registers) {
+  return registers->cs == 0x33; /* __USER_CS */
+}
 
 /* Whether a stop has ended a wait; then it is told to go on. Nothing is known of its time yet. */
 static inline bool StasisGoOnWaiting(struct user_regs_struct* registers) {
@@ -95,6 +97,7 @@ struct StasisTimeLeft {
   uint64_t owner;      /* STASIS_OWNER and the thread */
 };
 #define STASIS_OWNER (0x57a515ULL << 32)
+#define STASIS_SECOND INT64_C(1000000000)
 enum { STASIS_TIMES_LEFT = 12, STASIS_TIMES_LEFT_SIZE = STASIS_TIMES_LEFT * sizeof(struct StasisTimeLeft) };
 
 /* Where these are: the end of the vdso. 0: there is none. */
@@ -142,34 +145,39 @@ static inline int StasisChooseTimeLeft(pid_t thread, const struct StasisTimeLeft
   return chosen;
 }
 
-/* The time-out of a wait that goes on is what it was less what has been waited. */
-static inline void StasisSetTimeLeft(pid_t thread, int64_t waited, struct user_regs_struct* registers) {
-  enum { NANOSECONDS = 1000000000, OF_A_MILLISECOND = 1000000 };
+/* The time-out of a wait in nanoseconds; -1: none, or it cannot be read. */
+static inline int64_t StasisReadTimeOut(pid_t thread, struct user_regs_struct* registers) {
   unsigned long long* where;
   const enum StasisTimeOut kind = StasisTimeOutOf(registers, &where);
-  if (waited <= 0 || where == NULL) return;
   if (kind == STASIS_MILLISECONDS) {
-    const int32_t all = (int32_t)(uint32_t)*where;
-    const int64_t left = ((int64_t)all * OF_A_MILLISECOND - waited + OF_A_MILLISECOND - 1) / OF_A_MILLISECOND;
-    if (all > 0) *where = left > 0 ? (uint64_t)left : 0;
+    const int32_t milliseconds = (int32_t)(uint32_t)*where;
+    return milliseconds < 0 ? -1 : milliseconds * INT64_C(1000000);
+  }
+  if (kind != STASIS_TIMESPEC || *where == 0) return -1;
+  const int memory = StasisOpenMemory(thread);
+  if (memory < 0) return -1;
+  int64_t time[2];
+  const bool read = pread(memory, time, sizeof time, (off_t)*where) == sizeof time;
+  close(memory);
+  const bool valid = read && time[0] >= 0 && time[0] < INT32_MAX && time[1] >= 0 && time[1] < STASIS_SECOND;
+  return valid ? time[0] * STASIS_SECOND + time[1] : -1;
+}
+
+/* Gives it another one; it keeps what it has where there is no place for that. */
+static inline void StasisSetTimeOut(pid_t thread, int64_t nanoseconds, struct user_regs_struct* registers) {
+  unsigned long long* where;
+  if (StasisTimeOutOf(registers, &where) == STASIS_MILLISECONDS) {
+    *where = (uint64_t)((nanoseconds + 999999) / 1000000);
     return;
   }
-  const uint64_t at = *where == 0 ? 0 : StasisTimesLeft(thread);
-  const int memory = at == 0 ? -1 : StasisOpenMemory(thread);
+  const uint64_t at = StasisTimesLeft(thread);
+  const int memory = where == NULL || at == 0 ? -1 : StasisOpenMemory(thread);
   if (memory < 0) return;
   struct StasisTimeLeft all[STASIS_TIMES_LEFT];
-  int64_t time[2];
-  const bool ours = *where - at < STASIS_TIMES_LEFT_SIZE;
-  int chosen = -1;
-  if (pread(memory, time, sizeof time, (off_t)*where) == sizeof time &&
-      StasisReadTimesLeft(memory, at, all) && time[0] >= 0 && time[0] < INT32_MAX && time[1] >= 0 &&
-      time[1] < NANOSECONDS) {
-    chosen = StasisChooseTimeLeft(thread, all);
-  }
+  const int chosen = StasisReadTimesLeft(memory, at, all) ? StasisChooseTimeLeft(thread, all) : -1;
   if (chosen >= 0) {
-    int64_t left = time[0] * NANOSECONDS + time[1] - waited;
-    if (left < 0) left = 0;
-    const struct StasisTimeLeft one = {left / NANOSECONDS, left % NANOSECONDS,
+    const bool ours = *where - at < STASIS_TIMES_LEFT_SIZE;
+    const struct StasisTimeLeft one = {nanoseconds / STASIS_SECOND, nanoseconds % STASIS_SECOND,
                                        ours ? all[chosen].instead_of : *where,
                                        STASIS_OWNER | (uint32_t)thread};
     const uint64_t place = at + (uint64_t)chosen * sizeof one;
@@ -219,7 +227,7 @@ static inline bool StasisFindRestartedCall(pid_t thread, struct user_regs_struct
   } else if (pointer && registers->rsi > 0 && registers->rsi < 1 << 20) {
     registers->orig_rax = SYS_poll;
   } else if (pointer && read_time && time[0] >= 0 && time[0] < INT32_MAX && time[1] >= 0 &&
-             time[1] < 1000000000) {
+             time[1] < STASIS_SECOND) {
     registers->orig_rax = SYS_nanosleep;
   } else if (!pointer && registers->rdi < 16 && registers->rsi == 0 && registers->rdx > INT32_MAX) {
     registers->orig_rax = SYS_clock_nanosleep;

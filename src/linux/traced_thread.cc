@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
@@ -128,9 +129,9 @@ Status TracedThread::SetRegisters(const user_regs_struct& registers) {
 Status TracedThread::GoOnWaiting(std::optional<std::chrono::nanoseconds> began) {
   STASIS_ASSIGN_OR_RETURN(user_regs_struct registers, Registers());
   if (!StasisGoOnWaiting(&registers)) return absl::OkStatus();
-  if (began) {
+  if (const int64_t all = StasisReadTimeOut(id_, &registers); began && all >= 0) {
     const std::chrono::nanoseconds waited = std::chrono::steady_clock::now().time_since_epoch() - *began;
-    StasisSetTimeLeft(id_, waited.count(), &registers);
+    StasisSetTimeOut(id_, std::max<int64_t>(all - waited.count(), 0), &registers);
   }
   return SetRegisters(registers);
 }

@@ -58,24 +58,29 @@ def manifest(engine, name):
 def test_a_program_sees_nothing_of_checkpoints_that_leave_it_running(engine, program, request):
     checkpoints = request.config.getoption("--transparent")
     transparent = Program(engine, program)
-    plain, frozen = [], []
+    plain, frozen, refused = [], [], 0
     began = time.monotonic()
-    for n in range(checkpoints):
-        engine.docker("checkpoint", "create", "--leave-running", "c1", "cp")
+    while len(frozen) < checkpoints:
+        result = engine.docker("checkpoint", "create", "--leave-running", "c1", "cp", check=False)
+        if "In-flight connections" in result.stderr:  # one that waits to be accepted: CRIU refuses
+            refused += 1
+            continue
+        assert result.returncode == 0, f"checkpoint {len(frozen)}: {result.stderr}"
         made = manifest(engine, "cp")
         frozen.append(made["frozen_us"] / 1000)
         if made["freeze"] != "cow":
             plain.append(made["freeze_reason"])
-        if n + 1 < checkpoints:
-            engine.docker("checkpoint", "rm", "c1", "cp")
+        engine.docker("checkpoint", "rm", "c1", "cp")
     took = time.monotonic() - began
     transparent.goes_on()
     wrong = transparent.wrong()
     frozen.sort()
-    print(f"{checkpoints} checkpoints in {took:.0f} s, {checkpoints - len(plain)} cow, {len(plain)} plain {sorted(set(plain))}; "
+    print(f"{checkpoints} checkpoints in {took:.0f} s, {checkpoints - len(plain)} cow, {len(plain)} plain {sorted(set(plain))}, "
+          f"{refused} refused for a connection in flight; "
           f"frozen {frozen[0]:.0f} / {frozen[len(frozen) // 2]:.0f} / {frozen[-1]:.0f} ms; {len(wrong)} wrong: {wrong[:20]}")
     assert wrong == []
     assert len(plain) <= checkpoints // 20, plain
+    assert refused <= 2 + checkpoints // 100
 
 
 def test_a_restored_program_sees_nothing_of_it(engine, program):
@@ -89,3 +94,22 @@ def test_a_restored_program_sees_nothing_of_it(engine, program):
         engine.docker("start", "--checkpoint", f"cp{leave}", "c1")
         transparent.goes_on()
         assert transparent.wrong() == [], leave
+
+
+def test_a_32_bit_program_is_checkpointed_plain(engine, tmp_path):
+    made = subprocess.run(["gcc", "-m32", "-O1", "-static", "-nostdlib", "-ffreestanding", "-fno-pic", "-no-pie",
+                           "-fno-stack-protector", "-o", tmp_path / "counter32", REPOSITORY / "tests/programs/counter32.c"])
+    if made.returncode != 0:
+        pytest.skip("this gcc makes no 32-bit programs")
+    engine.docker("run", "-d", "--name", "c1", "-v", f"{tmp_path}/counter32:/counter32:ro", "busybox", "/counter32")
+    wait_until(lambda: engine.numbers("c1"), "it counts")
+    engine.docker("checkpoint", "create", "--leave-running", "c1", "cp")
+    made = manifest(engine, "cp")
+    assert (made["freeze"], "32-bit" in made["freeze_reason"]) == ("plain", True), made["freeze_reason"]
+    before = len(engine.numbers("c1"))
+    wait_until(lambda: len(engine.numbers("c1")) > before + 2, "it counts on")
+    engine.docker("kill", "c1")
+    wait_until(lambda: engine.inspect("c1", "{{.State.Running}}") == "false", "it is stopped")
+    engine.docker("start", "--checkpoint", "cp", "c1")
+    before = len(engine.numbers("c1"))
+    wait_until(lambda: len(engine.numbers("c1")) > before + 2, "it counts on")

@@ -40,6 +40,7 @@ enum {
   GET_REGISTERS = 12,
   SET_REGISTERS = 13,
   DETACH = 17,
+  SET_OPTIONS = 0x4200,
   TO_SYSTEM_CALL = 24,
   GET_REGISTER_SET = 0x4204,
   SET_REGISTER_SET = 0x4205,
@@ -53,7 +54,7 @@ struct thread {
   struct thread* next;
   pid_t id;
   bool waits;     // the kernel would make its call again, or go on with it
-  int64_t began;  // of a wait that the kernel has ended, where that is known; else 0
+  int64_t until;  // of a wait that the kernel has ended, where that is known; else 0
   struct user_regs_struct found;
   struct user_regs_struct shown;  // to CRIU
   struct user_regs_struct goes_on;
@@ -89,8 +90,10 @@ static int64_t wait_began(pid_t id) {
   FILE* file = path == NULL ? NULL : fopen(path, "re");
   if (file == NULL) return 0;
   int64_t began = 0, read;
-  for (pid_t thread; began == 0 && fscanf(file, "%d %" SCNd64, &thread, &read) == 2;) {
-    if (thread == id) began = read;
+  bool found = false;
+  for (pid_t thread; !found && fscanf(file, "%d %" SCNd64, &thread, &read) == 2;) {
+    found = thread == id;
+    if (found || thread == 0) began = read;
   }
   fclose(file);
   return began;
@@ -121,7 +124,8 @@ static struct thread* note(pid_t id, const struct user_regs_struct* registers) {
   thread->found = thread->shown = thread->goes_on = *registers;
   if (!StasisIs64Bit(registers) || (int64_t)registers->orig_rax < 0) return thread;
   if (StasisGoOnWaiting(&thread->goes_on)) {
-    thread->began = wait_began(id);
+    const int64_t began = wait_began(id), all = StasisReadTimeOut(id, &thread->goes_on);
+    if (began != 0 && all >= 0) thread->until = began + all;
     thread->shown = thread->goes_on;
     StasisForgetTimeLeft(id, &thread->shown);
   }
@@ -140,8 +144,27 @@ static struct thread* note(pid_t id, const struct user_regs_struct* registers) {
   return thread;
 }
 
+static void set_time_left(const struct thread* thread, struct user_regs_struct* registers) {
+  if (thread->until == 0) return;
+  const int64_t left = thread->until - now();
+  StasisSetTimeOut(thread->id, left > 0 ? left : 0, registers);
+}
+
 static bool same_place(const struct user_regs_struct* one, const struct user_regs_struct* other) {
   return one->rax == other->rax && one->orig_rax == other->orig_rax && one->rip == other->rip;
+}
+
+// A thread that CRIU has just stopped. Its wait goes on even if CRIU dies.
+static void stopped(pid_t id) {
+  struct user_regs_struct registers;
+  struct iovec area = {&registers, sizeof registers};
+  if (find(id) != NULL || do_ptrace(GET_REGISTER_SET, id, (void*)NT_PRSTATUS, &area) != 0) return;
+  if (area.iov_len != sizeof registers) return;  // 32-bit
+  const struct thread* thread = note(id, &registers);
+  if (thread == NULL || same_place(&thread->found, &thread->goes_on)) return;
+  registers = thread->goes_on;
+  set_time_left(thread, &registers);
+  do_ptrace(SET_REGISTER_SET, id, (void*)NT_PRSTATUS, &area);
 }
 
 // What CRIU has read.
@@ -166,7 +189,7 @@ static void mend(pid_t id, struct user_regs_struct* registers) {
       !same_place(registers, &ended))
     return;
   *registers = thread->goes_on;
-  if (thread->began != 0) StasisSetTimeLeft(id, now() - thread->began, registers);
+  set_time_left(thread, registers);
 }
 
 // At the entry of rt_sigreturn in a thread with a restart block: it is not made.
@@ -211,6 +234,7 @@ EXPORTED long ptrace(int request, ...) {
     return do_ptrace(request, id, address, general ? (void*)&mended : (void*)&registers);
   }
   const long result = do_ptrace(request, id, address, data);
+  if (result == 0 && request == SET_OPTIONS) stopped(id);
   if (result == 0 && request == GET_REGISTERS) present(id, data);
   if (result == 0 && general && request == GET_REGISTER_SET && area->iov_len == size)
     present(id, area->iov_base);
