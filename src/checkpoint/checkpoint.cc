@@ -12,7 +12,6 @@
 #include "criu/verdict.h"
 #include "criu/watches.h"
 #include "linux/files.h"
-#include "linux/pagemap.h"
 #include "manifest/checkpoint_content.h"
 #include "manifest/checkpoint_directory.h"
 
@@ -49,15 +48,6 @@ StatusOr<uint32_t> EmptyNamespaces(const std::vector<std::string>& names) {
     flags |= CLONE_NEWNET;
   }
   return flags;
-}
-
-// Why private memory is left to CRIU; empty: it is not.
-std::string WhyPlain(const protocol::CheckpointRequest& request, const std::string& preload) {
-  if (request.freeze == protocol::kFreezePlain)
-    return request.freeze_reason.empty() ? "asked for" : request.freeze_reason;
-  if (preload.empty()) return "no library for CRIU";
-  if (!KernelHasPagemapScan()) return "the kernel has no PAGEMAP_SCAN (Linux 6.7)";
-  return "";
 }
 
 }  // namespace
@@ -170,9 +160,8 @@ Status Checkpoint::JudgeProcesses() {
 
 Status Checkpoint::ChooseSource() {
   manifest_.freeze = protocol::kFreezePlain;
-  manifest_.freeze_reason = WhyPlain(plan_.request, preload_);
   const bool goes_on = !plan_.request.exit && !plan_.paused;
-  if (manifest_.freeze_reason.empty() && goes_on && stopped_) manifest_.freeze_reason = "a process was stopped";
+  manifest_.freeze_reason = WhyPlain(plan_.request, preload_, goes_on && stopped_);
   if (!manifest_.freeze_reason.empty()) return absl::OkStatus();
   source_ = goes_on ? Source::kTwins : Source::kProcesses;
   manifest_.freeze = goes_on ? protocol::kFreezeCow : protocol::kFreezeDirect;
@@ -210,9 +199,9 @@ Status Checkpoint::HandOverWatches(const std::stop_token& cancel) {
 }
 
 Status Checkpoint::StartCriu(const std::stop_token& cancel) {
-  auto session = criu::Session::Start(
-      {plan_.criu, preload_, source_ == Source::kCriu ? "" : work_ + "/" + kShownMemoryFile,
-       work_ + "/" + kWaitsFile});
+  auto session = criu::Session::Start({plan_.criu, preload_,
+                                       source_ == Source::kCriu ? "" : work_ + "/" + kShownMemoryFile,
+                                       work_ + "/" + kWaitsFile});
   if (!session.ok()) return session.status();
   session_.emplace(*std::move(session));
   STASIS_RETURN_IF_ERROR(Note(/*thaw=*/false));

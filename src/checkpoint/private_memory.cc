@@ -10,6 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "criu/memory_images.h"
 #include "linux/files.h"
+#include "linux/pagemap.h"
 #include "linux/unique_fd.h"
 
 namespace stasis::checkpoint {
@@ -39,6 +40,14 @@ Status CheckCount(const MemoryTarget& target, size_t saved) {
 }
 
 }  // namespace
+
+std::string WhyPlain(const protocol::CheckpointRequest& request, const std::string& preload, bool no_twins) {
+  if (request.freeze == protocol::kFreezePlain)
+    return request.freeze_reason.empty() ? "asked for" : request.freeze_reason;
+  if (preload.empty()) return "no library for CRIU";
+  if (!KernelHasPagemapScan()) return "the kernel has no PAGEMAP_SCAN (Linux 6.7)";
+  return no_twins ? "a process was stopped" : "";
+}
 
 std::string ShowWhatTwinsLack(const std::vector<criu::Process>& processes, ShownMemory* shown) {
   std::string text;

@@ -16,12 +16,16 @@
 #include "criu/processes.h"
 #include "linux/memory_mapping.h"
 #include "manifest/manifest.h"
+#include "protocol/shim.h"
 #include "store/writer.h"
 
 namespace stasis::checkpoint {
 
 // By process, as the container sees it: private memory that was not hidden.
 using ShownMemory = std::map<pid_t, std::vector<AddressRange>>;
+
+// Why private memory is left to CRIU; empty: it is not. `no_twins`: a process that would need one is stopped.
+std::string WhyPlain(const protocol::CheckpointRequest& request, const std::string& preload, bool no_twins);
 
 // What twins of these processes would not have. Returned is the text that says so to CRIU (preload/pages.c).
 std::string ShowWhatTwinsLack(const std::vector<criu::Process>& processes, ShownMemory* shown);
