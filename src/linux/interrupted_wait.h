@@ -224,15 +224,14 @@ static inline bool StasisFindRestartedCall(pid_t thread, struct user_regs_struct
   const uint64_t private_wait = registers->rsi & ~256ULL; /* FUTEX_CLOCK_REALTIME */
   if (pointer && (private_wait == 128 || private_wait == 137) && registers->r10 > UINT16_MAX) {
     registers->orig_rax = SYS_futex; /* FUTEX_WAIT or FUTEX_WAIT_BITSET */
-  } else if (pointer && registers->rsi > 0 && registers->rsi < 1 << 20) {
+  } else if ((pointer && registers->rsi > 0 && registers->rsi < 1 << 20) ||
+             (registers->rdi == 0 && registers->rsi == 0 && registers->rdx <= INT32_MAX)) {
     registers->orig_rax = SYS_poll;
   } else if (pointer && read_time && time[0] >= 0 && time[0] < INT32_MAX && time[1] >= 0 &&
              time[1] < STASIS_SECOND) {
     registers->orig_rax = SYS_nanosleep;
   } else if (!pointer && registers->rdi < 16 && registers->rsi == 0 && registers->rdx > INT32_MAX) {
     registers->orig_rax = SYS_clock_nanosleep;
-  } else if (registers->rdi == 0 && registers->rsi == 0) {
-    registers->orig_rax = SYS_poll;
   } else {
     return false;
   }
