@@ -287,7 +287,7 @@ Status Checkpoint::SaveHiddenMemory(const std::stop_token& cancel) {
     STASIS_ASSIGN_OR_RETURN(processes_, criu::ReadProcessTree(plan_.init_pid));
     return SaveMemory(processes_, target, cancel);
   };
-  const Status status = save();
+  Status status = save();
   STASIS_RETURN_IF_ERROR(CheckCriuHolds());
   if (absl::IsCancelled(status) || absl::IsResourceExhausted(status)) return status;
   if (!status.ok()) return MakeError(StatusCode::kAborted, Message(status));

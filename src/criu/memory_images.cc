@@ -89,8 +89,8 @@ class PagesReader {
   uint64_t criu_offset_ = 0;
 };
 
-// What has died since it was opened looks to some kernels as if it had no pages. Only then is nothing read
-// here, and no error given either.
+// What has died since it was opened may look to the kernel as if it had no pages. It is told from what lives
+// by this: nothing is read, where else there is a byte or an error.
 Status CheckAlive(const MemorySource& source) {
   char byte;
   if (::pread(source.memory, &byte, 1, 0) != 0) return absl::OkStatus();

@@ -267,6 +267,11 @@ def test_inspect_shows_the_manifest(engine):
     assert manifest["name"] == "cp1"
     assert manifest["frozen_us"] > 0
     assert [p["name"] for p in manifest["processes"]][:1] == ["sh"]
+    assert manifest["freeze"] == "cow", manifest["freeze_reason"]
+    engine.docker("checkpoint", "create", "c1", "cp2")
+    _, manifest = engine.api("GET", "/containers/c1/checkpoints/cp2/json")
+    assert manifest["freeze"] == "direct", manifest["freeze_reason"]
+    assert 0 < manifest["memory_us"] < manifest["frozen_us"]
 
 
 WORKLOAD = r"""
