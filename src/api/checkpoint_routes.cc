@@ -42,13 +42,34 @@ Status Inspect(CheckpointBackend& backend, Request& request, Response& response)
 
 Status Diff(CheckpointBackend& backend, Request& request, Response& response) {
   const backend::CheckpointDiff diff = {request.Value("checkpoint"), request.query.Text("to"),
-                                        request.query.Text("dir")};
+                                        request.query.Text("dir"), request.query.Flag("since-image")};
   STASIS_ASSIGN_OR_RETURN(const std::vector<backend::FileChange> changes,
                           backend.DiffCheckpoint(request.Value("id"), diff, request.cancel));
   Json list = Json::array();
   for (const backend::FileChange& change : changes)
     list.push_back({{"Path", change.path}, {"Kind", static_cast<int>(change.kind)}});
   return response.Json(200, list);
+}
+
+Status Processes(CheckpointBackend& backend, Request& request, Response& response) {
+  backend::ProcessInspection inspection;
+  inspection.directory = request.query.Text("dir");
+  inspection.files = request.query.Flag("files");
+  inspection.sockets = request.query.Flag("sockets");
+  inspection.memory = request.query.Flag("memory");
+  STASIS_ASSIGN_OR_RETURN(const std::optional<int> pid, request.query.Integer("pid", 1, INT32_MAX));
+  inspection.pid = static_cast<uint32_t>(pid.value_or(0));
+  // Begun with the first one: what is wrong before it has a status of its own.
+  STASIS_RETURN_IF_ERROR(backend.InspectProcesses(
+      request.Value("id"), request.Value("checkpoint"), inspection,
+      [&](const Json& process) -> Status {
+        if (!response.started()) {
+          STASIS_RETURN_IF_ERROR(response.StartStream(200, "application/json"));
+        }
+        return response.Write(DumpJson(process) + "\n");
+      },
+      request.cancel));
+  return response.started() ? absl::OkStatus() : response.StartStream(200, "application/json");
 }
 
 Status Verify(CheckpointBackend& backend, Request& request, Response& response) {
@@ -100,6 +121,8 @@ std::vector<Route> CheckpointRoutes(CheckpointBackend* backend) {
        "Inspect a checkpoint (an extension of Stasis)", "checkpoints"},
       {"GET", "/containers/{id}/checkpoints/{checkpoint}/diff", with(Diff),
        "The container's files that differ from a checkpoint's (an extension of Stasis)", "checkpoints"},
+      {"GET", "/containers/{id}/checkpoints/{checkpoint}/processes", with(Processes),
+       "The processes in a checkpoint, one JSON document a line (an extension of Stasis)", "checkpoints"},
       {"POST", "/checkpoints/verify", with(Verify), "Read all checkpoints (an extension of Stasis)",
        "checkpoints"},
       {"POST", "/checkpoints/prune", with(Prune),

@@ -280,9 +280,21 @@ class FakeEngine : public backend::SystemBackend,
                                                             const backend::CheckpointDiff& request,
                                                             std::stop_token) override {
     if (request.from == "bare") return FailedPrecondition("without files");
+    if (request.since_image) return std::vector<backend::FileChange>{{"/of-image"}};
     return std::vector<backend::FileChange>{{"/" + request.from, backend::FileChangeKind::kModified},
                                             {"/" + request.to, backend::FileChangeKind::kAdded},
                                             {request.directory, backend::FileChangeKind::kDeleted}};
+  }
+  Status InspectProcesses(const std::string&, const std::string& name,
+                          const backend::ProcessInspection& request, const OnProcess& on_process,
+                          std::stop_token) override {
+    if (name == "cp9") return NotFound("checkpoint cp9 does not exist for container c1");
+    for (const uint32_t pid : {1u, 7u}) {
+      if (request.pid != 0 && request.pid != pid) continue;
+      STASIS_RETURN_IF_ERROR(
+          on_process({{"pid", pid}, {"files", request.files}, {"memory", request.memory}}));
+    }
+    return absl::OkStatus();
   }
   StatusOr<backend::CheckpointVerification> VerifyCheckpoints(const std::string& dir,
                                                               std::stop_token) override {

@@ -258,6 +258,25 @@ TEST_F(ServerTest, FilesThatDifferAreListedAsDockersChanges) {
               EndsWith("[{\"Kind\":0,\"Path\":\"/cp1\"},{\"Kind\":1,\"Path\":\"/cp2\"},"
                        "{\"Kind\":2,\"Path\":\"/d\"}]\n"));
   EXPECT_THAT(Get("/containers/c1/checkpoints/bare/diff"), StartsWith("HTTP/1.1 409 "));
+  EXPECT_THAT(Get("/containers/c1/checkpoints/cp1/diff?since-image=1"), HasSubstr("/of-image"));
+}
+
+TEST_F(ServerTest, TheProcessesOfACheckpointComeLineByLine) {
+  Start();
+  const auto get = [&](const std::string& query) {
+    RawClient client = Connect();
+    client.Send("GET /containers/c1/checkpoints/cp1/processes?" + query + " HTTP/1.1\r\n\r\n");
+    return client.ReadUntil("0\r\n\r\n");
+  };
+  const std::string all = get("files=1");
+  EXPECT_THAT(all, HasSubstr("{\"files\":true,\"memory\":false,\"pid\":1}\n"));
+  EXPECT_THAT(all, HasSubstr("\"pid\":7}\n"));
+  const std::string one = get("memory=1&pid=7");
+  EXPECT_THAT(one, HasSubstr("{\"files\":false,\"memory\":true,\"pid\":7}\n"));
+  EXPECT_THAT(one, Not(HasSubstr("\"pid\":1")));
+  EXPECT_THAT(Get("/containers/c1/checkpoints/cp9/processes"), StartsWith("HTTP/1.1 404 "));
+  EXPECT_THAT(Get("/containers/c1/checkpoints/cp1/processes?pid=-1"), StartsWith("HTTP/1.1 400 "));
+  EXPECT_THAT(get("pid=8"), AllOf(StartsWith("HTTP/1.1 200 "), Not(HasSubstr("\"pid\""))));
 }
 
 TEST_F(ServerTest, WaitSendsItsHeaderWhenTheWaitBegins) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -29,9 +30,19 @@ struct FileChange {
 };
 
 struct CheckpointDiff {
-  std::string from;       // a checkpoint
-  std::string to;         // another; empty: the container's files as they are now
-  std::string directory;  // of both
+  std::string from;          // a checkpoint
+  std::string to;            // another; empty: the container's files as they are now
+  std::string directory;     // of both
+  bool since_image = false;  // from the image to `from`; then without `to`
+};
+
+// What CRIU's images say of the processes of a checkpoint.
+struct ProcessInspection {
+  std::string directory;
+  uint32_t pid = 0;  // of this one only; 0: of all
+  bool files = false;
+  bool sockets = false;
+  bool memory = false;  // mapping by mapping
 };
 
 // Of all checkpoints whose content is in one store: the containers' own (an empty directory), or those of a
@@ -81,6 +92,16 @@ class CheckpointBackend {
   virtual StatusOr<std::vector<FileChange>> DiffCheckpoint(const std::string& container,
                                                            const CheckpointDiff& request,
                                                            std::stop_token cancel) = 0;
+
+  // One object for each process, parents first: pid, parent, name, state, threads, executable,
+  // working_directory, root_directory, and, where it is asked for, "files", "sockets", "memory" and
+  // "mappings" (docs/user-guide.md). Lists are cut at a length that no ordinary container has, and say so.
+  // GET /containers/{id}/checkpoints/{checkpoint}/processes. kDataLoss: the checkpoint is damaged.
+  // kResourceExhausted: it holds more than this is made for. What `on_process` returns.
+  using OnProcess = std::function<Status(const Json& process)>;
+  virtual Status InspectProcesses(const std::string& container, const std::string& name,
+                                  const ProcessInspection& request, const OnProcess& on_process,
+                                  std::stop_token cancel) = 0;
 
   // Reads all of it. Damage is an answer, not an error. POST /checkpoints/verify.
   virtual StatusOr<CheckpointVerification> VerifyCheckpoints(const std::string& directory,

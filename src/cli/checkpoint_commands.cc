@@ -1,9 +1,10 @@
-// stasis checkpoint create, ls, rm, inspect, diff, and of whole stores verify, gc, du.
+// stasis checkpoint create, ls, rm, diff, and of whole stores verify, gc, du.
 #include <memory>
 #include <utility>
 
 #include "cli/checkpoint_report.h"
 #include "cli/commands.h"
+#include "cli/inspect_command.h"
 #include "cli/table.h"
 #include "cli/target.h"
 #include "cli/units.h"
@@ -114,17 +115,6 @@ Status ListAll(const ApiClient& client, const CheckpointOptions& options) {
     }
   }
   Print(options.format == "json" ? lines : table.Text());
-  return absl::OkStatus();
-}
-
-Status ShowOne(const ApiClient& client, const CheckpointOptions& options) {
-  STASIS_ASSIGN_OR_RETURN(Json manifest, Inspect(client, options.container, options.name, options.directory));
-  if (options.format == "json") {
-    Print(DumpJson(manifest) + "\n");
-    return absl::OkStatus();
-  }
-  STASIS_ASSIGN_OR_RETURN(std::string report, CheckpointReport(manifest));
-  Print(report);
   return absl::OkStatus();
 }
 
@@ -279,8 +269,7 @@ void AddCheckpoint(CLI::App& app, Action* action) {
       ->check(CLI::IsMember({"cow", "plain"}));
   AddLs(*group, options, action);
   AddOne(*group, "rm", "Remove a checkpoint", options, Remove, action);
-  CLI::App* inspect = AddOne(*group, "inspect", "Show what is in a checkpoint", options, ShowOne, action);
-  AddFormat(*inspect, options->format);
+  AddCheckpointInspect(*group, action);
   CLI::App* diff =
       AddOne(*group, "diff",
              "List the files that differ between a checkpoint and now, or another checkpoint: A "

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "cli/process_report.h"
 #include "cli/table.h"
 #include "cli/tree.h"
 #include "cli/units.h"
@@ -96,7 +97,9 @@ std::string ProcessLabel(const Process& process) {
 
 class ProcessForest {
  public:
-  explicit ProcessForest(const std::vector<Process>& processes) {
+  // `branches`: what is drawn below each, by pid.
+  ProcessForest(const std::vector<Process>& processes, std::map<int, std::vector<TreeNode>> branches)
+      : branches_(std::move(branches)) {
     for (const Process& process : processes) by_pid_.emplace(process.pid, &process);
     for (const Process& process : processes) children_[process.parent].push_back(&process);
   }
@@ -116,7 +119,7 @@ class ProcessForest {
  private:
   TreeNode Tree(const Process& process, int depth) {
     drawn_.insert(process.pid);
-    TreeNode node{ProcessLabel(process)};
+    TreeNode node{ProcessLabel(process), std::move(branches_[process.pid])};
     if (depth > kMaxTreeDepth) return node;  // not drawn anyway
     for (const Process* child : children_[process.pid]) {
       if (!drawn_.contains(child->pid)) node.children.push_back(Tree(*child, depth + 1));
@@ -126,8 +129,71 @@ class ProcessForest {
 
   std::map<int, const Process*> by_pid_;
   std::map<int, std::vector<const Process*>> children_;
+  std::map<int, std::vector<TreeNode>> branches_;
   std::set<int> drawn_;
 };
+
+// The manifest's processes, and those that came between its look at them and the freeze.
+StatusOr<TreeNode> ProcessTree(std::vector<Process> processes, const CheckpointDetails& details) {
+  std::map<int, std::vector<TreeNode>> branches;
+  std::set<int> known;
+  for (const Process& process : processes) known.insert(process.pid);
+  for (const Json& json : details.processes) {
+    Process process;
+    JsonReader reader(json, "process");
+    reader.Get("pid", &process.pid);
+    reader.Get("parent", &process.parent);
+    reader.Get("name", &process.name);
+    reader.Get("threads", &process.threads);
+    STASIS_RETURN_IF_ERROR(reader.status());
+    STASIS_ASSIGN_OR_RETURN(branches[process.pid], ProcessBranches(json));
+    if (known.insert(process.pid).second) processes.push_back(std::move(process));
+  }
+  if (details.pid != 0) std::erase_if(processes, [&](const Process& one) { return one.pid != details.pid; });
+  return TreeNode{"Process tree", ProcessForest(processes, std::move(branches)).Trees()};
+}
+
+// What it takes, alone and with others.
+StatusOr<TreeNode> Size(const Summary& summary, const CheckpointDetails& details) {
+  TreeNode size{"Size: " + HumanSize(summary.bytes) + ", new in the store " +
+                HumanSize(summary.stored_bytes)};
+  if (!details.usage) return size;
+  uint64_t stored = 0, own = 0;
+  JsonReader reader(*details.usage, "usage");
+  reader.Get("StoredBytes", &stored);
+  reader.Get("OwnBytes", &own);
+  STASIS_RETURN_IF_ERROR(reader.status());
+  size.children.push_back({"Compressed: " + HumanSize(stored) + " on disk, shared with others or not"});
+  size.children.push_back({"Unique: " + HumanSize(own) + ", what its removal would free"});
+  return size;
+}
+
+// "C /etc"
+StatusOr<std::vector<std::string>> ChangeLines(const Json& changes) {
+  static constexpr std::string_view kLetters = "CAD";
+  if (!changes.is_array()) return InvalidArgument("changes: want an array");
+  std::vector<std::string> lines;
+  for (const Json& change : changes) {
+    std::string path;
+    unsigned kind = 0;
+    JsonReader reader(change, "changes");
+    reader.Get("Path", &path);
+    reader.Get("Kind", &kind);
+    STASIS_RETURN_IF_ERROR(reader.status());
+    if (kind >= kLetters.size()) return InvalidArgument("changes: Kind: want 0, 1 or 2");
+    lines.push_back(std::string(1, kLetters[kind]) + " " + path);
+  }
+  return lines;
+}
+
+// The container's own layer, and what in it differs from the image.
+StatusOr<TreeNode> Files(const std::string& text, const CheckpointDetails& details) {
+  TreeNode files{"Files: " + text};
+  if (!details.changes) return files;
+  STASIS_ASSIGN_OR_RETURN(const std::vector<std::string> lines, ChangeLines(*details.changes));
+  for (const std::string& line : lines) files.children.push_back({line});
+  return files;
+}
 
 std::string MemoryText(const Summary& summary) {
   uint64_t resident = 0;
@@ -184,31 +250,21 @@ StatusOr<CheckpointLine> ReadCheckpointLine(const std::string& container, const 
 }
 
 StatusOr<std::string> ChangesReport(const Json& changes) {
-  static constexpr std::string_view kLetters = "CAD";
-  if (!changes.is_array()) return InvalidArgument("changes: want an array");
+  STASIS_ASSIGN_OR_RETURN(const std::vector<std::string> lines, ChangeLines(changes));
   std::string text;
-  for (const Json& change : changes) {
-    std::string path;
-    unsigned kind = 0;
-    JsonReader reader(change, "changes");
-    reader.Get("Path", &path);
-    reader.Get("Kind", &kind);
-    STASIS_RETURN_IF_ERROR(reader.status());
-    if (kind >= kLetters.size()) return InvalidArgument("changes: Kind: want 0, 1 or 2");
-    text += std::string(1, kLetters[kind]) + " " + Shown(path) + "\n";
-  }
+  for (const std::string& line : lines) text += Shown(line) + "\n";
   return text;
 }
 
-StatusOr<std::string> CheckpointReport(const Json& manifest) {
+StatusOr<std::string> CheckpointReport(const Json& manifest, const CheckpointDetails& details) {
   STASIS_ASSIGN_OR_RETURN(Summary summary, ReadSummary(manifest));
   TreeNode root{summary.name};
   auto add = [&](const std::string& label) { root.children.push_back({label}); };
   add("Container: " + summary.container_id);
   add("Created: " + summary.created);
-  add("Size: " + HumanSize(summary.bytes) + ", new in the store " + HumanSize(summary.stored_bytes));
+  STASIS_ASSIGN_OR_RETURN(root.children.emplace_back(), Size(summary, details));
   add("Memory: " + MemoryText(summary));
-  add("Files: " + FilesText(summary));
+  STASIS_ASSIGN_OR_RETURN(root.children.emplace_back(), Files(FilesText(summary), details));
   add("Prepared: " + HumanMicroseconds(summary.prepare_us) + ", before the freeze");
   root.children.push_back(Frozen(summary));
   if (summary.freeze == "cow") {
@@ -226,7 +282,7 @@ StatusOr<std::string> CheckpointReport(const Json& manifest) {
     for (const std::string& process : summary.exec_processes) execs.children.push_back({process});
     root.children.push_back(std::move(execs));
   }
-  root.children.push_back({"Process tree", ProcessForest(summary.processes).Trees()});
+  STASIS_ASSIGN_OR_RETURN(root.children.emplace_back(), ProcessTree(std::move(summary.processes), details));
   return DrawTree(root);
 }
 

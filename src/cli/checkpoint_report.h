@@ -2,17 +2,27 @@
 // which GET /containers/{id}/checkpoints/{name}/json gives.
 #pragma once
 
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "base/json.h"
 #include "base/status.h"
 
 namespace stasis::cli {
 
+// What is shown besides the manifest, as the API's extensions give it.
+struct CheckpointDetails {
+  std::vector<Json> processes;  // of GET .../processes
+  std::optional<Json> usage;    // its entry of GET /checkpoints/usage
+  std::optional<Json> changes;  // of GET .../diff?since-image=1
+  int pid = 0;                  // of the processes only this one; 0: all
+};
+
 // A tree: when, size, memory, files, frozen time and what it went into, versions, and the processes below
-// their parents. A manifest is a stranger's text: processes that name each other as parents are shown all the
-// same, once each.
-StatusOr<std::string> CheckpointReport(const Json& manifest);
+// their parents, with what the details say of each. A manifest is a stranger's text: processes that name each
+// other as parents are shown all the same, once each.
+StatusOr<std::string> CheckpointReport(const Json& manifest, const CheckpointDetails& details = {});
 
 struct CheckpointLine {
   std::string container;

@@ -65,6 +65,58 @@ TEST(CheckpointReportTest, FilesAndCopiesAreShownWhereThereAreAny) {
   EXPECT_NE(direct.find("├── Freeze: direct, "), direct.npos) << direct;
 }
 
+TEST(CheckpointReportTest, DetailsAreDrawnWhereTheyBelong) {
+  Json manifest = {{"name", "cp"}, {"bytes", 5'000}, {"layer", {{"size", 1}}}};
+  manifest["processes"] = {Process(1, 0, "init"), Process(2, 1, "worker")};
+  CheckpointDetails details;
+  details.usage = {{"StoredBytes", 2'000}, {"OwnBytes", 1'000}};
+  details.changes = Json::array({{{"Path", "/new\x1b[2J"}, {"Kind", 1}}});
+  details.processes = {
+      {{"pid", 2},
+       {"parent", 1},
+       {"working_directory", "/srv"},
+       {"files",
+        Json::array({{{"fd", 3}, {"kind", "file"}, {"name", "/a\nb"}, {"access", "w"}, {"position", 9}}})},
+       {"sockets",
+        {{{"fd", 4},
+          {"family", "inet"},
+          {"type", "stream"},
+          {"protocol", "tcp"},
+          {"state", "listen"},
+          {"local", "[::]:80"}},
+         {{"fd", 5}, {"family", "unix"}, {"type", "dgram"}, {"remote", "@\x1b"}}}},
+       {"memory", {{"mapped_bytes", 8'192}, {"saved_bytes", 4'096}, {"shared_bytes", 0}}},
+       {"mappings", Json::array({{{"start", "1000"},
+                                  {"end", "3000"},
+                                  {"protection", "rw-p"},
+                                  {"kind", "heap"},
+                                  {"saved_bytes", 4'096}}})},
+       {"mappings_left_out", 7}},
+      {{"pid", 9}, {"parent", 1}, {"name", "late"}, {"files", Json::array()}}};
+  const std::string report = *CheckpointReport(manifest, details);
+  for (const char* part : {
+           "│   ├── Compressed: 2kB on disk",
+           "│   └── Unique: 1kB, what its removal would free",
+           "└── A /new\\x1b[2J\n",
+           "        │   ├── Open files\n        │   │   ├── [cwd]  /srv\n        │   │   └── [file 3]  "
+           "/a\\x0ab (w, at 9)\n",
+           "[tcp (listen) 4]  [::]:80\n",
+           "[unix (dgram) 5]  -> @\\x1b\n",
+           "Memory: 8.19kB mapped, 4.1kB saved\n",
+           "[rw-p 1000-3000]  heap, 4.1kB saved\n",
+           "... and 7 more\n",
+           "[9]  late",
+       }) {
+    EXPECT_NE(report.find(part), report.npos) << part << "\n" << report;
+  }
+  details.pid = 9;
+  const std::string one = *CheckpointReport(manifest, details);
+  EXPECT_NE(one.find("[9]  late"), one.npos) << one;
+  EXPECT_EQ(one.find("worker"), one.npos) << one;
+  details.processes = {Json({{"pid", 2}, {"files", "many"}})};
+  EXPECT_FALSE(CheckpointReport(manifest, details).ok());
+}
+
 TEST(CheckpointReportTest, ALineTellsWhatWasNewInTheStore) {
   const Json manifest = {{"name", "cp"}, {"bytes", 5}, {"stored_bytes", 2}, {"frozen_us", 7}};
   const CheckpointLine line = *ReadCheckpointLine("c1", manifest);

@@ -31,6 +31,11 @@ void ImageWriter::Add(const google::protobuf::MessageLite& message) {
 StatusOr<ImageReader> ImageReader::Open(int directory, const std::string& name, uint32_t group,
                                         uint32_t magic) {
   STASIS_ASSIGN_OR_RETURN(std::string bytes, ReadFileAt(directory, name, kMaxImage));
+  return Parse(name, std::move(bytes), group, magic);
+}
+
+StatusOr<ImageReader> ImageReader::Parse(const std::string& name, std::string bytes, uint32_t group,
+                                         uint32_t magic) {
   ImageReader reader(name, std::move(bytes));
   uint32_t its_group = 0, its_magic = 0;
   if (!reader.TakeNumber(&its_group) || !reader.TakeNumber(&its_magic) || its_group != group ||
@@ -46,12 +51,23 @@ bool ImageReader::TakeNumber(uint32_t* number) {
   return true;
 }
 
-Status ImageReader::Next(google::protobuf::MessageLite* message) {
+StatusOr<std::string_view> ImageReader::NextEncoded() {
   uint32_t size = 0;
-  if (!TakeNumber(&size) || size > bytes_.size() - at_ ||
-      !message->ParseFromArray(bytes_.data() + at_, static_cast<int>(size)))
-    return Malformed();
+  if (!TakeNumber(&size) || size > bytes_.size() - at_) return Malformed();
   at_ += size;
+  return std::string_view(bytes_).substr(at_ - size, size);
+}
+
+Status ImageReader::Next(google::protobuf::MessageLite* message) {
+  STASIS_ASSIGN_OR_RETURN(const std::string_view encoded, NextEncoded());
+  return Decode(encoded, message);
+}
+
+Status ImageReader::Decode(std::string_view encoded, google::protobuf::MessageLite* message) const {
+  // Not ParseFromArray, which writes to stderr what is missing.
+  if (!message->ParsePartialFromArray(encoded.data(), static_cast<int>(encoded.size())) ||
+      !message->IsInitialized())
+    return Malformed();
   return absl::OkStatus();
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "base/status.h"
@@ -32,10 +33,17 @@ class ImageReader {
  public:
   // The file `name` in `directory`. kDataLoss: another kind of file.
   static StatusOr<ImageReader> Open(int directory, const std::string& name, uint32_t group, uint32_t magic);
+  // The same for its bytes; `name` is for messages.
+  static StatusOr<ImageReader> Parse(const std::string& name, std::string bytes, uint32_t group,
+                                     uint32_t magic);
 
   bool AtEnd() const { return at_ == bytes_.size(); }
   // kDataLoss: there is no such message.
   Status Next(google::protobuf::MessageLite* message);
+  // The next message as it is encoded; valid as long as the reader stays where it is.
+  StatusOr<std::string_view> NextEncoded();
+  // A message, or one that is a part of it.
+  Status Decode(std::string_view encoded, google::protobuf::MessageLite* message) const;
   Status Malformed() const;
 
  private:

@@ -57,9 +57,11 @@ StatusOr<std::vector<backend::FileChange>> Engine::DiffCheckpoint(const std::str
     STASIS_ASSIGN_OR_RETURN(const Manifest manifest, FindCheckpoint(where, name, container_name));
     return LayerIn(manifest, store);
   };
-  STASIS_ASSIGN_OR_RETURN(const std::vector<layer::Entry> before, read(from));
-  std::vector<layer::Entry> after;
-  if (request.to.empty()) {
+  std::vector<layer::Entry> before, after;
+  STASIS_ASSIGN_OR_RETURN(before, read(from));
+  if (request.since_image) {
+    after.swap(before);  // the image has nothing of the container's own
+  } else if (request.to.empty()) {
     STASIS_ASSIGN_OR_RETURN(after, LayerNow(record.id, before, cancel));
   } else {
     STASIS_ASSIGN_OR_RETURN(const CheckpointName to, CheckpointName::Parse(request.to));

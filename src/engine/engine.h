@@ -119,6 +119,9 @@ class Engine final : public backend::ContainerBackend,
   StatusOr<std::vector<backend::FileChange>> DiffCheckpoint(const std::string& container,
                                                             const backend::CheckpointDiff& request,
                                                             std::stop_token cancel) override;
+  Status InspectProcesses(const std::string& container, const std::string& name,
+                          const backend::ProcessInspection& request, const OnProcess& on_process,
+                          std::stop_token cancel) override;
 
   // ImageBackend
   Status LoadImages(const backend::ByteSource& body, const OnMessage& on_message,
