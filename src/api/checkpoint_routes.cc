@@ -6,6 +6,43 @@ namespace {
 
 using backend::CheckpointBackend;
 
+// An extension of ours: long work that is asked for with progress=1 tells how it gets on, one JSON document a
+// line, {"progress": ...}, and at the end {"result": ...} or {"error": ...}. What is done within a second
+// answers as if nobody had asked for that.
+class ProgressAnswer {
+ public:
+  ProgressAnswer(const Request& request, Response& response)
+      : wanted_(request.query.Flag("progress")), response_(response) {}
+
+  backend::OnProgress on_progress() {
+    if (!wanted_) return {};
+    return [this](const backend::Progress& progress) {
+      if (!response_.started()) response_.StartStream(200, "application/json").IgnoreError();
+      Line({{"progress",
+             {{"phase", progress.phase},
+              {"bytes", progress.bytes},
+              {"total", progress.total},
+              {"bytes_per_second", progress.bytes_per_second}}}})
+          .IgnoreError();  // who has left is noticed by others
+    };
+  }
+
+  // Nothing in it: no body.
+  Status Finish(const StatusOr<Json>& result, int http_status) {
+    if (!response_.started()) {
+      if (!result.ok()) return result.status();
+      return result->is_null() ? response_.Empty(http_status) : response_.Json(http_status, *result);
+    }
+    return result.ok() ? Line({{"result", *result}}) : Line({{"error", Message(result.status())}});
+  }
+
+ private:
+  Status Line(const Json& json) { return response_.Write(DumpJson(json) + "\n"); }
+
+  const bool wanted_;
+  Response& response_;
+};
+
 Status Create(CheckpointBackend& backend, Request& request, Response& response) {
   STASIS_ASSIGN_OR_RETURN(Json body, ReadJson(request, /*required=*/true));
   backend::CheckpointCreate create;
@@ -15,8 +52,10 @@ Status Create(CheckpointBackend& backend, Request& request, Response& response) 
   reader.Get("Exit", &create.exit);
   reader.Get("Freeze", &create.freeze);  // an extension of ours
   STASIS_RETURN_IF_ERROR(reader.status());
-  STASIS_RETURN_IF_ERROR(backend.CreateCheckpoint(request.Value("id"), create, request.cancel));
-  return response.Empty(201);
+  ProgressAnswer answer(request, response);
+  create.on_progress = answer.on_progress();
+  const Status made = backend.CreateCheckpoint(request.Value("id"), create, request.cancel);
+  return answer.Finish(made.ok() ? StatusOr<Json>(Json()) : made, 201);
 }
 
 Status List(CheckpointBackend& backend, Request& request, Response& response) {
@@ -72,27 +111,27 @@ Status Processes(CheckpointBackend& backend, Request& request, Response& respons
   return response.started() ? absl::OkStatus() : response.StartStream(200, "application/json");
 }
 
-Status Verify(CheckpointBackend& backend, Request& request, Response& response) {
+StatusOr<Json> Verify(CheckpointBackend& backend, Request& request, const backend::OnProgress& on_progress) {
   STASIS_ASSIGN_OR_RETURN(const backend::CheckpointVerification result,
-                          backend.VerifyCheckpoints(request.query.Text("dir"), request.cancel));
+                          backend.VerifyCheckpoints(request.query.Text("dir"), on_progress, request.cancel));
   Json damaged = Json::array();
   for (const backend::CheckpointDamage& one : result.damaged)
     damaged.push_back({{"Container", one.container}, {"Name", one.name}, {"Reason", one.reason}});
-  return response.Json(200, {{"Bytes", result.bytes},
-                             {"Checkpoints", result.checkpoints},
-                             {"Damage", result.damage},
-                             {"Damaged", std::move(damaged)}});
+  return Json({{"Bytes", result.bytes},
+               {"Checkpoints", result.checkpoints},
+               {"Damage", result.damage},
+               {"Damaged", std::move(damaged)}});
 }
 
-Status Prune(CheckpointBackend& backend, Request& request, Response& response) {
+StatusOr<Json> Prune(CheckpointBackend& backend, Request& request, const backend::OnProgress& on_progress) {
   STASIS_ASSIGN_OR_RETURN(const uint64_t bytes,
-                          backend.PruneCheckpoints(request.query.Text("dir"), request.cancel));
-  return response.Json(200, {{"SpaceReclaimed", bytes}});
+                          backend.PruneCheckpoints(request.query.Text("dir"), on_progress, request.cancel));
+  return Json({{"SpaceReclaimed", bytes}});
 }
 
-Status Measure(CheckpointBackend& backend, Request& request, Response& response) {
+StatusOr<Json> Measure(CheckpointBackend& backend, Request& request, const backend::OnProgress& on_progress) {
   STASIS_ASSIGN_OR_RETURN(const std::vector<backend::CheckpointUsage> all,
-                          backend.MeasureCheckpoints(request.query.Text("dir"), request.cancel));
+                          backend.MeasureCheckpoints(request.query.Text("dir"), on_progress, request.cancel));
   Json list = Json::array();
   for (const backend::CheckpointUsage& one : all) {
     list.push_back({{"Container", one.container},
@@ -101,7 +140,7 @@ Status Measure(CheckpointBackend& backend, Request& request, Response& response)
                     {"StoredBytes", one.stored_bytes},
                     {"OwnBytes", one.own_bytes}});
   }
-  return response.Json(200, list);
+  return list;
 }
 
 }  // namespace
@@ -110,6 +149,13 @@ std::vector<Route> CheckpointRoutes(CheckpointBackend* backend) {
   auto with = [backend](Status (*handle)(CheckpointBackend&, Request&, Response&)) -> Handler {
     return [backend, handle](Request& request, Response& response) {
       return handle(*backend, request, response);
+    };
+  };
+  using Work = StatusOr<Json> (*)(CheckpointBackend&, Request&, const backend::OnProgress&);
+  auto with_progress = [backend](Work work) -> Handler {
+    return [backend, work](Request& request, Response& response) {
+      ProgressAnswer answer(request, response);
+      return answer.Finish(work(*backend, request, answer.on_progress()), 200);
     };
   };
   return {
@@ -123,12 +169,12 @@ std::vector<Route> CheckpointRoutes(CheckpointBackend* backend) {
        "The container's files that differ from a checkpoint's (an extension of Stasis)", "checkpoints"},
       {"GET", "/containers/{id}/checkpoints/{checkpoint}/processes", with(Processes),
        "The processes in a checkpoint, one JSON document a line (an extension of Stasis)", "checkpoints"},
-      {"POST", "/checkpoints/verify", with(Verify), "Read all checkpoints (an extension of Stasis)",
+      {"POST", "/checkpoints/verify", with_progress(Verify), "Read all checkpoints (an extension of Stasis)",
        "checkpoints"},
-      {"POST", "/checkpoints/prune", with(Prune),
+      {"POST", "/checkpoints/prune", with_progress(Prune),
        "Give back the space of deleted checkpoints (an extension of Stasis)", "checkpoints"},
-      {"GET", "/checkpoints/usage", with(Measure), "Disk space of each checkpoint (an extension of Stasis)",
-       "checkpoints"},
+      {"GET", "/checkpoints/usage", with_progress(Measure),
+       "Disk space of each checkpoint (an extension of Stasis)", "checkpoints"},
   };
 }
 

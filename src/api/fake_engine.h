@@ -297,14 +297,19 @@ class FakeEngine : public backend::SystemBackend,
     return absl::OkStatus();
   }
   StatusOr<backend::CheckpointVerification> VerifyCheckpoints(const std::string& dir,
+                                                              const backend::OnProgress& on_progress,
                                                               std::stop_token) override {
+    if ((dir == "/slow" || dir == "/broken") && on_progress) on_progress({"packs", 5, 10, 2});
+    if (dir == "/broken") return DataLoss("it broke");
     return backend::CheckpointVerification{4096, 2, {"packs/1.pack"}, {{"c1", "cp1", "damaged in " + dir}}};
   }
-  StatusOr<uint64_t> PruneCheckpoints(const std::string& dir, std::stop_token) override {
+  StatusOr<uint64_t> PruneCheckpoints(const std::string& dir, const backend::OnProgress&,
+                                      std::stop_token) override {
     if (dir == "/busy") return Unavailable("busy");
     return 42;
   }
   StatusOr<std::vector<backend::CheckpointUsage>> MeasureCheckpoints(const std::string&,
+                                                                     const backend::OnProgress&,
                                                                      std::stop_token) override {
     return std::vector<backend::CheckpointUsage>{{"c1", "cp1", 3, 2, 1}};
   }

@@ -261,6 +261,22 @@ TEST_F(ServerTest, FilesThatDifferAreListedAsDockersChanges) {
   EXPECT_THAT(Get("/containers/c1/checkpoints/cp1/diff?since-image=1"), HasSubstr("/of-image"));
 }
 
+TEST_F(ServerTest, LongWorkTellsItsProgressWhereThatIsAskedFor) {
+  Start();
+  const auto verify = [&](const std::string& query) {
+    RawClient client = Connect();
+    client.Send("POST /checkpoints/verify?" + query + " HTTP/1.1\r\nContent-Length: 0\r\n\r\n");
+    return client.ReadUntil("0\r\n\r\n");
+  };
+  const std::string slow = verify("dir=/slow&progress=1");
+  EXPECT_THAT(
+      slow,
+      HasSubstr("{\"progress\":{\"bytes\":5,\"bytes_per_second\":2,\"phase\":\"packs\",\"total\":10}}\n"));
+  EXPECT_THAT(slow, HasSubstr("{\"result\":{\"Bytes\":4096,"));
+  EXPECT_THAT(verify("dir=/broken&progress=1"), HasSubstr("{\"error\":\"it broke\"}\n"));
+  EXPECT_THAT(Post("/checkpoints/verify?dir=/quick&progress=1", ""), HasSubstr("\r\n\r\n{\"Bytes\":4096,"));
+}
+
 TEST_F(ServerTest, TheProcessesOfACheckpointComeLineByLine) {
   Start();
   const auto get = [&](const std::string& query) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/progress.h"
 #include "base/json.h"
 #include "base/status.h"
 
@@ -18,6 +19,7 @@ struct CheckpointCreate {
   std::string directory;  // empty: the container's own; else absolute: DIRECTORY/NAME
   bool exit = false;
   std::string freeze = {};  // "cow", "plain", or empty: as the container's label says
+  OnProgress on_progress = {};
 };
 
 // ---- extensions of ours
@@ -105,12 +107,15 @@ class CheckpointBackend {
 
   // Reads all of it. Damage is an answer, not an error. POST /checkpoints/verify.
   virtual StatusOr<CheckpointVerification> VerifyCheckpoints(const std::string& directory,
+                                                             const OnProgress& on_progress,
                                                              std::stop_token cancel) = 0;
   // Gives back the disk space of what is gone, and says how much. POST /checkpoints/prune. kUnavailable: it
   // is being done. kDataLoss: a checkpoint is damaged, so that what it needs is not known.
-  virtual StatusOr<uint64_t> PruneCheckpoints(const std::string& directory, std::stop_token cancel) = 0;
+  virtual StatusOr<uint64_t> PruneCheckpoints(const std::string& directory, const OnProgress& on_progress,
+                                              std::stop_token cancel) = 0;
   // GET /checkpoints/usage. kDataLoss: a checkpoint is damaged.
   virtual StatusOr<std::vector<CheckpointUsage>> MeasureCheckpoints(const std::string& directory,
+                                                                    const OnProgress& on_progress,
                                                                     std::stop_token cancel) = 0;
 };
 

@@ -321,6 +321,7 @@ Status Checkpoint::SaveImages(const std::stop_token& cancel) {
 Status Checkpoint::Publish(const std::stop_token& cancel) {
   STASIS_RETURN_IF_ERROR(SaveImages(cancel));
   Describe(plan_, view_, processes_, &manifest_);
+  manifest_.total_us = MicrosecondsSince(began_);
   STASIS_RETURN_IF_ERROR(WriteManifest(staging_->path(), manifest_));
   STASIS_RETURN_IF_ERROR(CheckCriuHolds());
   if (cancel.stop_requested()) return Cancelled("the checkpoint was cancelled");

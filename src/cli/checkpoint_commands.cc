@@ -5,6 +5,7 @@
 #include "cli/checkpoint_report.h"
 #include "cli/commands.h"
 #include "cli/inspect_command.h"
+#include "cli/long_call.h"
 #include "cli/table.h"
 #include "cli/target.h"
 #include "cli/units.h"
@@ -29,7 +30,7 @@ Status Create(const ApiClient& client, const CheckpointOptions& options) {
                      {"Exit", !options.leave_running},
                      {"Freeze", options.freeze}};
   STASIS_RETURN_IF_ERROR(
-      client.Call({"POST", Target({"containers", options.container, "checkpoints"}), body}).status());
+      LongCall(client, {"POST", Target({"containers", options.container, "checkpoints"}), body}).status());
   Print(options.name + "\n");
   return absl::OkStatus();
 }
@@ -144,7 +145,7 @@ Status Remove(const ApiClient& client, const CheckpointOptions& options) {
 Status Verify(const ApiClient& client, const CheckpointOptions& options) {
   STASIS_ASSIGN_OR_RETURN(
       Json answer,
-      client.Call({"POST", Target({"checkpoints", "verify"}, {{"dir", options.directory}}), Json()}));
+      LongCall(client, {"POST", Target({"checkpoints", "verify"}, {{"dir", options.directory}}), Json()}));
   if (options.format == "json") Print(DumpJson(answer) + "\n");
   uint64_t bytes = 0;
   uint64_t checkpoints = 0;
@@ -178,7 +179,7 @@ Status Verify(const ApiClient& client, const CheckpointOptions& options) {
 Status CollectGarbage(const ApiClient& client, const CheckpointOptions& options) {
   STASIS_ASSIGN_OR_RETURN(
       Json answer,
-      client.Call({"POST", Target({"checkpoints", "prune"}, {{"dir", options.directory}}), Json()}));
+      LongCall(client, {"POST", Target({"checkpoints", "prune"}, {{"dir", options.directory}}), Json()}));
   uint64_t bytes = 0;
   JsonReader reader(answer, "prune");
   reader.Get("SpaceReclaimed", &bytes);
@@ -190,7 +191,7 @@ Status CollectGarbage(const ApiClient& client, const CheckpointOptions& options)
 Status DiskUsage(const ApiClient& client, const CheckpointOptions& options) {
   STASIS_ASSIGN_OR_RETURN(
       Json answer,
-      client.Call({"GET", Target({"checkpoints", "usage"}, {{"dir", options.directory}}), Json()}));
+      LongCall(client, {"GET", Target({"checkpoints", "usage"}, {{"dir", options.directory}}), Json()}));
   if (!answer.is_array()) return Internal("the daemon's list of checkpoints is no array");
   Table table({"CONTAINER", "CHECKPOINT", "SIZE", "STORED", "FREED BY RM"});
   std::string lines;

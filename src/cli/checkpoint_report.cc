@@ -29,7 +29,7 @@ struct Process {
 struct Summary {
   std::string name, container_id, created, criu_version, kernel, architecture, network_namespace, freeze,
       freeze_reason;
-  uint64_t bytes = 0, stored_bytes = 0, layer_files = 0, layer_bytes = 0;
+  uint64_t bytes = 0, stored_bytes = 0, layer_files = 0, layer_bytes = 0, total_us = 0;
   uint64_t frozen_us = 0, prepare_us = 0, dump_us = 0, files_us = 0, copy_us = 0, memory_us = 0;
   bool has_layer = false;
   bool exit = false, paused = false;
@@ -70,6 +70,7 @@ StatusOr<Summary> ReadSummary(const Json& manifest) {
   reader.Get("stored_bytes", &summary.stored_bytes);
   reader.Get("layer_files", &summary.layer_files);
   reader.Get("layer_bytes", &summary.layer_bytes);
+  reader.Get("total_us", &summary.total_us);
   if (const Json* layer = reader.Find("layer")) summary.has_layer = !layer->is_null();
   reader.Get("frozen_us", &summary.frozen_us);
   reader.Get("prepare_us", &summary.prepare_us);
@@ -262,6 +263,7 @@ StatusOr<std::string> CheckpointReport(const Json& manifest, const CheckpointDet
   auto add = [&](const std::string& label) { root.children.push_back({label}); };
   add("Container: " + summary.container_id);
   add("Created: " + summary.created);
+  if (summary.total_us > 0) add("Took: " + HumanMicroseconds(summary.total_us) + ", until it was durable");
   STASIS_ASSIGN_OR_RETURN(root.children.emplace_back(), Size(summary, details));
   add("Memory: " + MemoryText(summary));
   STASIS_ASSIGN_OR_RETURN(root.children.emplace_back(), Files(FilesText(summary), details));

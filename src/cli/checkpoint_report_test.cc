@@ -15,6 +15,7 @@ TEST(CheckpointReportTest, ProcessesAreDrawnBelowTheirParents) {
                    {"created", "2026-01-02T03:04:05Z"},
                    {"bytes", 1'500'000},
                    {"stored_bytes", 20'000},
+                   {"total_us", 1'500'000},
                    {"frozen_us", 12'345},
                    {"criu_version", "4.2.1"},
                    {"prepare_us", 2'000},
@@ -35,6 +36,7 @@ TEST(CheckpointReportTest, ProcessesAreDrawnBelowTheirParents) {
             "cp1\n"
             "├── Container: abc\n"
             "├── Created: 2026-01-02T03:04:05Z\n"
+            "├── Took: 1.5 s, until it was durable\n"
             "├── Size: 1.5MB, new in the store 20kB\n"
             "├── Memory: 32.8kB resident (8 pages) in 4 processes\n"
             "├── Files: 12 (34kB)\n"

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cli/checkpoint_report.h"
+#include "cli/long_call.h"
 #include "cli/target.h"
 
 namespace stasis::cli {
@@ -51,7 +52,7 @@ StatusOr<std::vector<Json>> Processes(const ApiClient& client, const InspectOpti
 StatusOr<Json> UsageOf(const ApiClient& client, const InspectOptions& options, const Json& manifest) {
   STASIS_ASSIGN_OR_RETURN(
       const Json all,
-      client.Call({"GET", Target({"checkpoints", "usage"}, {{"dir", options.directory}}), Json()}));
+      LongCall(client, {"GET", Target({"checkpoints", "usage"}, {{"dir", options.directory}}), Json()}));
   std::string container;
   JsonReader of_manifest(manifest, "manifest");
   of_manifest.Get("container_id", &container);

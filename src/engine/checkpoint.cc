@@ -6,9 +6,11 @@
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "base/time.h"
 #include "engine/engine.h"
+#include "engine/progress.h"
 #include "linux/files.h"
 #include "manifest/checkpoint_content.h"
 #include "manifest/checkpoint_directory.h"
@@ -54,6 +56,14 @@ bool TellsOfTheRequest(StatusCode code) {
     default:
       return false;
   }
+}
+
+std::map<std::string, std::string> ProgressAttributes(const backend::Progress& progress) {
+  std::map<std::string, std::string> attributes = {{"phase", progress.phase},
+                                                   {"bytes", std::to_string(progress.bytes)},
+                                                   {"rate", std::to_string(progress.bytes_per_second)}};
+  if (progress.total > 0) attributes["total"] = std::to_string(progress.total);
+  return attributes;
 }
 
 bool IsBelow(const std::filesystem::path& path, const std::filesystem::path& directory) {
@@ -165,7 +175,17 @@ Status Engine::MakeCheckpoint(Container& container, const CheckpointName& name, 
       return {};
     }));
   }
-  Status status = supervisor_->Checkpoint(request, std::move(cancel));
+  ProgressMeter meter(wanted.on_progress, [&](const backend::Progress& progress) {
+    Attributes attributes = ProgressAttributes(progress);
+    attributes["checkpoint"] = name.str();
+    events_.Publish(ContainerEvent(record, "checkpoint-progress", attributes));
+  });
+  const auto on_look = [&](const types::Container& seen) {
+    if (seen.checkpoint_phase() != meter.progress().phase)
+      meter.Begin(seen.checkpoint_phase(), seen.checkpoint_total());
+    meter.Set(seen.checkpoint_bytes());
+  };
+  Status status = supervisor_->Checkpoint(request, on_look, std::move(cancel));
   if (absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status)) {
     // The call broke, which says nothing of the checkpoint.
     const StatusOr<Manifest> made = ReadManifest(directory, name);
@@ -211,22 +231,33 @@ Status Engine::DeleteCheckpoint(const std::string& container_name, const std::st
   return NotFound("checkpoint " + name.str() + " does not exist for container " + container_name);
 }
 
-StatusOr<backend::CheckpointVerification> Engine::VerifyCheckpoints(const std::string& directory,
-                                                                    std::stop_token cancel) {
-  STASIS_ASSIGN_OR_RETURN(const std::string store, FindStore(directory));
-  return stores_.Verify(store, cancel);
+backend::OnProgress Engine::StoreEvents(const std::string& store, const std::string& action) {
+  return [=, this](const backend::Progress& progress) {
+    events_.Publish({"daemon", action, store, ProgressAttributes(progress), absl::Now()});
+  };
 }
 
-StatusOr<uint64_t> Engine::PruneCheckpoints(const std::string& directory, std::stop_token cancel) {
+StatusOr<backend::CheckpointVerification> Engine::VerifyCheckpoints(const std::string& directory,
+                                                                    const backend::OnProgress& on_progress,
+                                                                    std::stop_token cancel) {
   STASIS_ASSIGN_OR_RETURN(const std::string store, FindStore(directory));
-  STASIS_ASSIGN_OR_RETURN(const store::Collected collected, stores_.Collect(store, cancel));
+  ProgressMeter meter(on_progress, StoreEvents(store, "checkpoint-verify-progress"));
+  return stores_.Verify(store, meter, cancel);
+}
+
+StatusOr<uint64_t> Engine::PruneCheckpoints(const std::string& directory,
+                                            const backend::OnProgress& on_progress, std::stop_token cancel) {
+  STASIS_ASSIGN_OR_RETURN(const std::string store, FindStore(directory));
+  ProgressMeter meter(on_progress, StoreEvents(store, "checkpoint-prune-progress"));
+  STASIS_ASSIGN_OR_RETURN(const store::Collected collected, stores_.Collect(store, meter, cancel));
   return collected.bytes;
 }
 
-StatusOr<std::vector<backend::CheckpointUsage>> Engine::MeasureCheckpoints(const std::string& directory,
-                                                                           std::stop_token cancel) {
+StatusOr<std::vector<backend::CheckpointUsage>> Engine::MeasureCheckpoints(
+    const std::string& directory, const backend::OnProgress& on_progress, std::stop_token cancel) {
   STASIS_ASSIGN_OR_RETURN(const std::string store, FindStore(directory));
-  return stores_.Measure(store, cancel);
+  ProgressMeter meter(on_progress, StoreEvents(store, "checkpoint-usage-progress"));
+  return stores_.Measure(store, meter, cancel);
 }
 
 StatusOr<Manifest> Engine::FindCheckpoint(const std::string& directory, const CheckpointName& name,

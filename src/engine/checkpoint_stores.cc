@@ -1,6 +1,7 @@
 #include "engine/checkpoint_stores.h"
 
 #include <chrono>
+#include <filesystem>
 #include <memory>
 #include <utility>
 
@@ -8,6 +9,7 @@
 #include "linux/files.h"
 #include "manifest/checkpoint_content.h"
 #include "manifest/checkpoint_directory.h"
+#include "store/store_files.h"
 #include "store/usage.h"
 #include "store/verifier.h"
 
@@ -17,13 +19,36 @@ namespace {
 // So that the many deletions of a script cost one collection.
 constexpr std::chrono::milliseconds kDelay{500};
 
+uint64_t BytesOf(const std::vector<store::StreamId>& streams) {
+  uint64_t bytes = 0;
+  for (const store::StreamId& stream : streams) bytes += stream.size;
+  return bytes;
+}
+
+// What a verification reads first, about.
+uint64_t BytesOfPacks(const std::string& store) {
+  uint64_t bytes = 0;
+  const auto ids = store::ListPacks(store);
+  if (!ids.ok()) return 0;
+  for (const store::PackId id : *ids) {
+    std::error_code error;
+    const uint64_t size =
+        std::filesystem::file_size(store::PacksPath(store) + "/" + store::PackName(id), error);
+    if (!error) bytes += size;
+  }
+  return bytes;
+}
+
 Status Check(const FoundCheckpoint& checkpoint, const std::string& store, store::Verifier* verifier,
-             const std::stop_token& cancel) {
+             ProgressMeter& meter, const std::stop_token& cancel) {
   STASIS_RETURN_IF_ERROR(checkpoint.manifest.status());
   if (verifier == nullptr) return DataLoss("its store " + store + " is not there");
   STASIS_ASSIGN_OR_RETURN(const std::vector<store::StreamId> streams,
                           StreamsOf(*checkpoint.manifest, verifier->finder()));
-  for (const store::StreamId& stream : streams) STASIS_RETURN_IF_ERROR(verifier->CheckStream(stream, cancel));
+  for (const store::StreamId& stream : streams) {
+    STASIS_RETURN_IF_ERROR(verifier->CheckStream(stream, cancel));
+    meter.Add(stream.size);
+  }
   return absl::OkStatus();
 }
 
@@ -43,7 +68,7 @@ StatusOr<std::vector<std::string>> CheckpointStores::DirectoriesOf(const std::st
   return directories;
 }
 
-StatusOr<store::Collected> CheckpointStores::Collect(const std::string& store,
+StatusOr<store::Collected> CheckpointStores::Collect(const std::string& store, ProgressMeter& meter,
                                                      const std::stop_token& cancel) {
   const std::lock_guard lock(collecting_);
   if (!Exists(store)) return store::Collected{};
@@ -51,9 +76,11 @@ StatusOr<store::Collected> CheckpointStores::Collect(const std::string& store,
       store,
       [&]() -> StatusOr<std::vector<store::StreamId>> {
         STASIS_ASSIGN_OR_RETURN(const std::vector<std::string> directories, DirectoriesOf(store));
-        return StreamsOf(directories, store);
+        STASIS_ASSIGN_OR_RETURN(std::vector<store::StreamId> streams, StreamsOf(directories, store));
+        meter.Begin("checkpoints", BytesOf(streams));
+        return streams;
       },
-      cancel);
+      cancel, [&](uint64_t bytes) { meter.Add(bytes); });
 }
 
 void CheckpointStores::CollectSoon(const std::string& store) {
@@ -66,7 +93,8 @@ void CheckpointStores::CollectSoon(const std::string& store) {
       const std::lock_guard lock(mutex_);
       waiting_.erase(store);
     }
-    const StatusOr<store::Collected> collected = Collect(store, stop);
+    ProgressMeter untold({}, {});
+    const StatusOr<store::Collected> collected = Collect(store, untold, stop);
     if (absl::IsUnavailable(collected.status())) {
       CollectSoon(store);
     } else if (!collected.ok() && !absl::IsCancelled(collected.status())) {
@@ -76,6 +104,7 @@ void CheckpointStores::CollectSoon(const std::string& store) {
 }
 
 StatusOr<backend::CheckpointVerification> CheckpointStores::Verify(const std::string& store,
+                                                                   ProgressMeter& meter,
                                                                    const std::stop_token& cancel) const {
   backend::CheckpointVerification result;
   STASIS_ASSIGN_OR_RETURN(const std::vector<std::string> directories, DirectoriesOf(store));
@@ -83,13 +112,18 @@ StatusOr<backend::CheckpointVerification> CheckpointStores::Verify(const std::st
   std::unique_ptr<store::Verifier> verifier;
   if (Exists(store)) {
     STASIS_ASSIGN_OR_RETURN(verifier, store::Verifier::Open(store));
-    STASIS_RETURN_IF_ERROR(verifier->ReadPacks(nullptr, cancel));
+    meter.Begin("packs", BytesOfPacks(store));
+    STASIS_RETURN_IF_ERROR(verifier->ReadPacks([&](uint64_t bytes) { meter.Add(bytes); }, cancel));
     result.damage = verifier->damage();
     result.bytes = verifier->bytes();
   }
+  uint64_t bytes = 0;
+  for (const FoundCheckpoint& checkpoint : found)
+    bytes += checkpoint.manifest.ok() ? checkpoint.manifest->bytes : 0;
+  meter.Begin("checkpoints", bytes);
   for (const FoundCheckpoint& checkpoint : found) {
     ++result.checkpoints;
-    const Status status = Check(checkpoint, store, verifier.get(), cancel);
+    const Status status = Check(checkpoint, store, verifier.get(), meter, cancel);
     if (absl::IsCancelled(status)) return status;
     if (!status.ok()) {
       result.damaged.push_back({checkpoint.manifest.ok() ? checkpoint.manifest->container_id : "",
@@ -100,7 +134,7 @@ StatusOr<backend::CheckpointVerification> CheckpointStores::Verify(const std::st
 }
 
 StatusOr<std::vector<backend::CheckpointUsage>> CheckpointStores::Measure(
-    const std::string& store, const std::stop_token& cancel) const {
+    const std::string& store, ProgressMeter& meter, const std::stop_token& cancel) const {
   STASIS_ASSIGN_OR_RETURN(const std::vector<std::string> directories, DirectoriesOf(store));
   STASIS_ASSIGN_OR_RETURN(const std::vector<FoundCheckpoint> found, FindCheckpoints(directories));
   std::vector<backend::CheckpointUsage> result;
@@ -114,7 +148,12 @@ StatusOr<std::vector<backend::CheckpointUsage>> CheckpointStores::Measure(
     result.push_back({checkpoint.manifest->container_id, checkpoint.name, checkpoint.manifest->bytes});
     owners.push_back(*std::move(streams));
   }
-  STASIS_ASSIGN_OR_RETURN(const std::vector<store::Usage> usage, store::MeasureUsage(store, owners, cancel));
+  uint64_t bytes = 0;
+  for (const std::vector<store::StreamId>& streams : owners) bytes += BytesOf(streams);
+  meter.Begin("checkpoints", bytes);
+  STASIS_ASSIGN_OR_RETURN(
+      const std::vector<store::Usage> usage,
+      store::MeasureUsage(store, owners, cancel, [&](uint64_t walked) { meter.Add(walked); }));
   for (size_t i = 0; i < result.size(); ++i) {
     result[i].stored_bytes = usage[i].stored_bytes;
     result[i].own_bytes = usage[i].own_bytes;

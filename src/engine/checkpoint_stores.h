@@ -8,6 +8,7 @@
 #include "backend/checkpoints.h"
 #include "base/status.h"
 #include "engine/paths.h"
+#include "engine/progress.h"
 #include "engine/task_queue.h"
 #include "store/collector.h"
 
@@ -23,12 +24,13 @@ class CheckpointStores {
   void CollectSoon(const std::string& store);
 
   // Now, after one that is under way. Errors as store::CollectGarbage.
-  StatusOr<store::Collected> Collect(const std::string& store, const std::stop_token& cancel);
+  StatusOr<store::Collected> Collect(const std::string& store, ProgressMeter& meter,
+                                     const std::stop_token& cancel);
 
   // Errors as backend::CheckpointBackend's.
-  StatusOr<backend::CheckpointVerification> Verify(const std::string& store,
+  StatusOr<backend::CheckpointVerification> Verify(const std::string& store, ProgressMeter& meter,
                                                    const std::stop_token& cancel) const;
-  StatusOr<std::vector<backend::CheckpointUsage>> Measure(const std::string& store,
+  StatusOr<std::vector<backend::CheckpointUsage>> Measure(const std::string& store, ProgressMeter& meter,
                                                           const std::stop_token& cancel) const;
 
  private:

@@ -110,9 +110,12 @@ class Engine final : public backend::ContainerBackend,
   Status DeleteCheckpoint(const std::string& container, const std::string& name,
                           const std::string& directory) override;
   StatusOr<backend::CheckpointVerification> VerifyCheckpoints(const std::string& directory,
+                                                              const backend::OnProgress& on_progress,
                                                               std::stop_token cancel) override;
-  StatusOr<uint64_t> PruneCheckpoints(const std::string& directory, std::stop_token cancel) override;
+  StatusOr<uint64_t> PruneCheckpoints(const std::string& directory, const backend::OnProgress& on_progress,
+                                      std::stop_token cancel) override;
   StatusOr<std::vector<backend::CheckpointUsage>> MeasureCheckpoints(const std::string& directory,
+                                                                     const backend::OnProgress& on_progress,
                                                                      std::stop_token cancel) override;
   StatusOr<Json> InspectCheckpoint(const std::string& container, const std::string& name,
                                    const std::string& directory) override;
@@ -245,6 +248,8 @@ class Engine final : public backend::ContainerBackend,
                                     const std::string& container) const;
   StatusOr<std::string> CheckpointDirectory(const ContainerRecord& record,
                                             const std::string& directory) const;
+  // Tells by events how far work on a store has come. They are not recorded.
+  backend::OnProgress StoreEvents(const std::string& store, const std::string& action);
   // A directory that a user named, made canonical.
   StatusOr<std::string> ForeignDirectory(const std::string& directory) const;
   // Of a directory that a user named; empty: of the containers' own.

@@ -108,7 +108,8 @@ class FakeSupervisor final : public Supervisor {
   }
   StatusOr<int> AddProcess(const types::AddProcessRequest&, std::stop_token) override { return 4711; }
   Status Resize(const std::string&, const std::string&, uint32_t, uint32_t) override { return {}; }
-  Status Checkpoint(const types::CreateCheckpointRequest& request, std::stop_token cancel) override {
+  Status Checkpoint(const types::CreateCheckpointRequest& request, const OnLook&,
+                    std::stop_token cancel) override {
     return world_->on_checkpoint(request, std::move(cancel));
   }
   StatusOr<std::vector<types::Container>> State(const std::string& id) override {

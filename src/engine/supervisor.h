@@ -30,7 +30,10 @@ class Supervisor {
   virtual StatusOr<int> AddProcess(const types::AddProcessRequest& request, std::stop_token cancel) = 0;
   virtual Status Resize(const std::string& id, const std::string& process, uint32_t width,
                         uint32_t height) = 0;
-  virtual Status Checkpoint(const types::CreateCheckpointRequest& request, std::stop_token cancel) = 0;
+  // `on_look` is called about once a second with what State says of the container.
+  using OnLook = std::function<void(const types::Container&)>;
+  virtual Status Checkpoint(const types::CreateCheckpointRequest& request, const OnLook& on_look,
+                            std::stop_token cancel) = 0;
   // All containers, or the one of this id (none: it is gone).
   virtual StatusOr<std::vector<types::Container>> State(const std::string& id) = 0;
 

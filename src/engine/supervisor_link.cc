@@ -123,10 +123,12 @@ Status SupervisorLink::Resize(const std::string& id, const std::string& process,
   return client_.UpdateProcess(request).status();
 }
 
-Status SupervisorLink::Checkpoint(const types::CreateCheckpointRequest& request, std::stop_token cancel) {
+Status SupervisorLink::Checkpoint(const types::CreateCheckpointRequest& request, const OnLook& on_look,
+                                  std::stop_token cancel) {
   return client_
       .CreateCheckpoint(request,
-                        {.quiet_limit = kCheckpointLimit, .progress = nullptr, .cancel = std::move(cancel)})
+                        {.quiet_limit = kCheckpointLimit, .progress = nullptr, .cancel = std::move(cancel)},
+                        on_look)
       .status();
 }
 

@@ -138,6 +138,7 @@ StatusOr<Manifest> ReadFields(const Json& json) {
   reader.Get("files_us", &manifest.files_us);
   reader.Get("layer_files", &manifest.layer_files);
   reader.Get("layer_bytes", &manifest.layer_bytes);
+  reader.Get("total_us", &manifest.total_us);
   reader.Get("bytes", &manifest.bytes);
   reader.Get("stored_bytes", &manifest.stored_bytes);
   reader.Get("freeze", &manifest.freeze);
@@ -199,6 +200,7 @@ std::string ToText(const Manifest& manifest) {
                    {"files_us", manifest.files_us},
                    {"bytes", manifest.bytes},
                    {"stored_bytes", manifest.stored_bytes},
+                   {"total_us", manifest.total_us},
                    {"freeze", manifest.freeze},
                    {"freeze_reason", manifest.freeze_reason},
                    {"criu_version", manifest.criu_version},

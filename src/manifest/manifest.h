@@ -59,6 +59,7 @@ struct Manifest {
   uint64_t files_us = 0;      // the container's files, within the freeze
   uint64_t bytes = 0;         // of the image files and the container's files, all together
   uint64_t stored_bytes = 0;  // disk space of what the store did not have yet
+  uint64_t total_us = 0;      // from the start until all but the manifest was durable
 
   // "cow": private memory was read after the freeze, from copies of the processes; "direct": within it, from
   // the processes themselves; "plain": within it, by CRIU.

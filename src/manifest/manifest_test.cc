@@ -12,6 +12,7 @@ Manifest Example() {
   manifest.created = absl::FromUnixSeconds(1'700'000'000);
   manifest.exit = true;
   manifest.frozen_us = 54'000;
+  manifest.total_us = 540'000;
   manifest.bytes = 1 << 20;
   manifest.criu_version = "4.2.1";
   manifest.tcp_established = true;
@@ -34,6 +35,7 @@ TEST(ManifestTest, WhatIsWrittenIsReadBack) {
   EXPECT_EQ(read->created, manifest.created);
   EXPECT_TRUE(read->exit);
   EXPECT_EQ(read->frozen_us, 54'000u);
+  EXPECT_EQ(read->total_us, 540'000u);
   EXPECT_EQ(read->criu_version, "4.2.1");
   EXPECT_EQ(read->empty_namespaces, manifest.empty_namespaces);
   EXPECT_EQ(read->exec_processes, manifest.exec_processes);

@@ -25,8 +25,12 @@ constexpr size_t kMostClaimed = 128;
 // A pack is made anew once less than half of it is needed.
 bool IsWorthIt(const Pack& pack, uint32_t needed) { return needed < pack.pages() / 2 || needed == 0; }
 
-Status AddAll(const std::vector<StreamId>& streams, LivePages* live, const std::stop_token& cancel) {
-  for (const StreamId& stream : streams) STASIS_RETURN_IF_ERROR(live->Add(stream, cancel));
+Status AddAll(const std::vector<StreamId>& streams, LivePages* live, const std::stop_token& cancel,
+              const OnWalked& on_bytes) {
+  for (const StreamId& stream : streams) {
+    STASIS_RETURN_IF_ERROR(live->Add(stream, cancel));
+    if (on_bytes) on_bytes(stream.size);
+  }
   return absl::OkStatus();
 }
 
@@ -129,17 +133,17 @@ Status Replace(const std::shared_ptr<StoreFiles>& files, const Packs& packs, con
 
 // Returns how many packs it has claimed.
 StatusOr<size_t> CollectSome(const std::shared_ptr<StoreFiles>& files, const ListStreams& streams,
-                             const std::stop_token& cancel, Collected* collected) {
+                             const std::stop_token& cancel, const OnWalked& on_bytes, Collected* collected) {
   const std::string& directory = files->directory();
   STASIS_ASSIGN_OR_RETURN(const std::unique_ptr<PageFinder> finder, PageFinder::Open(directory));
   LivePages live(finder.get());
   STASIS_ASSIGN_OR_RETURN(const std::vector<StreamId> first, streams());
-  STASIS_RETURN_IF_ERROR(AddAll(first, &live, cancel));
+  STASIS_RETURN_IF_ERROR(AddAll(first, &live, cancel, on_bytes));
   STASIS_ASSIGN_OR_RETURN(const Packs packs, ClaimPacks(directory, live));
   if (packs.empty()) return 0;
   // What was published between that listing and our claims; nothing of these packs can be used from now on.
   STASIS_ASSIGN_OR_RETURN(const std::vector<StreamId> second, streams());
-  STASIS_RETURN_IF_ERROR(AddAll(second, &live, cancel));
+  STASIS_RETURN_IF_ERROR(AddAll(second, &live, cancel, on_bytes));
   Packs needless;
   Packs needed;
   for (const std::shared_ptr<const Pack>& pack : packs)
@@ -158,10 +162,10 @@ StatusOr<size_t> CollectSome(const std::shared_ptr<StoreFiles>& files, const Lis
 }  // namespace
 
 StatusOr<Collected> CollectGarbage(const std::string& directory, const ListStreams& streams,
-                                   const std::stop_token& cancel) {
+                                   const std::stop_token& cancel, const OnWalked& on_bytes) {
   const auto collect = [&]() -> StatusOr<Collected> {
     STASIS_ASSIGN_OR_RETURN(const std::shared_ptr<StoreFiles> files, OpenStoreFiles(directory));
-    return CollectGarbage(files, streams, cancel);
+    return CollectGarbage(files, streams, cancel, on_bytes);
   };
   STASIS_ASSIGN_OR_RETURN(const Collected collected, collect());
   // Only now: while we have it open ourselves, it stays.
@@ -170,7 +174,7 @@ StatusOr<Collected> CollectGarbage(const std::string& directory, const ListStrea
 }
 
 StatusOr<Collected> CollectGarbage(const std::shared_ptr<StoreFiles>& files, const ListStreams& streams,
-                                   const std::stop_token& cancel) {
+                                   const std::stop_token& cancel, const OnWalked& on_bytes) {
   const std::string& directory = files->directory();
   // Of a page that two packs have, two collectors could each take the other's.
   STASIS_ASSIGN_OR_RETURN(const UniqueFd alone, TakeCollectorLock(directory));
@@ -178,7 +182,7 @@ StatusOr<Collected> CollectGarbage(const std::shared_ptr<StoreFiles>& files, con
   Collected collected;
   for (;;) {
     const size_t before = collected.packs;
-    STASIS_ASSIGN_OR_RETURN(const size_t claimed, CollectSome(files, streams, cancel, &collected));
+    STASIS_ASSIGN_OR_RETURN(const size_t claimed, CollectSome(files, streams, cancel, on_bytes, &collected));
     if (claimed < kMostClaimed || collected.packs == before) return collected;
   }
 }

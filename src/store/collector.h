@@ -26,10 +26,12 @@ struct Collected {
 // Finds what is needed by walking all streams, and counts on nothing that was noted before. Safe beside
 // writers and readers, none of which waits for it: a pack that somebody uses is left for the next time. A
 // crash at any moment loses nothing. kDataLoss: a stream cannot be walked; nothing is removed, since what it
-// needs is not known. kUnavailable: another collects. kCancelled.
+// needs is not known. kUnavailable: another collects. kCancelled. `on_bytes` is told of the sizes of streams
+// that were walked.
+using OnWalked = std::function<void(uint64_t bytes)>;
 StatusOr<Collected> CollectGarbage(const std::string& directory, const ListStreams& streams,
-                                   const std::stop_token& cancel);
+                                   const std::stop_token& cancel, const OnWalked& on_bytes = {});
 StatusOr<Collected> CollectGarbage(const std::shared_ptr<StoreFiles>& files, const ListStreams& streams,
-                                   const std::stop_token& cancel);
+                                   const std::stop_token& cancel, const OnWalked& on_bytes = {});
 
 }  // namespace stasis::store

@@ -21,7 +21,8 @@ struct OfPack {
 
 StatusOr<std::vector<Usage>> MeasureUsage(const std::string& directory,
                                           const std::vector<std::vector<StreamId>>& owners,
-                                          const std::stop_token& cancel) {
+                                          const std::stop_token& cancel,
+                                          const std::function<void(uint64_t)>& on_bytes) {
   std::vector<Usage> usage(owners.size());
   if (owners.empty()) return usage;
   STASIS_ASSIGN_OR_RETURN(const std::unique_ptr<PageFinder> finder, PageFinder::Open(directory));
@@ -30,7 +31,10 @@ StatusOr<std::vector<Usage>> MeasureUsage(const std::string& directory,
   Status status;
   for (uint32_t owner = 0; owner < owners.size(); ++owner) {
     LivePages pages(finder.get());
-    for (const StreamId& stream : owners[owner]) STASIS_RETURN_IF_ERROR(pages.Add(stream, cancel));
+    for (const StreamId& stream : owners[owner]) {
+      STASIS_RETURN_IF_ERROR(pages.Add(stream, cancel));
+      if (on_bytes) on_bytes(stream.size);
+    }
     pages.ForEach([&](const PageLocation& location) {
       OfPack& of_pack = whose[location.pack];
       if (!of_pack.pack) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -16,10 +17,11 @@ struct Usage {
   uint64_t own_bytes = 0;     // of what nobody else's need: what its deletion gives back
 };
 
-// One for each of `owners`, the streams of one each. Without the packs' own tables. kDataLoss: a stream
-// cannot be walked. kCancelled.
+// One for each of `owners`, the streams of one each. Without the packs' own tables. `on_bytes` is told of the
+// sizes of streams that were walked. kDataLoss: a stream cannot be walked. kCancelled.
 StatusOr<std::vector<Usage>> MeasureUsage(const std::string& directory,
                                           const std::vector<std::vector<StreamId>>& owners,
-                                          const std::stop_token& cancel);
+                                          const std::stop_token& cancel,
+                                          const std::function<void(uint64_t)>& on_bytes = {});
 
 }  // namespace stasis::store

@@ -173,17 +173,18 @@ StatusOr<types::AddProcessResponse> Client::AddProcess(const types::AddProcessRe
 }
 
 StatusOr<types::CreateCheckpointResponse> Client::CreateCheckpoint(
-    const types::CreateCheckpointRequest& request, const CallOptions& options) {
+    const types::CreateCheckpointRequest& request, const CallOptions& options, const OnLook& on_look) {
   if (!request.has_checkpoint()) return InvalidArgument("checkpoint: missing");
   CallOptions with_progress = options;
   if (!options.progress) {
-    with_progress.progress = [this, &request, &options] { return CheckpointProgress(request.id(), options); };
+    with_progress.progress = [&] { return CheckpointProgress(request.id(), options, on_look); };
   }
   return Unary<types::CreateCheckpointResponse>("CreateCheckpoint", request, with_progress);
 }
 
 // None while no checkpoint of it is under way, or when the server does not tell.
-std::optional<uint64_t> Client::CheckpointProgress(const std::string& id, const CallOptions& of_checkpoint) {
+std::optional<uint64_t> Client::CheckpointProgress(const std::string& id, const CallOptions& of_checkpoint,
+                                                   const OnLook& on_look) {
   types::StateRequest request;
   request.set_id(id);
   CallOptions options;
@@ -193,6 +194,7 @@ std::optional<uint64_t> Client::CheckpointProgress(const std::string& id, const 
   if (!state.ok() || state->containers_size() != 1 || !state->containers(0).checkpointing()) {
     return std::nullopt;
   }
+  if (on_look) on_look(state->containers(0));
   return state->containers(0).checkpoint_progress();
 }
 

@@ -79,9 +79,12 @@ class Client {
   StatusOr<types::AddProcessResponse> AddProcess(const types::AddProcessRequest& request,
                                                  const CallOptions& options = {});
   // A request without its `checkpoint` message is refused here: it kills a containerd 0.2. Progress is what
-  // State tells of the container, so a long checkpoint that gets on runs into no limit.
+  // State tells of the container, so a long checkpoint that gets on runs into no limit; `on_look` is shown
+  // that, on the calling thread.
+  using OnLook = std::function<void(const types::Container&)>;
   StatusOr<types::CreateCheckpointResponse> CreateCheckpoint(const types::CreateCheckpointRequest& request,
-                                                             const CallOptions& options = {});
+                                                             const CallOptions& options = {},
+                                                             const OnLook& on_look = {});
   StatusOr<types::DeleteCheckpointResponse> DeleteCheckpoint(const types::DeleteCheckpointRequest& request,
                                                              const CallOptions& options = {});
   StatusOr<types::ListCheckpointResponse> ListCheckpoint(const types::ListCheckpointRequest& request,
@@ -101,7 +104,8 @@ class Client {
   template <typename Response>
   StatusOr<Response> Unary(const char* name, const google::protobuf::Message& request,
                            const CallOptions& options);
-  std::optional<uint64_t> CheckpointProgress(const std::string& id, const CallOptions& of_checkpoint);
+  std::optional<uint64_t> CheckpointProgress(const std::string& id, const CallOptions& of_checkpoint,
+                                             const OnLook& on_look);
 
   struct Channel;
   std::unique_ptr<Channel> channel_;

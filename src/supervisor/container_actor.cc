@@ -20,6 +20,19 @@ constexpr std::chrono::seconds kCheckpointQuiet{90};
 // A process that waits for its attach waits 10 s; a pause waits for a freeze.
 constexpr std::chrono::seconds kCallQuiet{60};
 
+// What a container's processes have that is in no file, shared memory apart, which CRIU saves. 0: not known.
+uint64_t MemoryToSave(const std::string& cgroup_path) {
+  const auto cgroup = Cgroup::Open(cgroup_path);
+  if (!cgroup.ok()) return 0;
+  const auto stats = cgroup->Stats();
+  if (!stats.ok()) return 0;
+  for (const char* name : {"anon", "total_rss"}) {  // cgroup v2, v1
+    const auto found = stats->memory_stat.find(name);
+    if (found != stats->memory_stat.end()) return found->second;
+  }
+  return 0;
+}
+
 ShimLimits CallLimits(std::stop_token cancel) { return {.quiet = kCallQuiet, .cancel = std::move(cancel)}; }
 
 protocol::Stdio StdioOf(const types::AddProcessRequest& request) {
@@ -120,6 +133,12 @@ types::Container ContainerActor::Describe() const {
   container.set_status(StatusText(state_.status));
   container.set_checkpointing(checkpoints_ > 0 || state_.checkpointing);
   container.set_checkpoint_progress(progress_);
+  if (container.checkpointing()) {
+    container.set_checkpoint_phase(checkpoint_.phase);
+    container.set_checkpoint_bytes(checkpoint_.bytes);
+    const bool is_memory = checkpoint_.phase == "memory" || checkpoint_.phase == "publish";
+    container.set_checkpoint_total(is_memory ? checkpoint_.memory : 0);
+  }
   if (state_.pid > 0) ToProto(state_.started_at, container.mutable_started_at());
   types::Process* init = container.add_processes();
   *init = record_.init;
@@ -306,15 +325,28 @@ Status ContainerActor::Update(const Json& resources, std::stop_token cancel) {
   return shim_.Call("update", resources, CallLimits(std::move(cancel))).status();
 }
 
+void ContainerActor::NoteProgress(const Json& notice) {
+  ++progress_;
+  const std::lock_guard lock(mutex_);
+  const std::string before = checkpoint_.phase;
+  JsonReader reader(notice);
+  reader.Get("phase", &checkpoint_.phase);
+  reader.Get("bytes", &checkpoint_.bytes);
+  // Where memory has a phase of its own, what comes after it is not memory.
+  if (before == "memory" && checkpoint_.phase != before) checkpoint_.memory = 0;
+}
+
 StatusOr<protocol::CheckpointResult> ContainerActor::Checkpoint(const protocol::CheckpointRequest& request,
                                                                 std::stop_token cancel) {
   {
+    const uint64_t memory = MemoryToSave(record_.config.cgroup_path);
     std::lock_guard lock(mutex_);
     ++checkpoints_;
+    checkpoint_ = {"", 0, memory};
   }
-  StatusOr<Json> result = shim_.Call("checkpoint", protocol::ToJson(request),
-                                     {.quiet = kCheckpointQuiet, .cancel = std::move(cancel)},
-                                     [this](const std::string&, const Json&) { ++progress_; });
+  StatusOr<Json> result = shim_.Call(
+      "checkpoint", protocol::ToJson(request), {.quiet = kCheckpointQuiet, .cancel = std::move(cancel)},
+      [this](const std::string&, const Json& notice) { NoteProgress(notice); });
   {
     std::lock_guard lock(mutex_);
     --checkpoints_;

@@ -99,6 +99,7 @@ class ContainerActor {
   bool ClaimUnstarted();
   bool HasStarted();
   void DiscardAndTell(std::string_view why, const protocol::ExitRecord& exit);
+  void NoteProgress(const Json& notice);
   StatusOr<Json> CallShim(std::string_view method, const Json& params, const ShimLimits& limits);
   void Refresh();
   void SetPhase(Phase phase);
@@ -135,6 +136,12 @@ class ContainerActor {
   bool start_logged_ = false;
   protocol::ShimState state_;
   int checkpoints_ = 0;  // calls under way
+  struct CheckpointProgress {
+    std::string phase;
+    uint64_t bytes = 0;
+    uint64_t memory = 0;  // to be saved, about
+  };
+  CheckpointProgress checkpoint_;  // of the last one
   std::map<std::string, types::Process> execs_;
 
   std::mutex refresh_mutex_;  // one hello at a time, so that an old answer never replaces a newer one

@@ -12,7 +12,7 @@ namespace stasis::supervisor {
 namespace {
 
 constexpr char kConnectionPayload[] = "stasis/connection";
-constexpr std::chrono::seconds kLongestLook{5};
+constexpr std::chrono::seconds kLongestLook{1};
 void* const kTag = nullptr;
 
 gpr_timespec ToGprTime(Deadline deadline) {
