@@ -30,9 +30,10 @@ void ProgressMeter::Set(uint64_t bytes) {
   const Clock::time_point now = now_();
   if (now - last_notice_ < kNotice) return;
   last_notice_ = now;
+  // A phase that has only been noticed may have been under way for a while.
   const double seconds = std::chrono::duration<double>(now - phase_began_).count();
   progress_.bytes_per_second =
-      seconds > 0 ? static_cast<uint64_t>(static_cast<double>(progress_.bytes) / seconds) : 0;
+      seconds >= 0.5 ? static_cast<uint64_t>(static_cast<double>(progress_.bytes) / seconds) : 0;
   if (on_progress_) on_progress_(progress_);
   if (!on_event_ || now - last_event_ < std::max<Clock::duration>(kNotice, (now - began_) / 5)) return;
   last_event_ = now;

@@ -45,6 +45,14 @@ TEST_F(ProgressTest, OnceASecondWithTheRateOfThePhase) {
   EXPECT_EQ(told_[1].bytes_per_second, 5u);
 }
 
+TEST_F(ProgressTest, APhaseThatHasJustBeenNoticedHasNoRateYet) {
+  Pass(5000);
+  meter_.Begin("memory", 0);
+  meter_.Set(1'000'000'000);
+  ASSERT_EQ(told_.size(), 1u);
+  EXPECT_EQ(told_[0].bytes_per_second, 0u);
+}
+
 TEST_F(ProgressTest, EventsBecomeSeldom) {
   meter_.Begin("packs", 0);
   for (int i = 0; i < 3600; ++i) {
