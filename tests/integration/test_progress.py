@@ -12,7 +12,7 @@ import pytest
 from harness import BIN, DOCKER, wait_until
 
 # Memory that no other page equals, so that it takes its time.
-FILLER = "import os, signal; b = bytearray(); [b.extend(os.urandom(1 << 20)) for _ in range(700)]; print('ready'); signal.pause()"
+FILLER = "import os, signal; b = bytearray(); [b.extend(os.urandom(1 << 20)) for _ in range(1600)]; print('ready'); signal.pause()"
 
 
 def on_terminal(engine, *arguments):
