@@ -222,9 +222,12 @@ std::optional<std::string> JudgeFile(const Process& process, std::string_view li
 }
 
 std::optional<std::string> Survey(const std::vector<Process>& processes) {
+  // Who is in a namespace says more than who made it.
+  for (const Process& process : processes) {
+    if (auto verdict = JudgeNamespaces(processes.front(), process)) return verdict;
+  }
   for (const Process& process : processes) {
     if (auto verdict = JudgeTracer(processes, process)) return verdict;
-    if (auto verdict = JudgeNamespaces(processes.front(), process)) return verdict;
     if (auto verdict = JudgeChildrensNamespace(process)) return verdict;
     if (auto verdict = JudgeTimers(process)) return verdict;
     if (auto verdict = JudgeThreads(process)) return verdict;
