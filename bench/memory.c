@@ -1,5 +1,6 @@
-/* memory MIB RATE [FILE]: the workload of the benchmarks. Holds MIB of memory, half random and half compressible, and
- * writes RATE pages a second, until its stdin ends. Prints "ready", and keeps in FILE what it saw of time (pace.h). */
+/* memory MIB RATE [FILE]: the workload of the benchmarks. Holds MIB of memory, half random and half
+ * compressible, and writes RATE pages a second, until its stdin ends. Prints "ready", and keeps in FILE what
+ * it saw of time (pace.h). */
 #include <sys/mman.h>
 
 #include "pace.h"

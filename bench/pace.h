@@ -1,4 +1,5 @@
-/* What the programs of the benchmarks have in common: they go in steps of a millisecond, and say what they saw of time. */
+/* What the programs of the benchmarks have in common: they go in steps of a millisecond, and say what they
+ * saw of time. */
 #pragma once
 #include <fcntl.h>
 #include <poll.h>
@@ -28,9 +29,9 @@ static void ask(int signal) { asked = signal; }
 static int file = -1, first = -1;
 static uint64_t last, longest, last_of_day;
 
-/* Keeps in FILE the longest gap between two steps since the last SIGUSR1, in microseconds, and in FILE.first the time of
- * day, in microseconds, of each step that came more than 0.1 s after the one before, as the first of a restore does: of
- * all clocks only that one goes on for a container while it is not there. */
+/* Keeps in FILE the longest gap between two steps since the last SIGUSR1, in microseconds, and in FILE.first
+ * the time of day, in microseconds, of each step that came more than 0.1 s after the one before, as the first
+ * of a restore does: of all clocks only that one goes on for a container while it is not there. */
 static void begin(const char* path) {
   if (path) {
     char name[256];

@@ -1,6 +1,6 @@
-/* redis_load MIB FILE: a redis-server with MIB of values, and its clients' load: 20,000 requests a second, half of them
- * writes, in steps of a millisecond, until stdin ends. Prints "ready" once it is filled, and keeps in FILE what memory.c
- * keeps there (pace.h). */
+/* redis_load MIB FILE: a redis-server with MIB of values, and its clients' load: 20,000 requests a second,
+ * half of them writes, in steps of a millisecond, until stdin ends. Prints "ready" once it is filled, and
+ * keeps in FILE what memory.c keeps there (pace.h). */
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -69,7 +69,8 @@ int main(int argc, char** argv) {
   if (server == 0) {
     int null = open("/dev/null", O_RDWR);
     for (int standard = 0; standard < 3; standard++) dup2(null, standard);
-    execl("/usr/bin/redis-server", "redis-server", "--port", "0", "--unixsocket", kSocket, "--save", "", (char*)0);
+    execl("/usr/bin/redis-server", "redis-server", "--port", "0", "--unixsocket", kSocket, "--save", "",
+          (char*)0);
     _exit(127);
   }
   int redis = connect_to(kSocket);
@@ -77,7 +78,8 @@ int main(int argc, char** argv) {
   const size_t set_answer = sizeof "+OK\r\n" - 1, get_answer = sizeof "$1000\r\n" - 1 + kValue + 2;
   for (unsigned key = 0; key < keys;) {
     size_t size = 0, answers = 0;
-    for (int n = 0; n < kPerStep && key < keys; n++, answers += set_answer) size += put_set(requests + size, key++);
+    for (int n = 0; n < kPerStep && key < keys; n++, answers += set_answer)
+      size += put_set(requests + size, key++);
     send_all(redis, requests, size);
     receive(redis, answers);
   }

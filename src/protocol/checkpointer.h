@@ -7,7 +7,8 @@
 // freeze   {}              {}                 the container stands still and is dumped
 // finish   {}              CheckpointResult   published (made durable, renamed); thawed or, with exit, killed
 // cancel   {}              {}                 undone: thawed, what was made aside removed
-// unpack   UnpackRequest   {"memory":bool}    the images of a checkpoint, checked, for a restore; whether some
+// unpack   UnpackRequest   {"memory":bool}    the images of a checkpoint, checked, for a restore; whether
+// some
 //                                              of the memory is not in them
 // fill     {}              {}                 once CRIU has restored the processes: that memory is written
 // reap     {"init_pid"}    {}                 what is left of copies that a dead checkpointer made of

@@ -2,8 +2,8 @@
 // processes that CRIU restores is not in its images (criu/restored_memory.h). Before CRIU lets the first of
 // their threads go, when all of them stand still and have their mappings, whoever listens there is told which
 // threads they are, and writes the memory; then it answers with one byte. Without the answer none is let go:
-// CRIU ends at once, and they with it, as they do when it is killed (PTRACE_O_EXITKILL, ptrace(2)). Its own way
-// to give up is no way here: it waits for init to end, and init for processes that CRIU traces.
+// CRIU ends at once, and they with it, as they do when it is killed (PTRACE_O_EXITKILL, ptrace(2)). Its own
+// way to give up is no way here: it waits for init to end, and init for processes that CRIU traces.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
