@@ -244,8 +244,8 @@ Status RestoredFiles::ReadMemory(MemoryWriter* writer, const OnBytes& on_bytes,
   for (const auto& [pages, stream] : memory_) {
     Placement placement;
     for (const criu::SavedPages& saved : pages.taken) placement.Add(saved, saved.range.begin);
-    const auto write = [&](uint64_t address, std::string_view bytes) {
-      return writer->Write(pages.process, address, bytes);
+    const auto write = [writer, process = pages.process](uint64_t address, std::string_view bytes) {
+      return writer->Write(process, address, bytes);
     };
     STASIS_RETURN_IF_ERROR(Annotate(reader_->Read(stream, SinkOf(placement, write), on_bytes, cancel),
                                     "file " + pages.pages_file));
