@@ -121,6 +121,10 @@ TEST_F(ServiceTest, AShimThatDiesIsReportedAsExit255) {
   exec.set_pid("exec-1");
   exec.add_args("true");
   ASSERT_TRUE(client_->AddProcess(exec).ok());
+  // What it has not told yet dies with it.
+  ASSERT_TRUE(Eventually([&] {
+    return EventTypes("orphan") == Strings{"start-container init", "start-process exec-1"};
+  }));
   ::kill(ShimPid(options_.state_directory, "orphan"), SIGKILL);
   ASSERT_TRUE(Eventually([&] { return Shims().empty(); }));
   auto events = StoredEvents("orphan");
