@@ -1,7 +1,6 @@
 #include "checkpoint/container_files.h"
 
 #include <set>
-#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,12 +17,10 @@ namespace {
 std::set<std::string> SharedMappings(const Cgroup& cgroup) {
   std::set<std::string> paths;
   for (const pid_t pid : cgroup.Processes().value_or(std::vector<pid_t>())) {
-    const auto maps = ReadFile("/proc/" + std::to_string(pid) + "/maps");
-    if (!maps.ok()) continue;  // a zombie
-    std::istringstream lines(*maps);
-    for (std::string line; std::getline(lines, line);) {
-      const auto mapping = ParseMemoryMapping(line);
-      if (mapping && mapping->shared && mapping->name.starts_with('/')) paths.insert(mapping->name.substr(1));
+    const auto mappings = ReadMemoryMappings(pid);
+    if (!mappings.ok()) continue;  // it has ended
+    for (const MemoryMapping& mapping : *mappings) {
+      if (mapping.shared && mapping.name.starts_with('/')) paths.insert(mapping.name.substr(1));
     }
   }
   return paths;

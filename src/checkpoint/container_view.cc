@@ -1,9 +1,7 @@
 #include "checkpoint/container_view.h"
 
 #include <fcntl.h>
-#include <limits.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <optional>
@@ -13,6 +11,7 @@
 #include "linux/inside_root.h"
 #include "linux/mounts.h"
 #include "linux/namespaces.h"
+#include "linux/proc.h"
 #include "protocol/checkpointer.h"
 
 namespace stasis::checkpoint {
@@ -20,12 +19,8 @@ namespace {
 
 constexpr size_t kMaxState = 16 << 20;
 
-std::string LinkOf(const std::string& path) {
-  std::string target(PATH_MAX, '\0');
-  ssize_t size = ::readlink(path.c_str(), target.data(), target.size());
-  target.resize(size > 0 ? static_cast<size_t>(size) : 0);
-  return target;
-}
+// Empty: of one that is closed, or whose process has ended.
+std::string LinkOf(const std::string& path) { return ReadProcLink(path).value_or(""); }
 
 std::string LinkOf(int fd) { return LinkOf("/proc/self/fd/" + std::to_string(fd)); }
 
@@ -160,7 +155,7 @@ std::vector<std::string> StdioDescriptors(pid_t init, const std::string& runtime
     }
   }
   for (int fd = 0; fd <= 2; ++fd) {
-    descriptors.push_back(LinkOf("/proc/" + std::to_string(init) + "/fd/" + std::to_string(fd)));
+    descriptors.push_back(LinkOf(ProcPath(init, "fd/" + std::to_string(fd))));
   }
   return descriptors;
 }
@@ -198,8 +193,7 @@ StatusOr<ContainerView> ReadContainerView(const std::string& bundle, pid_t init,
   view.root = TextField(spec.value("root", Json::object()), "path");
   if (!view.root.starts_with('/')) view.root = bundle + "/" + view.root;
   STASIS_ASSIGN_OR_RETURN(UniqueFd root, OpenFile(view.root, O_PATH | O_DIRECTORY));
-  STASIS_ASSIGN_OR_RETURN(UniqueFd container_root,
-                          OpenFile("/proc/" + std::to_string(init) + "/root", O_PATH | O_DIRECTORY));
+  STASIS_ASSIGN_OR_RETURN(UniqueFd container_root, OpenFile(ProcPath(init, "root"), O_PATH | O_DIRECTORY));
 
   const Json linux_part = spec.value("linux", Json::object());
   STASIS_RETURN_IF_ERROR(AddNamespaces(linux_part, &view));

@@ -8,10 +8,9 @@
 #include <map>
 #include <optional>
 
-#include "absl/strings/numbers.h"
-#include "absl/strings/str_split.h"
 #include "base/log.h"
 #include "linux/files.h"
+#include "linux/proc.h"
 #include "linux/process_handle.h"
 #include "linux/traced_thread.h"
 #include "linux/wait_clock.h"
@@ -32,23 +31,15 @@ bool ShareMemory(const Vfork& vfork) {
   return ::syscall(SYS_kcmp, vfork.parent, vfork.child, KCMP_VM, 0, 0) == 0;
 }
 
-// 0: of one that has ended, or has none that we can see.
-pid_t ParentOf(pid_t process) {
-  auto text = ReadFile("/proc/" + std::to_string(process) + "/stat");
-  if (!text.ok() || text->rfind(')') == text->npos) return 0;
-  const std::vector<std::string> fields =
-      absl::StrSplit(text->substr(text->rfind(')') + 1), ' ', absl::SkipEmpty());
-  pid_t parent = 0;
-  return fields.size() > 1 && fields[0] != "Z" && absl::SimpleAtoi(fields[1], &parent) ? parent : 0;
-}
-
 // The processes that still have their parent's memory.
 StatusOr<std::vector<Vfork>> FindVforks(const Cgroup& cgroup) {
   STASIS_ASSIGN_OR_RETURN(const std::vector<pid_t> processes, cgroup.Processes());
   std::vector<Vfork> vforks;
   for (const pid_t process : processes) {
-    const Vfork vfork = {ParentOf(process), process};
-    if (vfork.parent != 0 && ShareMemory(vfork)) vforks.push_back(vfork);
+    const auto stat = ReadProcessStat(process);
+    if (!stat.ok() || stat->state == 'Z' || stat->parent == 0) continue;
+    const Vfork vfork = {stat->parent, process};
+    if (ShareMemory(vfork)) vforks.push_back(vfork);
   }
   return vforks;
 }
@@ -60,9 +51,8 @@ void AwaitExec(const Vfork& vfork, Deadline deadline) {
   }
 }
 
-std::vector<std::string> ThreadsOf(pid_t process) {
-  auto threads = ListDirectory("/proc/" + std::to_string(process) + "/task");
-  return threads.ok() ? *threads : std::vector<std::string>();  // it has ended
+std::vector<pid_t> ThreadsOf(pid_t process) {
+  return ListThreads(process).value_or(std::vector<pid_t>());  // it has ended
 }
 
 // By thread, since when.
@@ -72,8 +62,8 @@ std::vector<BegunWait> LookAtWaits(const std::vector<criu::Process>& processes) 
   std::vector<BegunWait> waits;
   WaitClock clock;
   for (const criu::Process& process : processes) {
-    for (const std::string& thread : ThreadsOf(process.pid)) {
-      if (auto wait = clock.Look(std::stoi(thread))) waits.push_back(*wait);
+    for (const pid_t thread : ThreadsOf(process.pid)) {
+      if (auto wait = clock.Look(thread)) waits.push_back(*wait);
     }
   }
   return waits;
@@ -101,8 +91,8 @@ Status WriteWaits(const Waits& waits, const std::string& file) {
 std::vector<TracedThread> Seize(const std::vector<pid_t>& processes) {
   std::vector<TracedThread> threads;
   for (const pid_t process : processes) {
-    for (const std::string& thread : ThreadsOf(process)) {
-      auto seized = TracedThread::Seize(std::stoi(thread), 0);
+    for (const pid_t thread : ThreadsOf(process)) {
+      auto seized = TracedThread::Seize(thread, 0);
       if (!seized.ok() || !seized->Interrupt().ok()) continue;  // it has ended, or it is another's
       threads.push_back(*std::move(seized));
     }

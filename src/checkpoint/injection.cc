@@ -11,13 +11,14 @@
 #include <cstddef>
 #include <cstring>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <utility>
 
-#include "absl/strings/str_split.h"
 #include "linux/files.h"
 #include "linux/interrupted_wait.h"
 #include "linux/memory_mapping.h"
+#include "linux/proc.h"
 
 // What is written into the process: the call, then all that was changed for it is put back. It touches
 // neither stack nor flags: a system call keeps the flags, and mov, lea and jrcxz change none.
@@ -97,11 +98,9 @@ constexpr size_t kAlignment = 16;
 size_t WholeSize() { return (CodeSize() + sizeof(Slots) + kAlignment - 1) & ~(kAlignment - 1); }
 
 StatusOr<AddressRange> FindVdso(pid_t process) {
-  STASIS_ASSIGN_OR_RETURN(const std::string maps, ReadFile("/proc/" + std::to_string(process) + "/maps"));
-  const std::vector<std::string> lines = absl::StrSplit(maps, '\n');
-  for (const std::string& line : lines) {
-    const auto mapping = ParseMemoryMapping(line);
-    if (mapping && mapping->name == kVdso) return mapping->range;
+  STASIS_ASSIGN_OR_RETURN(const std::vector<MemoryMapping> mappings, ReadMemoryMappings(process));
+  for (const MemoryMapping& mapping : mappings) {
+    if (mapping.name == kVdso) return mapping.range;
   }
   return FailedPrecondition("process " + std::to_string(process) + " has no vdso");
 }
@@ -161,7 +160,7 @@ void RestartInterruptedCall(user_regs_struct& registers) {
 
 StatusOr<Injection> Injection::Prepare(pid_t process) {
   STASIS_ASSIGN_OR_RETURN(const AddressRange range, FindVdso(process));
-  STASIS_ASSIGN_OR_RETURN(UniqueFd memory, OpenFile("/proc/" + std::to_string(process) + "/mem", O_RDWR));
+  STASIS_ASSIGN_OR_RETURN(UniqueFd memory, OpenFile(ProcPath(process, "mem"), O_RDWR));
   std::string vdso(range.size(), '\0');
   if (::pread(memory.get(), vdso.data(), vdso.size(), static_cast<off_t>(range.begin)) !=
       static_cast<ssize_t>(vdso.size()))
@@ -206,18 +205,14 @@ Status Injection::Write(const Place& place) const {
   RestartInterruptedCall(registers);
   const Slots slots = ToSlots(registers, place.blocked_signals);
   text.append(reinterpret_cast<const char*>(&slots), sizeof slots);
-  const auto size = static_cast<ssize_t>(text.size());
-  if (::pwrite(memory_.get(), text.data(), text.size(), static_cast<off_t>(address_)) != size)
-    return ErrnoError(errno, "write behind the vdso");
-  return absl::OkStatus();
+  return Annotate(WriteAllAt(memory_.get(), text, address_), "write behind the vdso");
 }
 
 Status Injection::Release(uint64_t place) const {
   const uint64_t in_use = 0;
-  const uint64_t address = place + CodeSize() + offsetof(Slots, in_use);
-  if (::pwrite(memory_.get(), &in_use, sizeof in_use, static_cast<off_t>(address)) != sizeof in_use)
-    return ErrnoError(errno, "write behind the vdso");
-  return absl::OkStatus();
+  const std::string_view bytes(reinterpret_cast<const char*>(&in_use), sizeof in_use);
+  return Annotate(WriteAllAt(memory_.get(), bytes, place + CodeSize() + offsetof(Slots, in_use)),
+                  "write behind the vdso");
 }
 
 // Each order below matters: wherever we die, what runs on is the code, and the slots are true.

@@ -11,6 +11,7 @@
 #include "criu/memory_images.h"
 #include "linux/files.h"
 #include "linux/pagemap.h"
+#include "linux/proc.h"
 #include "linux/unique_fd.h"
 
 namespace stasis::checkpoint {
@@ -52,7 +53,7 @@ std::string WhyPlain(const protocol::CheckpointRequest& request, const std::stri
 std::string ShowWhatTwinsLack(const std::vector<criu::Process>& processes, ShownMemory* shown) {
   std::string text;
   for (const criu::Process& process : processes) {
-    auto smaps = ReadFile("/proc/" + std::to_string(process.pid) + "/smaps");
+    auto smaps = ReadFile(ProcPath(process.pid, "smaps"));
     if (!smaps.ok()) continue;  // it has ended, or a zombie
     std::vector<AddressRange> ranges = criu::MappingsWithoutTwin(*smaps);
     for (const AddressRange& range : ranges)
@@ -78,9 +79,8 @@ Status SaveMemory(const std::vector<criu::Process>& processes, const MemoryTarge
   size_t saved = 0;
   for (const criu::Process& process : processes) {
     if (process.state == 'Z') continue;  // it has none
-    const std::string proc = "/proc/" + std::to_string(process.pid);
-    STASIS_ASSIGN_OR_RETURN(const UniqueFd memory, OpenFile(proc + "/mem", O_RDONLY));
-    STASIS_ASSIGN_OR_RETURN(const UniqueFd pagemap, OpenFile(proc + "/pagemap", O_RDONLY));
+    STASIS_ASSIGN_OR_RETURN(const UniqueFd memory, OpenFile(ProcPath(process.pid, "mem"), O_RDONLY));
+    STASIS_ASSIGN_OR_RETURN(const UniqueFd pagemap, OpenFile(ProcPath(process.pid, "pagemap"), O_RDONLY));
     STASIS_RETURN_IF_ERROR(Annotate(
         SaveOne(process.inside, {.memory = memory.get(), .pagemap = pagemap.get()}, {}, target, cancel),
         criu::Label(process)));

@@ -11,10 +11,10 @@
 #include <string>
 #include <utility>
 
-#include "absl/strings/str_split.h"
 #include "linux/files.h"
 #include "linux/interrupted_wait.h"
 #include "linux/memory_mapping.h"
+#include "linux/proc.h"
 #include "linux/wait_clock.h"
 
 namespace stasis::checkpoint {
@@ -25,10 +25,6 @@ constexpr std::chrono::seconds kReap{2};  // for its parent to stop, and to reap
 
 constexpr uint64_t kOptions = PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACESYSGOOD;
 
-std::string ProcPath(pid_t process, std::string_view file) {
-  return "/proc/" + std::to_string(process) + "/" + std::string(file);
-}
-
 // A process whose threads we hold; the first is its leader.
 struct Held {
   const criu::Process* process = nullptr;
@@ -37,9 +33,8 @@ struct Held {
 
 StatusOr<Held> Hold(const criu::Process& process) {
   Held held = {&process, {}};
-  STASIS_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(ProcPath(process.pid, "task")));
-  for (const std::string& name : names) {
-    const pid_t id = std::stoi(name);
+  STASIS_ASSIGN_OR_RETURN(const std::vector<pid_t> threads, ListThreads(process.pid));
+  for (const pid_t id : threads) {
     // Another's filter must not forbid our calls; only the leader makes any.
     const uint64_t options = id == process.pid ? kOptions | PTRACE_O_SUSPEND_SECCOMP : kOptions;
     STASIS_ASSIGN_OR_RETURN(TracedThread thread, TracedThread::Seize(id, options));
@@ -65,13 +60,10 @@ StatusOr<Twin> MakeTwin(Held& held, Deadline deadline) {
 }
 
 Status UnmapShared(pid_t twin, Injection& injection, TracedThread& thread, Deadline deadline) {
-  STASIS_ASSIGN_OR_RETURN(const std::string maps, ReadFile(ProcPath(twin, "maps")));
-  const std::vector<std::string> lines = absl::StrSplit(maps, '\n');
-  for (const std::string& line : lines) {
-    const auto mapping = ParseMemoryMapping(line);
-    if (!mapping || !mapping->shared) continue;
-    const SystemCall unmap = {.number = SYS_munmap,
-                              .arguments = {mapping->range.begin, mapping->range.size()}};
+  STASIS_ASSIGN_OR_RETURN(const std::vector<MemoryMapping> mappings, ReadMemoryMappings(twin));
+  for (const MemoryMapping& mapping : mappings) {
+    if (!mapping.shared) continue;
+    const SystemCall unmap = {.number = SYS_munmap, .arguments = {mapping.range.begin, mapping.range.size()}};
     STASIS_RETURN_IF_ERROR(injection.Call(thread, unmap, deadline).status());
   }
   return absl::OkStatus();
@@ -123,13 +115,8 @@ void Kill(Twin& twin) {
 // One that was killed and tells nobody of its end, as no program's own child does.
 bool IsLeftTwin(const criu::Process& process) {
   if (process.state != 'Z') return false;
-  auto text = ReadFile(ProcPath(process.pid, "stat"));
-  if (!text.ok() || text->rfind(')') == text->npos) return false;
-  const std::vector<std::string> fields =
-      absl::StrSplit(text->substr(text->rfind(')') + 1), ' ', absl::SkipEmpty());
-  constexpr size_t kFirst = 3;  // proc(5) counts from 1, and the name is the second
-  constexpr size_t kExitSignal = 38 - kFirst, kExitCode = 52 - kFirst;
-  return fields.size() > kExitCode && fields[kExitSignal] == "0" && std::stoi(fields[kExitCode]) == SIGKILL;
+  const auto stat = ReadProcessStat(process.pid);
+  return stat.ok() && stat->exit_signal == 0 && stat->exit_code == SIGKILL;
 }
 
 }  // namespace

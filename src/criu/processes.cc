@@ -10,16 +10,12 @@
 
 #include "base/log.h"
 #include "linux/files.h"
+#include "linux/proc.h"
 
 namespace stasis::criu {
 namespace {
 
 constexpr size_t kMaxStatus = 64 << 10;
-constexpr size_t kMaxChildren = 1 << 20;
-
-std::string ProcPath(pid_t pid, std::string_view file) {
-  return "/proc/" + std::to_string(pid) + "/" + std::string(file);
-}
 
 // The blank-separated numbers of a text; stops at what is none.
 template <typename Number>
@@ -72,19 +68,6 @@ std::string ReadCommand(pid_t pid) {
   return Printable(command, kMaxCommand);
 }
 
-// Children of all threads. A thread or process that is gone has none.
-std::vector<pid_t> Children(pid_t pid) {
-  std::vector<pid_t> children;
-  auto tasks = ListDirectory(ProcPath(pid, "task"));
-  if (!tasks.ok()) return children;
-  for (const std::string& task : *tasks) {
-    auto text = ReadFile(ProcPath(pid, "task/" + task + "/children"), kMaxChildren);
-    if (!text.ok()) continue;
-    for (pid_t child : Numbers<pid_t>(*text)) children.push_back(child);
-  }
-  return children;
-}
-
 StatusOr<Process> ReadProcess(pid_t pid, int inside_depth) {
   STASIS_ASSIGN_OR_RETURN(std::string text, ReadFile(ProcPath(pid, "status"), kMaxStatus));
   STASIS_ASSIGN_OR_RETURN(Process process, ParseProcessStatus(text, inside_depth));
@@ -127,7 +110,7 @@ StatusOr<std::vector<Process>> ReadProcessTree(pid_t init) {
 
   std::vector<Process> processes = {root};
   for (size_t next = 0; next < processes.size(); ++next) {
-    for (pid_t child : Children(processes[next].pid)) {
+    for (pid_t child : ListChildren(processes[next].pid)) {
       if (processes.size() >= kMaxProcesses) {
         return MakeError(StatusCode::kResourceExhausted,
                          "the container has more than " + std::to_string(kMaxProcesses) + " processes");

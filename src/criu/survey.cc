@@ -1,23 +1,18 @@
 // The look at a container's processes before anything is frozen.
-#include <fcntl.h>
-#include <limits.h>
 #include <linux/kcmp.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include <array>
-
 #include "base/log.h"
 #include "criu/verdict.h"
 #include "linux/files.h"
 #include "linux/namespaces.h"
+#include "linux/proc.h"
 
 namespace stasis::criu {
 namespace {
-
-constexpr size_t kMaxMaps = 64 << 20;
 
 // Kinds of anonymous inode, as /proc/PID/fd shows them, that CRIU has no way to save. Those it can: eventfd,
 // eventpoll, inotify, fanotify, signalfd, timerfd, pidfd, and bpf maps where it was built for them.
@@ -89,7 +84,7 @@ std::optional<std::string> JudgeNamespaces(const Process& init, const Process& p
 // CRIU writes -1 for the first thread of a process, and the restore fails.
 std::optional<std::string> JudgeTimers(const Process& process) {
   const std::string pid = std::to_string(process.pid);
-  auto timers = ReadFile("/proc/" + pid + "/timers");
+  auto timers = ReadFile(ProcPath(process.pid, "timers"));
   if (!timers.ok() || timers->find("/tid." + pid + "\n") == timers->npos) return std::nullopt;
   return Says(process,
               "has a timer that signals its first thread (SIGEV_THREAD_ID), which CRIU cannot restore; "
@@ -127,10 +122,9 @@ std::optional<std::string> JudgeThread(const Process& process, pid_t thread) {
 
 std::optional<std::string> JudgeThreads(const Process& process) {
   if (process.threads < 2) return std::nullopt;
-  auto threads = ListDirectory("/proc/" + std::to_string(process.pid) + "/task");
+  auto threads = ListThreads(process.pid);
   if (!threads.ok()) return std::nullopt;
-  for (const std::string& name : *threads) {
-    const pid_t thread = std::stoi(name);
+  for (const pid_t thread : *threads) {
     if (thread == process.pid) continue;
     if (auto verdict = JudgeThread(process, thread)) return verdict;
   }
@@ -159,33 +153,31 @@ bool IsSavedDevice(unsigned device_major, unsigned device_minor) {
 
 // One that counts down by one with each read; CRIU would bring it back as one that is emptied at once.
 bool IsSemaphore(const Process& process, const std::string& descriptor) {
-  auto information = ReadFile("/proc/" + std::to_string(process.pid) + "/fdinfo/" + descriptor);
+  auto information = ReadFile(ProcPath(process.pid, "fdinfo/" + descriptor));
   return information.ok() && information->find("eventfd-semaphore: 1") != information->npos;
 }
 
 std::optional<std::string> JudgeDescriptor(const Process& process, const std::string& directory,
                                            const std::string& descriptor) {
   const std::string path = directory + "/" + descriptor;
-  std::array<char, PATH_MAX> buffer;
-  ssize_t size = ::readlink(path.c_str(), buffer.data(), buffer.size());
-  if (size <= 0) return std::nullopt;
-  std::string_view link(buffer.data(), static_cast<size_t>(size));
-  if (link == "anon_inode:[eventfd]" && IsSemaphore(process, descriptor))
+  auto link = ReadProcLink(path);
+  if (!link.ok()) return std::nullopt;
+  if (*link == "anon_inode:[eventfd]" && IsSemaphore(process, descriptor))
     return Says(
         process,
         "holds an eventfd that is a semaphore (EFD_SEMAPHORE), which CRIU cannot save; close it first");
   struct stat info = {};
   FileKind kind = FileKind::kOther;
   // A magic link: the file itself is looked at, nothing is opened.
-  if (link[0] == '/' && ::stat(path.c_str(), &info) == 0) {
+  if (link->starts_with('/') && ::stat(path.c_str(), &info) == 0) {
     if (S_ISCHR(info.st_mode)) kind = FileKind::kCharacterDevice;
     if (S_ISBLK(info.st_mode)) kind = FileKind::kBlockDevice;
   }
-  return JudgeFile(process, link, kind, major(info.st_rdev), minor(info.st_rdev));
+  return JudgeFile(process, *link, kind, major(info.st_rdev), minor(info.st_rdev));
 }
 
 std::optional<std::string> JudgeOpenFiles(const Process& process) {
-  std::string base = "/proc/" + std::to_string(process.pid) + "/fd";
+  std::string base = ProcPath(process.pid, "fd");
   auto descriptors = ListDirectory(base);
   if (!descriptors.ok()) return std::nullopt;
   for (const std::string& descriptor : *descriptors) {
@@ -196,7 +188,7 @@ std::optional<std::string> JudgeOpenFiles(const Process& process) {
 
 // A ring or a userfaultfd may live on in a mapping when its descriptor is closed.
 std::optional<std::string> JudgeMappings(const Process& process) {
-  auto maps = ReadFile("/proc/" + std::to_string(process.pid) + "/maps", kMaxMaps);
+  auto maps = ReadFile(ProcPath(process.pid, "maps"));
   if (!maps.ok()) return std::nullopt;
   for (const AnonymousInode& inode : kUnsupportedInodes) {
     if (maps->find(inode.link) != maps->npos) return Says(process, inode.message);

@@ -2,7 +2,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -19,6 +18,7 @@
 #include "criu_rpc/images.pb.h"
 #include "linux/files.h"
 #include "linux/inside_root.h"
+#include "linux/proc.h"
 
 namespace stasis::criu {
 namespace {
@@ -26,8 +26,6 @@ namespace {
 constexpr size_t kMaxFdinfo = 8 << 20;
 constexpr size_t kMaxEntries = 500'000;
 constexpr uint32_t kIrmapCacheMagic = 0x57004059;
-
-using Wanted = std::map<Watch, std::string>;  // path empty until found
 
 Watch WatchOf(const struct stat& info) {
   return {static_cast<uint32_t>(major(info.st_dev) << 20 | minor(info.st_dev)), info.st_ino};
@@ -44,14 +42,7 @@ std::optional<uint64_t> HexField(std::string_view line, std::string_view name) {
   return value;
 }
 
-std::string LinkOf(const std::string& path) {
-  std::string target(PATH_MAX, '\0');
-  ssize_t size = ::readlink(path.c_str(), target.data(), target.size());
-  target.resize(size > 0 ? static_cast<size_t>(size) : 0);
-  return target;
-}
-
-// Notes `path` where it is one that is looked for; true when all are found.
+// The watches that are looked for, and the paths found so far.
 class Finder {
  public:
   explicit Finder(const std::vector<Watch>& watches) : missing_(watches.size()) {
@@ -59,6 +50,7 @@ class Finder {
   }
   bool complete() const { return missing_ == 0; }
 
+  // Notes `path` where the file that it leads to is one that is looked for.
   void See(const struct stat& info, const std::string& path) {
     auto found = wanted_.find(WatchOf(info));
     if (found == wanted_.end() || !found->second.empty() || path.empty() || path[0] != '/') return;
@@ -75,7 +67,7 @@ class Finder {
   }
 
  private:
-  Wanted wanted_;
+  std::map<Watch, std::string> wanted_;  // path empty until found
   size_t missing_;
 };
 
@@ -83,14 +75,13 @@ class Finder {
 void SeeLink(const std::string& link, Finder& finder) {
   struct stat info;
   if (::stat(link.c_str(), &info) != 0) return;
-  std::string path = LinkOf(link);
-  if (path.ends_with(" (deleted)")) return;
-  finder.See(info, path);
+  auto path = ReadProcLink(link);
+  if (path.ok() && !path->ends_with(" (deleted)")) finder.See(info, *path);
 }
 
 void LookAtOpenFiles(const std::vector<Process>& processes, Finder& finder) {
   for (const Process& process : processes) {
-    std::string base = "/proc/" + std::to_string(process.pid) + "/";
+    const std::string base = ProcPath(process.pid, "");
     SeeLink(base + "cwd", finder);
     SeeLink(base + "root", finder);
     auto descriptors = ListDirectory(base + "fd");
@@ -113,8 +104,9 @@ bool IsSkipped(const std::string& path) { return path == "/proc" || path == "/sy
 size_t LookInside(int root, const std::string& path, Finder& finder, std::deque<std::string>& queue) {
   auto opened = OpenInRoot(root, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NONBLOCK);
   if (!opened.ok()) return 1;
-  std::unique_ptr<DIR, CloseDirectory> directory(::fdopendir(opened->release()));
+  std::unique_ptr<DIR, CloseDirectory> directory(::fdopendir(opened->get()));
   if (!directory) return 1;
+  static_cast<void>(opened->release());
   size_t count = 0;
   while (const dirent* entry = ::readdir(directory.get())) {
     std::string_view name = entry->d_name;
@@ -130,7 +122,7 @@ size_t LookInside(int root, const std::string& path, Finder& finder, std::deque<
 }
 
 void Walk(pid_t init, Finder& finder, Deadline deadline, const std::stop_token& cancel) {
-  auto root = OpenFile("/proc/" + std::to_string(init) + "/root", O_PATH | O_DIRECTORY);
+  auto root = OpenFile(ProcPath(init, "root"), O_PATH | O_DIRECTORY);
   if (!root.ok()) return;
   std::deque<std::string> queue = {"/"};
   size_t seen = 0;
@@ -161,12 +153,12 @@ std::vector<Watch> ParseWatches(std::string_view fdinfo) {
 std::vector<Watch> ReadWatches(const std::vector<Process>& processes) {
   std::vector<Watch> watches;
   for (const Process& process : processes) {
-    std::string base = "/proc/" + std::to_string(process.pid) + "/";
+    const std::string base = ProcPath(process.pid, "");
     auto descriptors = ListDirectory(base + "fd");
     if (!descriptors.ok()) continue;
     for (const std::string& descriptor : *descriptors) {
-      std::string link = LinkOf(base + "fd/" + descriptor);
-      if (link != "anon_inode:inotify" && link != "anon_inode:[fanotify]") continue;
+      const auto link = ReadProcLink(base + "fd/" + descriptor);
+      if (!link.ok() || (*link != "anon_inode:inotify" && *link != "anon_inode:[fanotify]")) continue;
       auto text = ReadFile(base + "fdinfo/" + descriptor, kMaxFdinfo);
       if (!text.ok()) continue;
       for (const Watch& watch : ParseWatches(*text)) watches.push_back(watch);

@@ -1,6 +1,11 @@
 #include "linux/memory_mapping.h"
 
 #include <cstdio>
+#include <sstream>
+#include <utility>
+
+#include "linux/files.h"
+#include "linux/proc.h"
 
 namespace stasis {
 
@@ -14,6 +19,16 @@ std::optional<MemoryMapping> ParseMemoryMapping(const std::string& line) {
   mapping.shared = sharing == 's';
   if (name >= 0) mapping.name = line.substr(static_cast<size_t>(name));
   return mapping;
+}
+
+StatusOr<std::vector<MemoryMapping>> ReadMemoryMappings(pid_t process) {
+  STASIS_ASSIGN_OR_RETURN(std::string text, ReadFile(ProcPath(process, "maps")));
+  std::istringstream lines(std::move(text));
+  std::vector<MemoryMapping> mappings;
+  for (std::string line; std::getline(lines, line);) {
+    if (auto mapping = ParseMemoryMapping(line)) mappings.push_back(*std::move(mapping));
+  }
+  return mappings;
 }
 
 }  // namespace stasis

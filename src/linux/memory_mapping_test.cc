@@ -1,6 +1,9 @@
 #include "linux/memory_mapping.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
 
 namespace stasis {
 namespace {
@@ -26,6 +29,19 @@ TEST(MemoryMappingTest, OtherLinesOfSmapsAreNone) {
                            "VmFlags: rd wr mr", "7f00-", "7f00-7f01", "FilePmdMapped:         0 kB"}) {
     EXPECT_FALSE(ParseMemoryMapping(line)) << line;
   }
+}
+
+TEST(MemoryMappingTest, OurOwnMappingsAreReadByAddress) {
+  auto mappings = ReadMemoryMappings(::getpid());
+  ASSERT_TRUE(mappings.ok()) << mappings.status();
+  const auto here = reinterpret_cast<uint64_t>(&mappings);
+  EXPECT_TRUE(std::any_of(mappings->begin(), mappings->end(), [&](const MemoryMapping& mapping) {
+    return here - mapping.range.begin < mapping.range.size();
+  }));
+  EXPECT_TRUE(std::is_sorted(mappings->begin(), mappings->end(), [](const auto& one, const auto& other) {
+    return one.range.begin < other.range.begin;
+  }));
+  EXPECT_TRUE(absl::IsNotFound(ReadMemoryMappings(0x3fffffff).status()));
 }
 
 }  // namespace

@@ -16,6 +16,7 @@
 
 #include "linux/files.h"
 #include "linux/mounts.h"
+#include "linux/proc.h"
 
 namespace stasis {
 namespace {
@@ -61,7 +62,7 @@ Status RemoveNetworkNamespace(const std::string& path) {
 }
 
 StatusOr<ino_t> NamespaceInode(pid_t pid, const std::string& type) {
-  return Inode("/proc/" + std::to_string(pid) + "/ns/" + type);
+  return Inode(ProcPath(pid, "ns/" + type));
 }
 
 StatusOr<ino_t> NamespaceInode(const std::string& path) {

@@ -6,18 +6,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <charconv>
-
 #include "linux/cancel.h"
 #include "linux/files.h"
+#include "linux/proc.h"
 
 namespace stasis {
 namespace {
 
-std::string ProcPath(pid_t pid, const char* file) { return "/proc/" + std::to_string(pid) + "/" + file; }
-
-// Reading /proc of a process that has just ended gives ESRCH or ENOENT: both are kNotFound.
-StatusOr<std::string> ReadProc(pid_t pid, const char* file) { return ReadFile(ProcPath(pid, file), 1 << 16); }
+constexpr size_t kMaxName = 4096;
 
 }  // namespace
 
@@ -53,15 +49,8 @@ ExitStatus DecodeWait(int wait_status) {
 }
 
 StatusOr<uint64_t> ProcessStartTime(pid_t pid) {
-  STASIS_ASSIGN_OR_RETURN(std::string stat, ReadProc(pid, "stat"));
-  // Field 2, the name in parentheses, may hold spaces and parentheses itself: count from the last one.
-  size_t at = stat.rfind(')');
-  for (int field = 2; field < 22 && at != stat.npos; ++field) at = stat.find(' ', at + 1);
-  uint64_t ticks = 0;
-  if (at == stat.npos || std::from_chars(&stat[at + 1], stat.data() + stat.size(), ticks).ec != std::errc()) {
-    return Internal("cannot read " + ProcPath(pid, "stat"));
-  }
-  return ticks;
+  STASIS_ASSIGN_OR_RETURN(const ProcessStat stat, ReadProcessStat(pid));
+  return stat.start_time;
 }
 
 StatusOr<ProcessIdentity> IdentifyProcess(pid_t pid) {
@@ -70,7 +59,7 @@ StatusOr<ProcessIdentity> IdentifyProcess(pid_t pid) {
 }
 
 StatusOr<std::string> ProcessName(pid_t pid) {
-  STASIS_ASSIGN_OR_RETURN(std::string name, ReadProc(pid, "comm"));
+  STASIS_ASSIGN_OR_RETURN(std::string name, ReadFile(ProcPath(pid, "comm"), kMaxName));
   if (!name.empty() && name.back() == '\n') name.pop_back();
   return name;
 }

@@ -16,7 +16,7 @@ namespace stasis {
 // Names a process for good, across restarts of ours. pid 0: none.
 struct ProcessIdentity {
   pid_t pid = 0;
-  uint64_t start_time = 0;  // field 22 of /proc/PID/stat, in clock ticks since boot
+  uint64_t start_time = 0;  // in clock ticks since boot
 };
 // kNotFound when there is no such process.
 StatusOr<ProcessIdentity> IdentifyProcess(pid_t pid);

@@ -18,6 +18,7 @@
 
 #include "linux/files.h"
 #include "linux/interrupted_wait.h"
+#include "linux/proc.h"
 
 namespace stasis {
 namespace {
@@ -162,7 +163,7 @@ StatusOr<uint64_t> TracedThread::RestartableSequenceAbort(uint64_t instruction) 
   if (size < 0 && errno == EIO) return 0;
   if (size < 0) return Failed("get_rseq_configuration", id_);
   if (configuration.area == 0) return 0;
-  STASIS_ASSIGN_OR_RETURN(UniqueFd memory, OpenFile("/proc/" + std::to_string(id_) + "/mem", O_RDONLY));
+  STASIS_ASSIGN_OR_RETURN(UniqueFd memory, OpenFile(ProcPath(id_, "mem"), O_RDONLY));
   uint64_t descriptor = 0;
   if (::pread(memory.get(), &descriptor, sizeof descriptor,
               static_cast<off_t>(configuration.area + offsetof(struct rseq, rseq_cs))) != sizeof descriptor)

@@ -13,6 +13,7 @@
 #include "absl/strings/str_split.h"
 #include "linux/files.h"
 #include "linux/interrupted_wait.h"
+#include "linux/proc.h"
 
 namespace stasis {
 namespace {
@@ -43,7 +44,7 @@ std::optional<Scheduled> ReadScheduled(const std::string& thread) {
 
 // /proc/TID/syscall of one that sleeps: "NUMBER ARGUMENT... STACK INSTRUCTION".
 bool WaitsWithTimeOut(pid_t thread) {
-  auto text = ReadFile("/proc/" + std::to_string(thread) + "/syscall");
+  auto text = ReadFile(ProcPath(thread, "syscall"));
   if (!text.ok()) return false;
   const std::vector<std::string> words = absl::StrSplit(*text, ' ');
   user_regs_struct registers = {};
@@ -66,16 +67,6 @@ bool WaitsWithTimeOut(pid_t thread) {
   }
 }
 
-int ProcessorOf(pid_t thread) {
-  auto text = ReadFile("/proc/" + std::to_string(thread) + "/stat");
-  if (!text.ok() || text->rfind(')') == text->npos) return -1;
-  const std::vector<std::string> fields =
-      absl::StrSplit(text->substr(text->rfind(')') + 1), ' ', absl::SkipEmpty());
-  constexpr size_t kFirst = 3, kProcessor = 39 - kFirst;  // proc(5)
-  int processor = -1;
-  return fields.size() > kProcessor && absl::SimpleAtoi(fields[kProcessor], &processor) ? processor : -1;
-}
-
 }  // namespace
 
 bool BegunWait::WasStopped() const {
@@ -90,9 +81,9 @@ std::optional<BegunWait> WaitClock::Look(pid_t thread) {
   if (!WaitsWithTimeOut(thread)) return std::nullopt;
   const auto again = ReadScheduled(std::to_string(thread));
   if (!scheduled || !again || scheduled->switches != again->switches) return std::nullopt;  // another wait
-  const int processor = ProcessorOf(thread);
-  if (processor < 0) return std::nullopt;
-  const auto offset = Offset(processor);
+  const auto stat = ReadProcessStat(thread);
+  if (!stat.ok()) return std::nullopt;
+  const auto offset = Offset(stat->processor);
   if (!offset.ok()) return std::nullopt;
   return BegunWait{thread, scheduled->last_ran + *offset, scheduled->switches};
 }

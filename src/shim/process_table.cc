@@ -6,12 +6,12 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <utility>
 
 #include "absl/time/clock.h"
 #include "linux/files.h"
+#include "linux/proc.h"
 
 namespace stasis {
 namespace {
@@ -19,26 +19,6 @@ namespace {
 constexpr std::chrono::seconds kDrainLimit{10};  // a stranger may hold the other end of a pipe
 constexpr size_t kMaxPending = 64;
 constexpr size_t kEndedIdsKept = 256;
-
-std::vector<pid_t> ReadChildren() {
-  std::vector<pid_t> children;
-  StatusOr<std::vector<std::string>> tasks = ListDirectory("/proc/self/task");
-  if (!tasks.ok()) return children;
-  for (const std::string& task : *tasks) {
-    StatusOr<std::string> text = ReadFile("/proc/self/task/" + task + "/children");
-    if (!text.ok()) continue;
-    const char* at = text->data();
-    const char* end = at + text->size();
-    pid_t pid = 0;
-    while (at < end) {
-      auto [next, error] = std::from_chars(at, end, pid);
-      if (error != std::errc()) break;
-      children.push_back(pid);
-      at = next + 1;  // the space behind it
-    }
-  }
-  return children;
-}
 
 }  // namespace
 
@@ -260,7 +240,7 @@ void ProcessTable::ReapOrphans() {
 }
 
 void ProcessTable::KillStrangers() const {
-  for (pid_t pid : ReadChildren()) {
+  for (pid_t pid : ListChildren(::getpid())) {
     if (!KnownPid(pid)) ::kill(pid, SIGKILL);  // our own child: the number is its own until we reap it
   }
 }
