@@ -104,7 +104,7 @@ Status WriteAll(int fd, std::string_view bytes) {
   while (!bytes.empty()) {
     ssize_t wrote = ::write(fd, bytes.data(), bytes.size());
     if (wrote < 0 && errno == EINTR) continue;
-    if (wrote < 0) return ErrnoError(errno, "write");
+    if (wrote <= 0) return ErrnoError(wrote == 0 ? EIO : errno, "write");
     bytes.remove_prefix(static_cast<size_t>(wrote));
   }
   return absl::OkStatus();
@@ -114,7 +114,8 @@ Status WriteAllAt(int fd, std::string_view bytes, uint64_t offset) {
   while (!bytes.empty()) {
     const ssize_t wrote = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
     if (wrote < 0 && errno == EINTR) continue;
-    if (wrote < 0) return ErrnoError(errno, "pwrite");
+    // Nothing is what the memory of a process that has ended takes.
+    if (wrote <= 0) return ErrnoError(wrote == 0 ? EIO : errno, "pwrite");
     bytes.remove_prefix(static_cast<size_t>(wrote));
     offset += static_cast<uint64_t>(wrote);
   }

@@ -8,6 +8,8 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "linux/proc.h"
+#include "linux/subprocess.h"
 
 namespace stasis {
 namespace {
@@ -92,6 +94,15 @@ TEST_F(FilesTest, ADirectoryInTheWayLeavesNothingAside) {
   ASSERT_TRUE(MakeDirectories(Path("f/g")).ok());
   EXPECT_FALSE(WriteFileDurably(Path("f"), "x").ok());
   EXPECT_THAT(*ListDirectory(directory_->path()), ElementsAre("f"));
+}
+
+TEST_F(FilesTest, WritingIntoTheMemoryOfAnEndedProcessIsAnError) {
+  auto child = Spawn({.argv = {"/bin/sleep", "1000"}});
+  ASSERT_TRUE(child.ok()) << child.status();
+  auto memory = OpenFile(ProcPath(child->process().pid(), "mem"), O_WRONLY);
+  if (!memory.ok()) GTEST_SKIP() << memory.status();
+  child->Kill();
+  EXPECT_FALSE(WriteAllAt(memory->get(), "x", 4096).ok()) << "and it does not try for ever";
 }
 
 TEST_F(FilesTest, ControlFilesMustExist) {
