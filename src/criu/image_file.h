@@ -18,6 +18,14 @@ namespace stasis::criu {
 inline constexpr uint32_t kCommonMagic = 0x54564319;   // the group of the processes' own images
 inline constexpr uint32_t kServiceMagic = 0x55105940;  // of what CRIU notes beside them
 
+// Of the images that more than one of us reads (criu/include/magic.h).
+inline constexpr uint32_t kCoreMagic = 0x55053847;
+inline constexpr uint32_t kMmMagic = 0x57492820;
+inline constexpr uint32_t kPagemapMagic = 0x56084025;
+
+// A flag of PagemapEntry (criu/include/pagemap.h).
+inline constexpr uint32_t kPagePresent = 1 << 2;
+
 class ImageWriter {
  public:
   ImageWriter(uint32_t group, uint32_t magic);

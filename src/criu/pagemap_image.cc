@@ -13,9 +13,6 @@
 namespace stasis::criu {
 namespace {
 
-constexpr uint32_t kPagemapMagic = 0x56084025;
-constexpr uint32_t kPagePresent = 1 << 2;  // criu/include/pagemap.h
-
 std::string FileName(pid_t process) { return "pagemap-" + std::to_string(process) + ".img"; }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "criu/image_file.h"
+#include "criu/mm_image.h"
 #include "criu/processes.h"
 #include "criu_rpc/images.pb.h"
 
@@ -14,37 +15,13 @@ namespace stasis::criu {
 namespace {
 
 constexpr uint32_t kPstreeMagic = 0x50273030;
-constexpr uint32_t kCoreMagic = 0x55053847;
 constexpr uint32_t kIdsMagic = 0x54432030;
 constexpr uint32_t kFsMagic = 0x51403912;
-constexpr uint32_t kMmMagic = 0x57492820;
-constexpr uint32_t kPagemapMagic = 0x56084025;
 
 constexpr size_t kMaxSmallImage = 8 << 20;  // pstree.img holds each thread's number
 constexpr size_t kMaxMmImage = 128 << 20;
 constexpr size_t kMaxPagemap = 256 << 20;
 constexpr size_t kMaxRuns = 8 << 20;  // of saved pages: 64 GiB, were each second page missing
-
-// criu/include/image.h.
-enum Area : uint32_t {
-  kStack = 1 << 1,
-  kVsyscall = 1 << 2,
-  kVdso = 1 << 3,
-  kHeap = 1 << 5,
-  kFilePrivate = 1 << 6,
-  kFileShared = 1 << 7,
-  kAnonymousShared = 1 << 8,
-  kSystemV = 1 << 10,
-  kSocket = 1 << 11,
-  kVvar = 1 << 12,
-  kAioRing = 1 << 13,
-  kMemoryFile = 1 << 14,
-  kShadowStack = 1 << 15,
-  kGuard = 1 << 16,
-  kUprobes = 1 << 17,
-};
-// criu/include/pagemap.h.
-constexpr uint32_t kPagePresent = 1 << 2;
 
 std::string ImageName(std::string_view kind, uint64_t id) {
   return std::string(kind) + "-" + std::to_string(id) + ".img";
@@ -117,7 +94,7 @@ class MmImage {
   uint32_t executable() const { return executable_; }  // after Visit
   // Where its first stack begins: CRIU tells it before the mappings, and marks only some stacks among them.
   bool IsStack(const images::VmaEntry& mapping) const {
-    return (mapping.status() & kStack) != 0 || (mapping.start() <= stack_ && stack_ < mapping.end());
+    return (mapping.status() & kVmaStack) != 0 || (mapping.start() <= stack_ && stack_ < mapping.end());
   }
   Status Malformed() const { return reader_.Malformed(); }
 
@@ -130,8 +107,8 @@ class MmImage {
   uint64_t stack_ = 0;
 };
 
-StatusOr<SavedPages> ReadPages(const ReadImage& read, const std::string& name) {
-  SavedPages saved;
+StatusOr<PageRuns> ReadPages(const ReadImage& read, const std::string& name) {
+  PageRuns saved;
   StatusOr<ImageReader> reader = OpenImage(read, name, kPagemapMagic, kMaxPagemap);
   if (absl::IsNotFound(reader.status())) return saved;
   if (!reader.ok()) return reader.status();
@@ -153,18 +130,18 @@ std::string KindOf(const images::VmaEntry& mapping) {
     const char* name;
   };
   static constexpr Kind kKinds[] = {
-      {kVsyscall, "vsyscall"},
-      {kVdso, "vdso"},
-      {kVvar, "vvar"},
-      {kAioRing, "aio"},
-      {kUprobes, "uprobes"},
-      {kSystemV, "sysv"},
-      {kSocket, "socket"},
-      {kMemoryFile, "memfd"},
-      {kHeap, "heap"},
-      {kShadowStack, "shadow-stack"},
-      {kFilePrivate | kFileShared, "file"},
-      {kAnonymousShared, "shared"},
+      {kVmaVsyscall, "vsyscall"},
+      {kVmaVdso, "vdso"},
+      {kVmaVvar, "vvar"},
+      {kVmaAioRing, "aio"},
+      {kVmaUprobes, "uprobes"},
+      {kVmaSystemV, "sysv"},
+      {kVmaSocket, "socket"},
+      {kVmaMemoryFile, "memfd"},
+      {kVmaHeap, "heap"},
+      {kVmaShadowStack, "shadow-stack"},
+      {kVmaFilePrivate | kVmaFileShared, "file"},
+      {kVmaAnonymousShared, "shared"},
   };
   for (const Kind& kind : kKinds) {
     if ((mapping.status() & kind.status) != 0) return kind.name;
@@ -182,12 +159,12 @@ std::string Protection(const images::VmaEntry& mapping) {
 
 // The memory that several processes may share, which has an image of its own.
 bool IsSharedMemory(const images::VmaEntry& mapping) {
-  return (mapping.status() & (kAnonymousShared | kSystemV)) != 0;
+  return (mapping.status() & (kVmaAnonymousShared | kVmaSystemV)) != 0;
 }
 
 }  // namespace
 
-Status SavedPages::Add(uint64_t begin, uint64_t pages) {
+Status PageRuns::Add(uint64_t begin, uint64_t pages) {
   const uint64_t last = runs_.empty() ? 0 : runs_.back().range.end;
   if (begin < last || pages > (UINT64_MAX - begin) / kPageSize) {
     return DataLoss("its pages are not in order");
@@ -206,7 +183,7 @@ Status SavedPages::Add(uint64_t begin, uint64_t pages) {
   return absl::OkStatus();
 }
 
-uint64_t SavedPages::BytesBelow(uint64_t address) const {
+uint64_t PageRuns::BytesBelow(uint64_t address) const {
   auto next = std::upper_bound(runs_.begin(), runs_.end(), address,
                                [](uint64_t value, const Run& run) { return value < run.range.begin; });
   if (next == runs_.begin()) return 0;
@@ -276,7 +253,7 @@ StatusOr<uint64_t> ProcessImages::SharedBytes(uint64_t memory, const AddressRang
     size_t runs = 0;
     for (const auto& [id, pages] : shared_) runs += pages.runs() + 1;
     if (runs > kMaxRuns) shared_.clear();
-    STASIS_ASSIGN_OR_RETURN(SavedPages pages, ReadPages(read_, ImageName("pagemap-shmem", memory)));
+    STASIS_ASSIGN_OR_RETURN(PageRuns pages, ReadPages(read_, ImageName("pagemap-shmem", memory)));
     found = shared_.emplace(memory, std::move(pages)).first;
   }
   return found->second.BytesIn(range);
@@ -287,9 +264,9 @@ StatusOr<SavedMemory> ProcessImages::Memory(const SavedProcess& process) {
   StatusOr<MmImage> mm = MmImage::Read(read_, process.pid);
   if (absl::IsNotFound(mm.status())) return memory;
   if (!mm.ok()) return mm.status();
-  STASIS_ASSIGN_OR_RETURN(const SavedPages own, ReadPages(read_, ImageName("pagemap", process.pid)));
+  STASIS_ASSIGN_OR_RETURN(const PageRuns own, ReadPages(read_, ImageName("pagemap", process.pid)));
   STASIS_RETURN_IF_ERROR(mm->Visit([&](const images::VmaEntry& entry) -> Status {
-    if ((entry.status() & kGuard) != 0) return absl::OkStatus();  // lies within another
+    if ((entry.status() & kVmaGuard) != 0) return absl::OkStatus();  // lies within another
     const uint64_t last = memory.mappings.empty() ? 0 : memory.mappings.back().end;
     if (entry.start() < last || entry.end() <= entry.start()) return mm->Malformed();
     if (memory.mappings.size() == kMaxMappings)
@@ -304,10 +281,10 @@ StatusOr<SavedMemory> ProcessImages::Memory(const SavedProcess& process) {
     std::optional<uint64_t> shared;
     if (IsSharedMemory(entry)) {
       shared = entry.shmid();
-    } else if ((entry.status() & (kFilePrivate | kFileShared)) != 0) {
+    } else if ((entry.status() & (kVmaFilePrivate | kVmaFileShared)) != 0) {
       const auto file = static_cast<uint32_t>(entry.shmid());
       mapping.name = NameOf(file);
-      if ((entry.status() & kMemoryFile) != 0) shared = files_.MemoryOf(file);
+      if ((entry.status() & kVmaMemoryFile) != 0) shared = files_.MemoryOf(file);
       if (shared && mapping.name == "/dev/zero") {  // the kernel's name for memory that has none
         mapping.kind = "shared";
         mapping.name.clear();

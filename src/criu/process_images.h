@@ -50,7 +50,7 @@ struct SavedMemory {
 };
 
 // Which pages of a memory are saved.
-class SavedPages {
+class PageRuns {
  public:
   // Runs by address, none twice. kDataLoss: otherwise. kResourceExhausted: more than this is made for.
   Status Add(uint64_t begin, uint64_t pages);
@@ -101,7 +101,7 @@ class ProcessImages {
   ReadImage read_;
   OpenFiles files_;
   std::vector<SavedProcess> processes_;
-  std::map<uint64_t, SavedPages> shared_;  // by the id of the memory
+  std::map<uint64_t, PageRuns> shared_;  // by the id of the memory
 };
 
 }  // namespace stasis::criu

@@ -20,8 +20,6 @@
 namespace stasis::criu {
 namespace {
 
-constexpr uint32_t kCoreMagic = 0x55053847;
-
 struct Images {
   std::vector<std::pair<pid_t, images::MmEntry>> processes;
   std::map<uint64_t, int> mappings;     // how many processes have one that begins there
