@@ -83,11 +83,11 @@ Status Checkpoint::DoFreeze(const std::stop_token& cancel) {
   STASIS_ASSIGN_OR_RETURN(processes_, criu::ReadProcessTree(plan_.init_pid));
   manifest_.prepare_us = MicrosecondsSince(began_);
   if (source_ == Source::kTwins) limits_ = cgroup_->Limits();
-  STASIS_RETURN_IF_ERROR(Note(/*thaw=*/!plan_.paused));  // first: if we die from here on, the shim thaws
+  changed_ = true;
+  STASIS_RETURN_IF_ERROR(Note());  // first: if we die from here on, the shim thaws
   STASIS_RETURN_IF_ERROR(RaiseLimits());
   frozen_since_ = steady_clock::now();
   frozen_deadline_ = frozen_since_ + FrozenLimit(plan_.request);
-  changed_ = true;
   // By ourselves: CRIU would poll the freezer in steps of 0.1 s. A stopped process that is frozen cannot be
   // seized: then CRIU holds them by itself.
   if (!stopped_) {
@@ -136,7 +136,7 @@ Status Checkpoint::MakeDirectories() {
     return InvalidArgument("the checkpoint directory: want an absolute path");
   STASIS_ASSIGN_OR_RETURN(cgroup_, Cgroup::Open(plan_.cgroup_path));
   STASIS_ASSIGN_OR_RETURN(staging_, Staging::Create(plan_.request.directory, name));
-  STASIS_RETURN_IF_ERROR(Note(/*thaw=*/false));
+  STASIS_RETURN_IF_ERROR(Note());
   STASIS_ASSIGN_OR_RETURN(writer_, store::Writer::Start(plan_.request.store));
   STASIS_RETURN_IF_ERROR(RemoveTree(work_));
   STASIS_RETURN_IF_ERROR(stasis::MakeDirectories(work_));
@@ -204,7 +204,7 @@ Status Checkpoint::StartCriu(const std::stop_token& cancel) {
                                        work_ + "/" + kWaitsFile});
   if (!session.ok()) return session.status();
   session_.emplace(*std::move(session));
-  STASIS_RETURN_IF_ERROR(Note(/*thaw=*/false));
+  STASIS_RETURN_IF_ERROR(Note());
   STASIS_ASSIGN_OR_RETURN(criu::Version version, session_->AskVersion(After(kCriuStart), cancel));
   STASIS_RETURN_IF_ERROR(CheckVersion(version));
   manifest_.criu_version = version.Text();
@@ -251,7 +251,7 @@ Status Checkpoint::RaiseLimits() {
 Status Checkpoint::SetLimitsAgain() {
   STASIS_RETURN_IF_ERROR(SetLimits(limits_));
   limits_.clear();
-  return Note(/*thaw=*/false);
+  return Note();
 }
 
 // CRIU takes its hands off the processes; the cgroup is still frozen.
@@ -401,9 +401,9 @@ Status Checkpoint::CheckCriuHolds() const {
 
 // ---- undoing
 
-Status Checkpoint::Note(bool thaw) {
+Status Checkpoint::Note() {
   protocol::Journal journal;
-  journal.thaw = thaw;
+  journal.thaw = changed_ && !plan_.paused;
   journal.copies = source_ == Source::kTwins;
   journal.limits = limits_;
   STASIS_ASSIGN_OR_RETURN(journal.checkpointer, IdentifyProcess(::getpid()));
@@ -424,7 +424,7 @@ Status Checkpoint::EndFreeze() {
   if (!status.ok()) return status;
   changed_ = false;
   frozen_deadline_ = kNoDeadline;
-  return Note(/*thaw=*/false);
+  return Note();
 }
 
 // Gently, where there is time: at a notification CRIU can be told to fail, and then puts every process back

@@ -99,7 +99,7 @@ class Checkpoint {
   Status CheckCriuHolds() const;  // the processes, as long as there is a session
 
   Status Enter(Phase from) const;  // kFailedPrecondition: a verb out of order
-  Status Note(bool thaw);          // writes the journal as things are
+  Status Note();                   // writes the journal as things are
   Status EndFreeze();
   void StopCriu();
   Status Undo(Status why);
@@ -127,7 +127,7 @@ class Checkpoint {
   std::vector<CgroupLimit> limits_;  // as they were before they were raised
   bool has_watches_ = false;
   bool criu_waits_ = false;  // for our answer to a notification
-  bool changed_ = false;     // the freezer, by us or by CRIU on our behalf
+  bool changed_ = false;     // the freezer, perhaps, by us or by CRIU on our behalf
   Phase phase_ = Phase::kNew;
 
   Manifest manifest_;
