@@ -25,6 +25,7 @@ constexpr std::chrono::seconds kWatchSearch{3};          // for the paths of wat
 constexpr std::chrono::milliseconds kLook{200};          // between looks at the progress of a dump
 constexpr std::chrono::seconds kGentleEnd{1};            // for CRIU to come to a point where it ends unharmed
 constexpr std::chrono::seconds kKill{10};                // for a container's processes to be gone
+constexpr std::chrono::milliseconds kSeize{200};         // for its threads to stop, and go on unnoticed
 constexpr std::chrono::seconds kTwins{10};               // to close what they hold open
 constexpr char kShownMemoryFile[] = "shown-memory";      // in the work directory
 constexpr char kDescriptorsFile[] = "descriptors.json";  // read by runc restore
@@ -38,6 +39,14 @@ std::chrono::milliseconds FrozenLimit(const protocol::CheckpointRequest& request
   constexpr uint64_t kMost = 24ull * 3600 * 1000;  // what a label says may be any number
   return std::chrono::milliseconds(std::min(request.frozen_limit_ms, kMost));
 }
+
+Status FrozenTooLong(const protocol::CheckpointRequest& request, const std::string& meanwhile) {
+  return DeadlineExceeded("the container stood still for " + std::to_string(request.frozen_limit_ms) +
+                          " ms, the limit, " + meanwhile);
+}
+
+// Plain it may be had.
+Status NotByUs(const Status& why) { return MakeError(StatusCode::kAborted, Message(why)); }
 
 StatusOr<uint32_t> EmptyNamespaces(const std::vector<std::string>& names) {
   uint32_t flags = 0;
@@ -175,8 +184,7 @@ Status Checkpoint::ReadFiles(const std::stop_token& cancel) {
   auto on_bytes = [this, notices = ByteNotices("prepare", on_progress_)](uint64_t bytes) mutable -> Status {
     notices.Add(bytes);
     if (steady_clock::now() < frozen_deadline_) return absl::OkStatus();
-    return DeadlineExceeded("the container stood still for " + std::to_string(plan_.request.frozen_limit_ms) +
-                            " ms, the limit, while its changed files were read");
+    return FrozenTooLong(plan_.request, "while its changed files were read");
   };
   STASIS_ASSIGN_OR_RETURN(files_, ContainerFiles::Open(plan_, *cgroup_, writer_.get(), std::move(on_bytes)));
   return files_->Read(cancel);
@@ -199,11 +207,9 @@ Status Checkpoint::HandOverWatches(const std::stop_token& cancel) {
 }
 
 Status Checkpoint::StartCriu(const std::stop_token& cancel) {
-  auto session = criu::Session::Start({plan_.criu, preload_,
-                                       source_ == Source::kCriu ? "" : work_ + "/" + kShownMemoryFile,
-                                       work_ + "/" + kWaitsFile});
-  if (!session.ok()) return session.status();
-  session_.emplace(*std::move(session));
+  const std::string shown = source_ == Source::kCriu ? "" : work_ + "/" + kShownMemoryFile;
+  STASIS_ASSIGN_OR_RETURN(session_,
+                          criu::Session::Start({plan_.criu, preload_, shown, work_ + "/" + kWaitsFile}));
   STASIS_RETURN_IF_ERROR(Note());
   STASIS_ASSIGN_OR_RETURN(criu::Version version, session_->AskVersion(After(kCriuStart), cancel));
   STASIS_RETURN_IF_ERROR(CheckVersion(version));
@@ -244,7 +250,7 @@ Status Checkpoint::RaiseLimits() {
   for (CgroupLimit& limit : raised)
     limit.value += limit.of == CgroupLimit::Of::kMemory ? bytes : processes_.size();
   const Status status = SetLimits(raised);
-  return status.ok() ? status : MakeError(StatusCode::kAborted, Message(status));
+  return status.ok() ? status : NotByUs(status);
 }
 
 // One cannot be set while the container itself uses more by now: then all stay in the journal.
@@ -265,7 +271,7 @@ Status Checkpoint::MakeTwins() {
   const auto began = steady_clock::now();
   STASIS_ASSIGN_OR_RETURN(processes_, criu::ReadProcessTree(plan_.init_pid));
   auto twins = Twins::Make(processes_, *cgroup_, frozen_deadline_);
-  if (!twins.ok()) return MakeError(StatusCode::kAborted, Message(twins.status()));
+  if (!twins.ok()) return NotByUs(twins.status());
   twins_.emplace(*std::move(twins));
   manifest_.copy_us = MicrosecondsSince(began);
   return absl::OkStatus();
@@ -290,7 +296,7 @@ Status Checkpoint::SaveHiddenMemory(const std::stop_token& cancel) {
   Status status = save();
   STASIS_RETURN_IF_ERROR(CheckCriuHolds());
   if (absl::IsCancelled(status) || absl::IsResourceExhausted(status)) return status;
-  if (!status.ok()) return MakeError(StatusCode::kAborted, Message(status));
+  if (!status.ok()) return NotByUs(status);
   manifest_.memory_us = MicrosecondsSince(began);
   if (!twins_) return absl::OkStatus();
   twins_.reset();
@@ -350,11 +356,8 @@ StatusOr<criu::Event> Checkpoint::Await(std::string_view phase, const std::stop_
     if (absl::IsUnavailable(event.status()))
       return Internal(Message(event.status()) + " in the midst of the " + std::string(phase));
     if (!absl::IsDeadlineExceeded(event.status())) return event.status();
-    if (now >= frozen_deadline_) {
-      return DeadlineExceeded("the container stood still for " +
-                              std::to_string(plan_.request.frozen_limit_ms) +
-                              " ms, the limit, and CRIU was not done: " + progress_->Describe(now));
-    }
+    if (now >= frozen_deadline_)
+      return FrozenTooLong(plan_.request, "and CRIU was not done: " + progress_->Describe(now));
     if (progress_->Stalled(now)) return DeadlineExceeded("CRIU stands still: " + progress_->Describe(now));
   }
 }
@@ -386,11 +389,8 @@ Status Checkpoint::Answer(bool success) {
 }
 
 Status Checkpoint::Failed(std::string_view criu_error) const {
-  std::string path = work_ + "/" + kDumpLogFile;
-  auto log = criu::ReadLog(path);
-  std::string text = criu::ExplainDump(log.ok() ? *log : criu::Log{}, processes_, path, criu_error);
-  if (text.find("the disk is full") != text.npos) return MakeError(StatusCode::kResourceExhausted, text);
-  return Internal(text);
+  const std::string path = work_ + "/" + kDumpLogFile;
+  return criu::ExplainDump(criu::ReadLog(path).value_or(criu::Log{}), processes_, path, criu_error);
 }
 
 // Without its tracer the container runs on, past what the images hold.
@@ -445,7 +445,7 @@ void Checkpoint::StopCriu() {
 Status Checkpoint::Undo(Status why) {
   StopCriu();
   twins_.reset();
-  if (changed_ && !plan_.paused) ThawUnnoticed(*cgroup_, After(kLook)).IgnoreError();
+  if (changed_ && !plan_.paused) ThawUnnoticed(*cgroup_, After(kSeize)).IgnoreError();
   Status thawed = changed_ ? EndFreeze() : absl::OkStatus();
   if (!limits_.empty()) thawed.Update(SetLimitsAgain());
   frozen_deadline_ = kNoDeadline;

@@ -50,8 +50,9 @@ class Checkpoint {
   ~Checkpoint();  // cancels what was not finished
 
   // In this order, each once. Errors: kAlreadyExists (the name), kInvalidArgument (the plan), kCancelled,
-  // kInternal (it cannot be saved: the message is a verdict, criu/verdict.h), kDeadlineExceeded (frozen too
-  // long, or nothing moves), kAborted (its memory is not to be had by us; plain it may be).
+  // kInternal (it cannot be saved: the message is a verdict, criu/verdict.h), kResourceExhausted (the disk is
+  // full), kDeadlineExceeded (frozen too long, or nothing moves), kAborted (its memory is not to be had by
+  // us; plain it may be).
   Status Prepare(std::stop_token cancel);
   Status Freeze(std::stop_token cancel);
   StatusOr<protocol::CheckpointResult> Finish(std::stop_token cancel);

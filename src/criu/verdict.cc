@@ -22,6 +22,7 @@ struct Cause {
   std::string_view close;
   std::string_view says;
   bool whole = false;  // of the whole container: no process is named
+  StatusCode code = StatusCode::kInternal;
 };
 
 // Begins with the process, "process 7 (node) ", where CRIU's log tells which one it worked on.
@@ -100,7 +101,8 @@ constexpr Cause kDumpCauses[] = {
      "network file "
      "system); checkpoint again when it goes on",
      true},
-    {"No space left on device", "", "", "the disk is full; make room where the checkpoint is to lie", true},
+    {"No space left on device", "", "", "the disk is full; make room where the checkpoint is to lie", true,
+     StatusCode::kResourceExhausted},
 };
 
 constexpr Cause kRestoreCauses[] = {
@@ -148,6 +150,7 @@ std::string Fill(std::string_view says, std::string_view detail) {
 struct Found {
   std::string says;
   bool whole = false;
+  StatusCode code = StatusCode::kInternal;
 };
 
 // The table's words for an error, or nothing.
@@ -158,7 +161,7 @@ std::optional<Found> Look(const Cause (&table)[kRows], std::string_view text) {
     std::string_view detail =
         cause.open.empty() ? std::string_view() : Between(text, cause.open, cause.close);
     if (!cause.open.empty() && detail.empty()) continue;
-    return Found{Fill(cause.says, detail), cause.whole};
+    return Found{Fill(cause.says, detail), cause.whole, cause.code};
   }
   return std::nullopt;
 }
@@ -178,13 +181,14 @@ std::string Unknown(std::string_view error, const std::string& log_path) {
 
 }  // namespace
 
-std::string ExplainDump(const Log& log, const std::vector<Process>& processes, const std::string& log_path,
-                        std::string_view criu_error) {
+Status ExplainDump(const Log& log, const std::vector<Process>& processes, const std::string& log_path,
+                   std::string_view criu_error) {
   for (const LogError& error : log.errors) {
     auto found = Look(kDumpCauses, error.text);
-    if (found) return found->whole ? found->says : Whom(error.process, processes) + found->says;
+    if (!found) continue;
+    return MakeError(found->code, (found->whole ? "" : Whom(error.process, processes)) + found->says);
   }
-  return Unknown(log.cause.empty() ? criu_error : log.cause, log_path);
+  return Internal(Unknown(log.cause.empty() ? criu_error : log.cause, log_path));
 }
 
 std::string ExplainRestore(const Log& log, const std::string& log_path) {

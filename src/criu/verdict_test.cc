@@ -31,11 +31,13 @@ Process Node() {
   return process;
 }
 
-std::string Dump(const std::string& error) {
+Status DumpStatus(const std::string& error) {
   return ExplainDump(ParseLog("(00.1) Dumping task (pid: 4007 comm: node)\n(00.1) Error (criu/x.c:1): " +
                               error + "\n(00.2) Error (criu/cr-dump.c:1): Dumping FAILED.\n"),
                      {Node()}, "/run/x/dump.log", "");
 }
+
+std::string Dump(const std::string& error) { return Message(DumpStatus(error)); }
 
 std::string Restore(const std::string& error) {
   return ExplainRestore(ParseLog("(00.1)      1: Error (criu/x.c:1): " + error + "\n"), "/run/x/restore.log");
@@ -157,13 +159,16 @@ TEST(VerdictTest, ADumpThatFailedIsExplained) {
   EXPECT_THAT(Dump("Can't make FS id for 4007"), HasSubstr("shares its working directory"));
   EXPECT_THAT(Dump("Unable to freeze cgroup /x (100 x 100ms attempts, timeout: 10s)"),
               StartsWith("the container could not be frozen"));
-  EXPECT_THAT(Dump("Can't write image: No space left on device"), StartsWith("the disk is full"));
+  const Status full = DumpStatus("Can't write image: No space left on device");
+  EXPECT_THAT(Message(full), StartsWith("the disk is full"));
+  EXPECT_TRUE(absl::IsResourceExhausted(full));
+  EXPECT_EQ(DumpStatus("Unable to freeze cgroup").code(), StatusCode::kInternal);
 }
 
 TEST(VerdictTest, AnUnknownCauseShowsCriusWordsAndTheLog) {
   EXPECT_EQ(Dump("something new"), "CRIU: something new (log: /run/x/dump.log)");
-  EXPECT_EQ(ExplainDump({}, {}, "/l", "Permission denied"), "CRIU: Permission denied (log: /l)");
-  EXPECT_EQ(ExplainDump({}, {}, "/l", ""), "CRIU failed and left no reason (log: /l)");
+  EXPECT_EQ(Message(ExplainDump({}, {}, "/l", "Permission denied")), "CRIU: Permission denied (log: /l)");
+  EXPECT_EQ(Message(ExplainDump({}, {}, "/l", "")), "CRIU failed and left no reason (log: /l)");
 }
 
 TEST(VerdictTest, ARestoreThatFailedNamesTheFile) {
