@@ -47,16 +47,20 @@ StatusOr<Held> Hold(const criu::Process& process) {
   return held;
 }
 
-StatusOr<Twin> MakeTwin(Held& held, Deadline deadline) {
+// Whatever becomes of it, a twin that is there is among `twins`, and so is not left behind.
+Status MakeTwin(Held& held, Deadline deadline, std::vector<Twin>* twins) {
   STASIS_ASSIGN_OR_RETURN(const user_regs_struct registers, held.threads.front().Registers());
   if (!StasisIs64Bit(&registers)) return FailedPrecondition("it runs 32-bit code");
   STASIS_ASSIGN_OR_RETURN(Injection injection, Injection::Prepare(held.process->pid));
   for (TracedThread& thread : held.threads) STASIS_RETURN_IF_ERROR(injection.Settle(thread));
   STASIS_ASSIGN_OR_RETURN(Injection::Twin made, injection.Clone(held.threads.front(), deadline));
+  const pid_t id = made.thread.id();
+  twins->push_back({.original = held.process->pid,
+                    .original_inside = held.process->inside,
+                    .inside = made.inside,
+                    .thread = std::move(made.thread)});
   // Where memory runs short it goes first.
-  STASIS_RETURN_IF_ERROR(WriteControlFile(ProcPath(made.thread.id(), "oom_score_adj"), "1000"));
-  return Twin{held.process->pid,      held.process->inside, made.inside,
-              std::move(made.thread), UniqueFd(),           UniqueFd()};
+  return WriteControlFile(ProcPath(id, "oom_score_adj"), "1000");
 }
 
 Status UnmapShared(pid_t twin, Injection& injection, TracedThread& thread, Deadline deadline) {
@@ -139,13 +143,12 @@ StatusOr<Twins> Twins::Make(const std::vector<criu::Process>& processes, const C
   }
   Twins twins;
   for (Held& held : all) {
-    auto twin = MakeTwin(held, deadline);
-    if (!twin.ok()) {
-      const Status why = Annotate(twin.status(), "copy " + criu::Label(*held.process));
+    const Status made = MakeTwin(held, deadline, &twins.twins_);
+    if (!made.ok()) {
+      const Status why = Annotate(made, "copy " + criu::Label(*held.process));
       all.clear();  // they go on; only then can they reap
       return why;
     }
-    twins.twins_.push_back(*std::move(twin));
   }
   all.clear();
   return twins;

@@ -24,8 +24,8 @@ struct Twin {
   pid_t original_inside = 0;  // as the container sees it
   pid_t inside = 0;           // of the twin, as the container sees it
   TracedThread thread;
-  UniqueFd memory;   // its /proc/PID/mem
-  UniqueFd pagemap;  // its /proc/PID/pagemap
+  UniqueFd memory = UniqueFd();   // its /proc/PID/mem, once it is quiet
+  UniqueFd pagemap = UniqueFd();  // its /proc/PID/pagemap
 };
 
 class Twins {
@@ -36,7 +36,7 @@ class Twins {
   static StatusOr<Twins> Make(const std::vector<criu::Process>& processes, const Cgroup& cgroup,
                               Deadline deadline);
   Twins(Twins&&) noexcept = default;
-  Twins& operator=(Twins&&) noexcept = default;
+  Twins& operator=(Twins&&) = delete;
   ~Twins() { End(); }
 
   const std::vector<Twin>& all() const { return twins_; }
