@@ -125,7 +125,7 @@ Status AddMaskedFiles(const Json& linux_part, int container_root, const std::vec
 // cgroup v1 without a cgroup namespace: runc binds each hierarchy below the mount point of the specification.
 // The shim of the restore says what these are then. With a namespace, and on v2, they are real mounts that
 // CRIU knows. Devices are bound only inside user namespaces.
-Status AddOwnMounts(const Json& spec, const std::vector<MountEntry>& mounts, ContainerView* view) {
+void AddCgroupsAndDevices(const Json& spec, const std::vector<MountEntry>& mounts, ContainerView* view) {
   std::set<std::string> points;
   for (const MountEntry& mount : mounts) points.insert(mount.mount_point);
 
@@ -141,7 +141,6 @@ Status AddOwnMounts(const Json& spec, const std::vector<MountEntry>& mounts, Con
     std::string path = TextField(device, "path");
     if (points.contains(path)) view->mounts.push_back({path, path});
   }
-  return absl::OkStatus();
 }
 
 // runc notes at the init's start what its standard streams are: later the init may have others there.
@@ -200,7 +199,7 @@ StatusOr<ContainerView> ReadContainerView(const std::string& bundle, pid_t init,
   STASIS_ASSIGN_OR_RETURN(std::vector<std::string> binds, BindDestinations(spec, root.get()));
   for (const std::string& destination : binds) view.mounts.push_back({destination, destination});
   STASIS_ASSIGN_OR_RETURN(std::vector<MountEntry> mounts, ReadMounts(std::to_string(init)));
-  STASIS_RETURN_IF_ERROR(AddOwnMounts(spec, mounts, &view));
+  AddCgroupsAndDevices(spec, mounts, &view);
   STASIS_RETURN_IF_ERROR(AddMaskedFiles(linux_part, container_root.get(), mounts, &view));
   view.stdio_descriptors = StdioDescriptors(init, runtime_state);
   return view;

@@ -2,6 +2,7 @@
 
 #include <sys/utsname.h>
 
+#include <unordered_map>
 #include <utility>
 
 #include "absl/time/clock.h"
@@ -13,13 +14,14 @@ namespace {
 std::vector<ManifestProcess> ForManifest(const std::vector<criu::Process>& processes) {
   // Thousands of them with long command lines would make a manifest that nobody reads.
   const size_t most = processes.size() > 1000 ? 256 : criu::kMaxCommand;
+  std::unordered_map<pid_t, pid_t> inside;  // by our own number
+  for (const criu::Process& process : processes) inside[process.pid] = process.inside;
   std::vector<ManifestProcess> out;
   for (const criu::Process& process : processes) {
     ManifestProcess entry;
     entry.pid = process.inside;
-    for (const criu::Process& other : processes) {
-      if (other.pid == process.parent) entry.parent = other.inside;
-    }
+    if (const auto parent = inside.find(process.parent); parent != inside.end())
+      entry.parent = parent->second;
     entry.user = process.user;
     entry.name = process.name;
     entry.command = process.command.substr(0, most);

@@ -139,6 +139,7 @@ Status Server::Prepare(const Json& params, const std::stop_token& cancel) {
 }
 
 StatusOr<Json> Server::Unpack(const Json& params, const std::stop_token& cancel) {
+  restore_.reset();  // one that nobody filled
   STASIS_ASSIGN_OR_RETURN(const protocol::UnpackRequest request, protocol::UnpackRequestFromJson(params));
   const size_t slash = request.checkpoint.rfind('/');
   STASIS_ASSIGN_OR_RETURN(const CheckpointName name,
