@@ -58,14 +58,15 @@ class RealFiles : public StoreFiles {
     const std::string name = PartialPackName(id);
     STASIS_ASSIGN_OR_RETURN(UniqueFd file,
                             OpenFileAt(packs_.get(), name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
-    if (::flock(file.get(), LOCK_SH | LOCK_NB) != 0 && errno != EWOULDBLOCK) {
+    const bool locked = ::flock(file.get(), LOCK_SH | LOCK_NB) == 0;
+    if (!locked && errno != EWOULDBLOCK) {
       const Status status = ErrnoError(errno, "lock " + name);
       RemovePartial(id).IgnoreError();
       return status;
     }
     // A collector that came before the lock took the file for a dead writer's.
     struct stat info;
-    if (::flock(file.get(), LOCK_SH | LOCK_NB) != 0 || ::fstat(file.get(), &info) != 0 || info.st_nlink == 0)
+    if (!locked || ::fstat(file.get(), &info) != 0 || info.st_nlink == 0)
       return AlreadyExists(name + " is being removed");
     // Only we can give it this name from here on, so that it is asked for but once.
     if (::faccessat(packs_.get(), PackName(id).c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
