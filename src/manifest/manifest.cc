@@ -76,15 +76,15 @@ Status CheckFileName(const std::string& name) {
   return absl::OkStatus();
 }
 
-StatusOr<store::StreamId> StreamFromJson(const Json& json) {
+StatusOr<store::StreamId> StreamFromJson(const Json& json, const std::string& what) {
   store::StreamId stream;
   std::string root;
-  JsonReader reader(json, "files");
+  JsonReader reader(json, what);
   reader.Get("size", &stream.size);
   reader.Get("depth", &stream.depth);
   reader.Get("root", &root);
   STASIS_RETURN_IF_ERROR(reader.status());
-  if (stream.size > store::kMaxStream || stream.depth > store::kMaxDepth) return TooLarge("a file");
+  if (stream.size > store::kMaxStream || stream.depth > store::kMaxDepth) return TooLarge(what);
   STASIS_ASSIGN_OR_RETURN(stream.root, store::PageHashFromHex(root));
   return stream;
 }
@@ -96,7 +96,7 @@ StatusOr<ManifestFile> FileFromJson(const Json& json) {
   reader.Get("name", &file.name);
   STASIS_RETURN_IF_ERROR(reader.status());
   STASIS_RETURN_IF_ERROR(CheckFileName(file.name));
-  STASIS_ASSIGN_OR_RETURN(file.content, StreamFromJson(json));
+  STASIS_ASSIGN_OR_RETURN(file.content, StreamFromJson(json, "files"));
   return file;
 }
 
@@ -159,7 +159,7 @@ StatusOr<Manifest> ReadFields(const Json& json) {
   STASIS_ASSIGN_OR_RETURN(manifest.files, FilesFromJson(reader.Find("files")));
   if (const Json* layer = reader.Find("layer"); layer != nullptr && !layer->is_null()) {
     if (!layer->is_object()) return DataLoss("manifest: layer: want an object");
-    STASIS_ASSIGN_OR_RETURN(manifest.layer, StreamFromJson(*layer));
+    STASIS_ASSIGN_OR_RETURN(manifest.layer, StreamFromJson(*layer, "layer"));
   }
   STASIS_ASSIGN_OR_RETURN(manifest.processes, ProcessesFromJson(reader.Find("processes")));
   return manifest;
