@@ -12,10 +12,10 @@ namespace stasis::checkpoint {
 inline constexpr std::chrono::seconds kStallLimit{30};
 inline constexpr std::chrono::seconds kNoticeInterval{2};
 
-// Told of each step: phase ("prepare", "dump", "publish") and bytes so far.
+// Told of each step: phase ("prepare", "dump", "memory", "publish" ...) and bytes so far.
 using OnProgress = std::function<void(std::string_view phase, uint64_t bytes)>;
 
-// Tells of a phase after each 8 MiB.
+// Tells of a phase after each 8 MiB. What it is given outlives it. One thread.
 class ByteNotices {
  public:
   ByteNotices(std::string_view phase, const OnProgress& on_progress)
@@ -40,7 +40,7 @@ class ProgressWatch {
   void Look(std::string_view phase, Clock::time_point now);
   // Nothing has grown for kStallLimit.
   bool Stalled(Clock::time_point now) const { return now - last_growth_ >= kStallLimit; }
-  // "DATA BYTES of images after SECONDS s, then nothing": what stood still.
+  // "nothing moved for 30 s, after 4096 bytes of images and 512 bytes of CRIU's log".
   std::string Describe(Clock::time_point now) const;
 
  private:

@@ -11,7 +11,7 @@
 //   session.Answer(true)     false: nothing is killed, the tasks run on
 //   session.Next(...)     -> done
 //
-// Not thread-safe: one thread. A session that ends before kDone kills its CRIU (SIGKILL) and reaps it.
+// Not thread-safe: one thread. A session that ends before it is done kills its CRIU (SIGKILL) and reaps it.
 #pragma once
 
 #include <sys/types.h>
