@@ -36,6 +36,31 @@ StatusOr<CheckpointResult> Drive(const CheckpointPlan& plan, protocol::Caller* c
   return protocol::CheckpointResultFromJson(result);
 }
 
+// How a checkpointer's work went, and how it ended.
+struct Driven {
+  StatusOr<CheckpointResult> result;
+  bool broken = false;  // the connection
+  ExitStatus exit = {};
+};
+
+StatusOr<Driven> DriveCheckpointer(const CheckpointPlan& plan, const CheckpointSurroundings& around,
+                                   const CheckpointHooks& hooks, const std::stop_token& cancel) {
+  STASIS_ASSIGN_OR_RETURN(CheckpointerProcess checkpointer,
+                          CheckpointerProcess::Start(around.checkpointer, around.log));
+  std::stop_source stop;
+  std::stop_callback on_cancel(cancel, [&] { stop.request_stop(); });
+  // Its socket does not tell of its death while a child of its own holds it too.
+  std::jthread watch([&](std::stop_token over) {
+    if (checkpointer.process().WaitEnded(kNoDeadline, over).ok()) stop.request_stop();
+  });
+  Driven driven = {.result = Drive(plan, &checkpointer.caller(), hooks, stop.get_token())};
+  watch.request_stop();
+  watch.join();
+  driven.broken = !driven.result.ok() && checkpointer.caller().fd() < 0;
+  driven.exit = checkpointer.End();
+  return driven;
+}
+
 // A dead checkpointer's copies of processes have died with it; their parents have to be made to reap them.
 void ReapTwins(pid_t init, const CheckpointSurroundings& around) {
   StatusOr<CheckpointerProcess> checkpointer = CheckpointerProcess::Start(around.checkpointer, around.log);
@@ -64,19 +89,8 @@ StatusOr<CheckpointResult> RunCheckpoint(const CheckpointPlan& asked, const Chec
     plan.request.freeze = protocol::kFreezePlain;
     plan.request.freeze_reason = "an earlier one had to leave limits raised";
   }
-  STASIS_ASSIGN_OR_RETURN(CheckpointerProcess checkpointer,
-                          CheckpointerProcess::Start(around.checkpointer, around.log));
-  std::stop_source stop;
-  std::stop_callback on_cancel(cancel, [&] { stop.request_stop(); });
-  // Its socket does not tell of its death while a child of its own holds it too.
-  std::jthread watch([&](std::stop_token over) {
-    if (checkpointer.process().WaitEnded(kNoDeadline, over).ok()) stop.request_stop();
-  });
-  StatusOr<CheckpointResult> result = Drive(plan, &checkpointer.caller(), hooks, stop.get_token());
-  watch.request_stop();
-  watch.join();
-  const bool broken = !result.ok() && checkpointer.caller().fd() < 0;
-  const ExitStatus exit = checkpointer.End();
+  STASIS_ASSIGN_OR_RETURN(Driven driven, DriveCheckpointer(plan, around, hooks, cancel));
+  StatusOr<CheckpointResult>& result = driven.result;
   const StatusOr<protocol::Journal> journal = file.Read();
   const StatusOr<bool> undone = protocol::UndoJournal(plan.shim_directory, undo);
   if (!raised.empty()) {
@@ -94,7 +108,7 @@ StatusOr<CheckpointResult> RunCheckpoint(const CheckpointPlan& asked, const Chec
     result = CheckpointResult{};
   }
   if (result.ok()) return result;
-  result = CheckpointerProcess::Explain(result.status(), broken, exit, cancel);
+  result = CheckpointerProcess::Explain(result.status(), driven.broken, driven.exit, cancel);
   if (undone.ok()) return result;
   around.log->IfError("undo the checkpoint", undone.status());
   return MakeError(result.status().code(),
