@@ -157,8 +157,9 @@ Status Checkpoint::MakeDirectories() {
 Status Checkpoint::JudgeProcesses() {
   auto processes = criu::ReadProcessTree(plan_.init_pid);
   if (absl::IsNotFound(processes.status())) return FailedPrecondition("the container is not running");
-  // One that was killed before us may have left twins, which CRIU would save as children of the program's.
-  if (processes.ok() && ReapLeftTwins(*processes) > 0) processes = criu::ReadProcessTree(plan_.init_pid);
+  // One before us may have left twins, which CRIU would save as children of the program's.
+  if (processes.ok() && !plan_.paused && ReapLeftTwins(*processes) > 0)
+    processes = criu::ReadProcessTree(plan_.init_pid);
   if (!processes.ok()) return processes.status();
   processes_ = *std::move(processes);
   if (auto verdict = criu::Survey(processes_)) return Internal(*verdict);
@@ -287,7 +288,7 @@ Status Checkpoint::SaveHiddenMemory(const std::stop_token& cancel) {
   const MemoryTarget target = {staging_->images(), writer_.get(), &manifest_.files, on_bytes};
   const auto save = [&]() -> Status {
     if (twins_) {
-      STASIS_RETURN_IF_ERROR(twins_->Quieten(*cgroup_, After(kTwins)));
+      STASIS_RETURN_IF_ERROR(twins_->Quieten(After(kTwins)));
       return SaveMemory(*twins_, shown_, target, cancel);
     }
     STASIS_ASSIGN_OR_RETURN(processes_, criu::ReadProcessTree(plan_.init_pid));

@@ -45,9 +45,10 @@ class CopyOnWriteTest : public RealContainerTest {
     EXPECT_TRUE(CountsOn());
     ExpectNothingWrong();
   }
-  // A checkpoint with exit that `at_memory` disturbs as soon as some of the memory has been read.
-  Status DisturbedExit(std::function<void()> at_memory) {
-    STASIS_RETURN_IF_ERROR(Call("prepare", ToJson(Plan("cp1", /*exit=*/true))).status());
+  Status DisturbedExit(std::function<void()> at_memory) { return Disturbed(/*exit=*/true, at_memory); }
+  // A checkpoint that `at_memory` disturbs as soon as some of the memory has been read.
+  Status Disturbed(bool exit, std::function<void()> at_memory) {
+    STASIS_RETURN_IF_ERROR(Call("prepare", ToJson(Plan("cp1", exit))).status());
     STASIS_RETURN_IF_ERROR(Call("freeze").status());
     const auto on_notice = [&](const std::string&, const Json& params) {
       if (at_memory && params.value("phase", "") == "memory") std::exchange(at_memory, nullptr)();
@@ -209,6 +210,25 @@ TEST_F(CopyOnWriteTest, APausedOneIsReadAsItStands) {
     EXPECT_TRUE(CountsOn());
     ExpectNothingWrong();
   }
+}
+
+// Its processes cannot reap their dead copies then: the next checkpoint that finds them running has them do
+// so.
+TEST_F(CopyOnWriteTest, APauseWhileCopiesAreReadHarmsNoCheckpoint) {
+  Python(std::string(kGenerations) + kProcesses);
+  STOP_IF_SKIPPED_OR_FAILED();
+  const size_t before = Tree().size();
+  EXPECT_TRUE(Disturbed(/*exit=*/false, [&] { EXPECT_EQ(Runc({"pause", id_}), 0); }).ok());
+  EXPECT_EQ(State(), "paused");
+  protocol::CheckpointPlan plan = Plan("cp2");
+  plan.paused = true;
+  EXPECT_TRUE(Checkpoint(plan).ok());
+  ASSERT_EQ(Runc({"resume", id_}), 0);
+  EXPECT_TRUE(CountsOn());
+  EXPECT_TRUE(Checkpoint(Plan("cp3")).ok());
+  EXPECT_EQ(Tree().size(), before) << "no zombie";
+  EXPECT_TRUE(CountsOn());
+  ExpectNothingWrong();
 }
 
 // The memory is read while all stand still: whatever ends that, they run on.

@@ -141,7 +141,7 @@ StatusOr<Twins> Twins::Make(const std::vector<criu::Process>& processes, const C
       STASIS_RETURN_IF_ERROR(thread.GoOnWaiting(std::nullopt));
     }
   }
-  Twins twins;
+  Twins twins(cgroup);
   for (Held& held : all) {
     const Status made = MakeTwin(held, deadline, &twins.twins_);
     if (!made.ok()) {
@@ -154,9 +154,9 @@ StatusOr<Twins> Twins::Make(const std::vector<criu::Process>& processes, const C
   return twins;
 }
 
-Status Twins::Quieten(const Cgroup& cgroup, Deadline deadline) {
+Status Twins::Quieten(Deadline deadline) {
   for (Twin& twin : twins_) {
-    Status status = QuietenOne(twin, cgroup, deadline);
+    Status status = QuietenOne(twin, *cgroup_, deadline);
     if (!status.ok()) return Annotate(status, "the copy of process " + std::to_string(twin.original_inside));
   }
   return absl::OkStatus();
@@ -164,7 +164,9 @@ Status Twins::Quieten(const Cgroup& cgroup, Deadline deadline) {
 
 void Twins::End() {
   for (Twin& twin : twins_) Kill(twin);
-  for (const Twin& twin : twins_) Reap(twin.original, twin.inside).IgnoreError();
+  if (!twins_.empty() && !cgroup_->Frozen().value_or(false)) {
+    for (const Twin& twin : twins_) Reap(twin.original, twin.inside).IgnoreError();
+  }
   twins_.clear();
 }
 

@@ -32,7 +32,7 @@ class Twins {
  public:
   // Of all `processes`, which are the tree of a container that stands still in the frozen `cgroup`. It is
   // thawed on the way, and no process of the tree runs an instruction before all twins are there. Then all go
-  // on. On any error the cgroup may still be frozen, and no twin is left.
+  // on. On any error the cgroup may still be frozen, and no twin is left. `cgroup` outlives them.
   static StatusOr<Twins> Make(const std::vector<criu::Process>& processes, const Cgroup& cgroup,
                               Deadline deadline);
   Twins(Twins&&) noexcept = default;
@@ -42,17 +42,19 @@ class Twins {
   const std::vector<Twin>& all() const { return twins_; }
 
   // Takes from them what others could notice: descriptors, shared mappings, session and name.
-  Status Quieten(const Cgroup& cgroup, Deadline deadline);
-  // Kills them, and has their parents reap them. What cannot be reaped now, because its parent stands still,
-  // ReapLeftTwins does later.
+  Status Quieten(Deadline deadline);
+  // Kills them, and has their parents reap them; but not where the cgroup is frozen again: who stands still
+  // could not be let go after it was asked to stop. ReapLeftTwins does it later.
   void End();
 
  private:
-  Twins() = default;
+  explicit Twins(const Cgroup& cgroup) : cgroup_(&cgroup) {}
+  const Cgroup* cgroup_;
   std::vector<Twin> twins_;
 };
 
-// Reaps those among `processes`, a container's tree, that a checkpointer left when it died. Returns how many.
+// Reaps those among `processes`, the tree of a container that is not frozen, that a checkpointer left.
+// Returns how many.
 int ReapLeftTwins(const std::vector<criu::Process>& processes);
 
 }  // namespace stasis::checkpoint
