@@ -30,10 +30,21 @@ enum FileType : uint32_t {
   kFifo = 3,
   kInetSocket = 4,
   kUnixSocket = 5,
+  kEventfd = 6,
+  kEventpoll = 7,
+  kInotify = 8,
+  kSignalfd = 9,
   kPacketSocket = 10,
   kTerminal = 11,
+  kFanotify = 12,
   kNetlinkSocket = 13,
+  kNamespace = 14,
+  kTun = 15,
+  kExternal = 16,
+  kTimerfd = 17,
   kMemoryFile = 18,
+  kBpfMap = 19,
+  kPidfd = 20,
 };
 
 std::string KindOf(uint32_t type) {
@@ -49,31 +60,31 @@ std::string KindOf(uint32_t type) {
     case kPacketSocket:
     case kNetlinkSocket:
       return "socket";
-    case 6:
+    case kEventfd:
       return "eventfd";
-    case 7:
+    case kEventpoll:
       return "eventpoll";
-    case 8:
+    case kInotify:
       return "inotify";
-    case 9:
+    case kSignalfd:
       return "signalfd";
     case kTerminal:
       return "terminal";
-    case 12:
+    case kFanotify:
       return "fanotify";
-    case 14:
+    case kNamespace:
       return "namespace";
-    case 15:
+    case kTun:
       return "tun";
-    case 16:
+    case kExternal:
       return "external";
-    case 17:
+    case kTimerfd:
       return "timerfd";
     case kMemoryFile:
       return "memfd";
-    case 19:
+    case kBpfMap:
       return "bpf-map";
-    case 20:
+    case kPidfd:
       return "pidfd";
     default:
       return "unknown";
