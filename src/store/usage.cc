@@ -12,9 +12,39 @@ namespace {
 constexpr uint32_t kNobody = UINT32_MAX;
 constexpr uint32_t kMany = UINT32_MAX - 1;
 
-struct OfPack {
-  std::shared_ptr<const Pack> pack;
-  std::vector<uint32_t> owners;  // by entry
+// Who needs each page.
+class Owners {
+ public:
+  explicit Owners(const std::string& directory) : packs_(directory) {}
+
+  // Returns the disk space that the page takes.
+  StatusOr<uint64_t> Add(uint32_t owner, const PageLocation& location) {
+    OfPack& of_pack = by_pack_[location.pack];
+    if (!of_pack.pack) {
+      STASIS_ASSIGN_OR_RETURN(of_pack.pack, packs_.Get(location.pack));
+      of_pack.owners.assign(of_pack.pack->pages(), kNobody);
+    }
+    uint32_t& known = of_pack.owners[location.entry];
+    known = known == kNobody ? owner : kMany;
+    return of_pack.pack->StoredBytes(location.entry);
+  }
+
+  void CountOwnBytes(std::vector<Usage>* usage) const {
+    for (const auto& [id, of_pack] : by_pack_) {
+      for (uint32_t entry = 0; entry < of_pack.owners.size(); ++entry) {
+        const uint32_t owner = of_pack.owners[entry];
+        if (owner < usage->size()) (*usage)[owner].own_bytes += of_pack.pack->StoredBytes(entry);
+      }
+    }
+  }
+
+ private:
+  struct OfPack {
+    std::shared_ptr<const Pack> pack;
+    std::vector<uint32_t> owners;  // by entry
+  };
+  PackSet packs_;
+  std::map<PackId, OfPack> by_pack_;
 };
 
 }  // namespace
@@ -26,36 +56,22 @@ StatusOr<std::vector<Usage>> MeasureUsage(const std::string& directory,
   std::vector<Usage> usage(owners.size());
   if (owners.empty()) return usage;
   STASIS_ASSIGN_OR_RETURN(const std::unique_ptr<PageFinder> finder, PageFinder::Open(directory));
-  PackSet packs(directory);
-  std::map<PackId, OfPack> whose;
-  Status status;
+  Owners whose(directory);
   for (uint32_t owner = 0; owner < owners.size(); ++owner) {
     LivePages pages(finder.get());
     for (const StreamId& stream : owners[owner]) {
       STASIS_RETURN_IF_ERROR(pages.Add(stream, cancel));
       if (on_bytes) on_bytes(stream.size);
     }
+    Status status;
     pages.ForEach([&](const PageLocation& location) {
-      OfPack& of_pack = whose[location.pack];
-      if (!of_pack.pack) {
-        auto pack = packs.Get(location.pack);
-        status.Update(pack.status());
-        if (!pack.ok()) return;
-        of_pack.owners.assign((*pack)->pages(), kNobody);
-        of_pack.pack = *std::move(pack);
-      }
-      usage[owner].stored_bytes += of_pack.pack->StoredBytes(location.entry);
-      uint32_t& known = of_pack.owners[location.entry];
-      known = known == kNobody ? owner : kMany;
+      const auto bytes = whose.Add(owner, location);
+      status.Update(bytes.status());
+      if (bytes.ok()) usage[owner].stored_bytes += *bytes;
     });
     STASIS_RETURN_IF_ERROR(status);
   }
-  for (const auto& [id, of_pack] : whose) {
-    for (uint32_t entry = 0; entry < of_pack.owners.size(); ++entry) {
-      const uint32_t owner = of_pack.owners[entry];
-      if (owner < owners.size()) usage[owner].own_bytes += of_pack.pack->StoredBytes(entry);
-    }
-  }
+  whose.CountOwnBytes(&usage);
   return usage;
 }
 
