@@ -33,7 +33,7 @@ std::optional<std::string> JudgeFile(const Process& process, std::string_view li
 // `processes` are those of the container (for names); the error that CRIU sent back, if any, stands in where
 // the log is empty. kResourceExhausted: the disk is full; kInternal: all else.
 Status ExplainDump(const Log& log, const std::vector<Process>& processes, const std::string& log_path,
-                        std::string_view criu_error);
+                   std::string_view criu_error);
 
 // The same for a restore by `runc restore`, from its restore.log.
 std::string ExplainRestore(const Log& log, const std::string& log_path);

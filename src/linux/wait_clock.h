@@ -1,6 +1,5 @@
 // Since when a thread waits, for those waits that a stop ends (interrupted_wait.h): the kernel alone knows
-// how much of their time-out is left, and does not tell. It tells when a thread was last on a processor,
-// though
+// how much of their time-out is left, and does not tell. But it tells when a thread was last on a processor
 // (/proc/TID/sched), by a clock of each processor that stands still while a hypervisor has it: so a wait may
 // be taken for shorter than it was, never for longer.
 #pragma once
