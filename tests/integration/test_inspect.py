@@ -126,11 +126,14 @@ def test_a_checkpoint_of_a_directory_is_shown(engine, stasis, holder, tmp_path):
 
 def test_a_damaged_checkpoint_shows_what_is_left(engine, stasis, holder):
     stasis("checkpoint", "create", "c1", "cp1")
-    for pack in (engine.root / "checkpoint-store" / "packs").iterdir():
-        content = bytearray(pack.read_bytes())
-        content[64:-64] = bytes(len(content) - 128)
-        pack.chmod(0o600)
-        pack.write_bytes(content)
-    shown = stasis("checkpoint", "inspect", "--files", "c1", "cp1", check=False)
+    whole = {pack: pack.read_bytes() for pack in (engine.root / "checkpoint-store" / "packs").glob("*.pack")}
+    try:
+        for pack, content in whole.items():
+            pack.chmod(0o600)
+            pack.write_bytes(content[:64] + bytes(len(content) - 128) + content[-64:])
+        shown = stasis("checkpoint", "inspect", "--files", "c1", "cp1", check=False)
+    finally:  # what is damaged is never collected, and the store is that of the next tests too
+        for pack, content in whole.items():
+            pack.write_bytes(content)
     assert shown.returncode == 1 and "[1]  python3" in shown.stdout, shown
     assert "checkpoint cp1: " in shown.stderr and "the store lacks page" in shown.stderr
