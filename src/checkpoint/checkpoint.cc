@@ -1,6 +1,5 @@
 #include "checkpoint/checkpoint.h"
 
-#include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,6 +8,7 @@
 #include "checkpoint/description.h"
 #include "checkpoint/freeze.h"
 #include "criu/log.h"
+#include "criu/timer_images.h"
 #include "criu/verdict.h"
 #include "criu/watches.h"
 #include "linux/files.h"
@@ -28,6 +28,7 @@ constexpr std::chrono::seconds kKill{10};                // for a container's pr
 constexpr std::chrono::milliseconds kSeize{200};         // for its threads to stop, and go on unnoticed
 constexpr std::chrono::seconds kTwins{10};               // to close what they hold open
 constexpr char kShownMemoryFile[] = "shown-memory";      // in the work directory
+constexpr char kLateSignalsFile[] = "late-signals";      // the same
 constexpr char kDescriptorsFile[] = "descriptors.json";  // read by runc restore
 
 uint64_t MicrosecondsSince(steady_clock::time_point from) {
@@ -47,17 +48,6 @@ Status FrozenTooLong(const protocol::CheckpointRequest& request, const std::stri
 
 // Plain it may be had.
 Status NotByUs(const Status& why) { return MakeError(StatusCode::kAborted, Message(why)); }
-
-StatusOr<uint32_t> EmptyNamespaces(const std::vector<std::string>& names) {
-  uint32_t flags = 0;
-  for (const std::string& name : names) {
-    if (name != "network" && name != "net") {
-      return InvalidArgument("empty namespace " + name + ": CRIU can leave out only network");
-    }
-    flags |= CLONE_NEWNET;
-  }
-  return flags;
-}
 
 }  // namespace
 
@@ -209,8 +199,8 @@ Status Checkpoint::HandOverWatches(const std::stop_token& cancel) {
 
 Status Checkpoint::StartCriu(const std::stop_token& cancel) {
   const std::string shown = source_ == Source::kCriu ? "" : work_ + "/" + kShownMemoryFile;
-  STASIS_ASSIGN_OR_RETURN(session_,
-                          criu::Session::Start({plan_.criu, preload_, shown, work_ + "/" + kWaitsFile}));
+  STASIS_ASSIGN_OR_RETURN(session_, criu::Session::Start({plan_.criu, preload_, shown, work_ + "/" + kWaitsFile,
+                                                          work_ + "/" + kLateSignalsFile}));
   STASIS_RETURN_IF_ERROR(Note());
   STASIS_ASSIGN_OR_RETURN(criu::Version version, session_->AskVersion(After(kCriuStart), cancel));
   STASIS_RETURN_IF_ERROR(CheckVersion(version));
@@ -310,6 +300,7 @@ Status Checkpoint::SaveImages(const std::stop_token& cancel) {
   if (auto log = ReadFile(work_ + "/" + kDumpLogFile); log.ok()) {
     STASIS_RETURN_IF_ERROR(WriteFileAtomically(staging_->images_path() + "/" + kDumpLogFile, *log));
   }
+  STASIS_RETURN_IF_ERROR(criu::MendTimers(staging_->images(), work_ + "/" + kLateSignalsFile));
   on_progress_("publish", 0);
   ByteNotices notices("publish", on_progress_);
   STASIS_RETURN_IF_ERROR(AddFiles(

@@ -1,5 +1,6 @@
 #include "checkpoint/description.h"
 
+#include <sched.h>
 #include <sys/utsname.h>
 
 #include <unordered_map>
@@ -55,6 +56,17 @@ void Describe(const protocol::CheckpointPlan& plan, const ContainerView& view,
   manifest->processes = ForManifest(processes);
   manifest->exec_processes = plan.exec_processes;
   manifest->engine_record = request.engine_record;
+}
+
+StatusOr<uint32_t> EmptyNamespaces(const std::vector<std::string>& names) {
+  uint32_t flags = 0;
+  for (const std::string& name : names) {
+    if (name != "network" && name != "net") {
+      return InvalidArgument("empty namespace " + name + ": CRIU can leave out only network");
+    }
+    flags |= CLONE_NEWNET;
+  }
+  return flags;
 }
 
 }  // namespace stasis::checkpoint

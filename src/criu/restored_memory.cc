@@ -10,7 +10,7 @@
 #include <system_error>
 #include <utility>
 
-#include "criu/image_file.h"
+#include "criu/core_image.h"
 #include "criu/mm_image.h"
 #include "criu/pagemap_image.h"
 #include "criu_rpc/images.pb.h"
@@ -39,13 +39,11 @@ std::optional<pid_t> NumberIn(std::string_view name, std::string_view prefix) {
 }
 
 Status ReadSequence(int images, const std::string& core, std::vector<AddressRange>* sequences) {
-  STASIS_ASSIGN_OR_RETURN(ImageReader reader, ImageReader::Open(images, core, kCommonMagic, kCoreMagic));
-  images::CoreEntry entry;
-  STASIS_RETURN_IF_ERROR(reader.Next(&entry));
+  STASIS_ASSIGN_OR_RETURN(const images::CoreEntry entry, ReadCore(images, core));
   if (!entry.thread_core().has_rseq_entry()) return absl::OkStatus();
   const images::RseqEntry& sequence = entry.thread_core().rseq_entry();
   if (sequence.rseq_abi_pointer() > UINT64_MAX - 3 * kPageSize || sequence.rseq_abi_size() > kPageSize) {
-    return reader.Malformed();
+    return DataLoss(core + " is not an image of CRIU's");
   }
   const uint64_t begin = sequence.rseq_abi_pointer() / kPageSize * kPageSize;
   const uint64_t end = sequence.rseq_abi_pointer() + sequence.rseq_abi_size();

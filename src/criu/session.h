@@ -52,6 +52,8 @@ struct Program {
   std::string shown_memory = {};
   // Since when threads wait (preload/waits.c): written before `pre-dump` is answered.
   std::string waits = {};
+  // Signals that came while it dumped (preload/late_signals.c): written until `post-dump`.
+  std::string late_signals = {};
 };
 
 struct ExternalMount {

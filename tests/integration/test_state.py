@@ -1,8 +1,10 @@
 """What a program holds besides memory: the same before a checkpoint, while it runs on, and after each restore."""
 
+import subprocess
+
 import pytest
 
-from harness import wait_until
+from harness import REPOSITORY, wait_until
 
 # Each probe sets something up, and returns a function whose value must never change.
 STATE = r"""
@@ -271,3 +273,26 @@ def test_a_connection_that_is_full_comes_back_with_all_its_data(engine, image, w
     engine.docker("exec", "c1", "touch", "/tmp/go")
     wait_until(lambda: "whole" in engine.out("logs", "c1") or "broken" in engine.out("logs", "c1"), "all is read", 60)
     assert "whole" in engine.out("logs", "c1")
+
+
+@pytest.mark.parametrize("freeze", ["cow", "plain"])
+def test_no_timer_is_lost_that_runs_out_while_criu_looks(engine, tmp_path, freeze):
+    """CRIU reads the pending signals of a process, and its timers later: what runs out in between is in neither."""
+    program = tmp_path / "timers"
+    subprocess.run(["gcc", "-O2", "-static", "-pthread", "-o", program, REPOSITORY / "tests/programs/timers.c"], check=True)
+    engine.docker("run", "-d", "--name", "c1", "--label", f"stasis.checkpoint.freeze={freeze}", "-v", f"{program}:/timers:ro", "busybox", "/timers")
+
+    def goes_on():
+        rounds = lambda: engine.out("logs", "c1").count("ROUND")
+        before = rounds()
+        wait_until(lambda: rounds() > before + 2, "it goes on", 60)
+        assert "WRONG" not in engine.out("logs", "c1"), [line for line in engine.out("logs", "c1").splitlines() if "WRONG" in line][:20]
+
+    goes_on()
+    for number in range(6):
+        leave = ["--leave-running"] if number % 2 else []
+        engine.docker("checkpoint", "create", *leave, "c1", f"cp{number}")
+        engine.docker("kill", "c1", check=False)
+        engine.docker("wait", "c1")
+        engine.docker("start", "--checkpoint", f"cp{number}", "c1")
+        goes_on()

@@ -16,6 +16,13 @@ bool network_answers(long number, const long arguments[6], long* result);
 // Before a name below the descriptor `directory` is opened.
 void network_is_read(int directory);
 
+// late_signals.c
+
+// After ptrace(PTRACE_PEEKSIGINFO) has told CRIU of `count` pending signals; `asked` is its argument.
+void signals_were_read(pid_t thread, const void* asked, long count);
+// Of a thread that CRIU holds: since it read them.
+void look_for_late_signals(pid_t thread);
+
 // restored_memory.c
 
 // Before ptrace(2) is called; may change `*data`. False: it is not to be called, errno says why.

@@ -44,6 +44,7 @@ enum {
   TO_SYSTEM_CALL = 24,
   GET_REGISTER_SET = 0x4204,
   SET_REGISTER_SET = 0x4205,
+  PEEK_SIGNALS = 0x4209,
 };
 enum { SYSCALL_LENGTH = 2, MAX_STATE = 16384 };
 
@@ -226,6 +227,7 @@ EXPORTED long ptrace(int request, ...) {
   const size_t size = sizeof(struct user_regs_struct);  // that of a 32-bit thread is less
   if (request == TO_SYSTEM_CALL) skip_sigreturn(id);
   if (request == DETACH) forget(id);
+  if (request == SET_REGISTERS || request == SET_REGISTER_SET) look_for_late_signals(id);
   if (request == SET_REGISTERS || (general && request == SET_REGISTER_SET && area->iov_len == size)) {
     struct user_regs_struct registers;
     memcpy(&registers, general ? area->iov_base : data, sizeof registers);
@@ -234,6 +236,7 @@ EXPORTED long ptrace(int request, ...) {
     return do_ptrace(request, id, address, general ? (void*)&mended : (void*)&registers);
   }
   const long result = do_ptrace(request, id, address, data);
+  if (request == PEEK_SIGNALS) signals_were_read(id, address, result);
   if (result == 0 && request == SET_OPTIONS) stopped(id);
   if (result == 0 && request == GET_REGISTERS) present(id, data);
   if (result == 0 && general && request == GET_REGISTER_SET && area->iov_len == size)
