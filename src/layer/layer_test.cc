@@ -139,6 +139,26 @@ TEST_F(LayerTest, EverythingComesBack) {
   EXPECT_LT(::getxattr((again_ + "/dir").c_str(), "trusted.overlay.impure", nullptr, 0), 0);
 }
 
+// 64 GiB, of which two pages were written.
+TEST_F(LayerTest, HolesAreNotRead) {
+  constexpr off_t kSize = off_t{1} << 36;
+  const UniqueFd file = *OpenFile(upper_ + "/sparse", O_RDWR | O_CREAT);
+  if (::ftruncate(file.get(), kSize) != 0) GTEST_SKIP() << "no such large files here";
+  for (const off_t at : {off_t{12345}, kSize / 2}) ASSERT_EQ(::pwrite(file.get(), "written", 7, at), 7);
+  if (::lseek(file.get(), 1 << 20, SEEK_HOLE) != 1 << 20) GTEST_SKIP() << "this file system tells no holes";
+  const std::vector<Entry> entries = CaptureAll();
+  EXPECT_LT(read_, 8u << 20);
+  const Status made = RebuildAll(entries);
+  ASSERT_TRUE(made.ok()) << made;
+  struct stat info;
+  ASSERT_EQ(::stat((again_ + "/sparse").c_str(), &info), 0);
+  EXPECT_EQ(info.st_size, kSize);
+  EXPECT_LT(info.st_blocks, 10'000);
+  char text[8] = {};
+  EXPECT_EQ(::pread(OpenFile(again_ + "/sparse", O_RDONLY)->get(), text, 7, kSize / 2), 7);
+  EXPECT_STREQ(text, "written");
+}
+
 TEST_F(LayerTest, WhatDidNotChangeIsNotReadAgain) {
   Write("big", std::string(1 << 20, 'b'));
   Write("log", "one\n");

@@ -9,9 +9,11 @@ namespace {
 constexpr size_t kLeastInNode = 16;
 constexpr unsigned char kEndMask = 63;  // one hash of 64 ends its node
 
+bool MayEndNode(const PageHash& hash) { return (hash.back() & kEndMask) == 0; }
+
 bool EndsNode(const std::vector<PageHash>& hashes) {
   if (hashes.size() < kLeastInNode) return false;
-  return hashes.size() == kMostInNode || (hashes.back().back() & kEndMask) == 0;
+  return hashes.size() == kMostInNode || MayEndNode(hashes.back());
 }
 
 }  // namespace
@@ -29,13 +31,34 @@ Status TreeBuilder::AddAt(size_t level, const PageHash& hash) {
   return EndsNode(levels_[level]) ? EndNode(level) : absl::OkStatus();
 }
 
+// A recursion of at most kMaxDepth.
+Status TreeBuilder::AddRun(size_t level, const PageHash& hash, uint64_t times) {
+  const uint64_t in_node = MayEndNode(hash) ? kLeastInNode : kMostInNode;
+  while (times != 0) {
+    const bool at_begin = levels_.size() <= level || levels_[level].empty();
+    if (!at_begin || times < in_node) {
+      STASIS_RETURN_IF_ERROR(AddAt(level, hash));
+      --times;
+      continue;
+    }
+    STASIS_ASSIGN_OR_RETURN(const PageHash node, Keep(std::vector<PageHash>(in_node, hash)));
+    if (levels_.size() == level) levels_.emplace_back();
+    STASIS_RETURN_IF_ERROR(AddRun(level + 1, node, times / in_node));
+    times %= in_node;
+  }
+  return absl::OkStatus();
+}
+
 Status TreeBuilder::EndNode(size_t level) {
-  char page[kPageBytes] = {};
-  std::vector<PageHash>& hashes = levels_[level];
-  std::memcpy(page, hashes.data(), hashes.size() * sizeof(PageHash));
-  hashes.clear();
-  STASIS_ASSIGN_OR_RETURN(const PageHash node, keep_(page));
+  STASIS_ASSIGN_OR_RETURN(const PageHash node, Keep(levels_[level]));
+  levels_[level].clear();
   return AddAt(level + 1, node);
+}
+
+StatusOr<PageHash> TreeBuilder::Keep(const std::vector<PageHash>& hashes) const {
+  char page[kPageBytes] = {};
+  std::memcpy(page, hashes.data(), hashes.size() * sizeof(PageHash));
+  return keep_(page);
 }
 
 StatusOr<StreamId> TreeBuilder::Finish(uint64_t size) {

@@ -41,12 +41,16 @@ class TreeBuilder {
   explicit TreeBuilder(KeepNode keep) : keep_(std::move(keep)) {}
 
   Status Add(const PageHash& page) { return AddAt(0, page); }
+  // So many times. Costs the less the more of them there are: whole nodes of the same are made once.
+  Status Add(const PageHash& page, uint64_t times) { return AddRun(0, page, times); }
   // Then it begins anew. Of nothing: the tree of the empty stream.
   StatusOr<StreamId> Finish(uint64_t size);
 
  private:
   Status AddAt(size_t level, const PageHash& hash);
+  Status AddRun(size_t level, const PageHash& hash, uint64_t times);
   Status EndNode(size_t level);
+  StatusOr<PageHash> Keep(const std::vector<PageHash>& hashes) const;
 
   KeepNode keep_;
   std::vector<std::vector<PageHash>> levels_;  // what no node has yet

@@ -23,6 +23,19 @@ class PageTreeTest : public testing::Test {
     return stream.ok() ? *stream : StreamId{};
   }
 
+  // The same pages, those behind the first `before` by one call.
+  StreamId BuildRun(const std::vector<PageHash>& pages, size_t before) {
+    TreeBuilder tree([&](const char* page) -> StatusOr<PageHash> {
+      ++made_;
+      return PageHasher().Hash(page);
+    });
+    for (size_t i = 0; i < before; ++i) EXPECT_TRUE(tree.Add(pages[i]).ok());
+    EXPECT_TRUE(tree.Add(pages.back(), pages.size() - before).ok());
+    auto stream = tree.Finish(pages.size() * kPageBytes);
+    EXPECT_TRUE(stream.ok()) << stream.status();
+    return stream.ok() ? *stream : StreamId{};
+  }
+
   StatusOr<std::vector<PageHash>> Walk(const StreamId& stream) {
     TreeWalk walk(stream, [&](const PageHash& hash, char* page) -> Status {
       ++reads_;
@@ -40,6 +53,7 @@ class PageTreeTest : public testing::Test {
 
   std::map<PageHash, std::string> nodes_;
   uint64_t reads_ = 0;
+  uint64_t made_ = 0;
 };
 
 std::vector<PageHash> Pages(size_t count, unsigned seed) {
@@ -68,6 +82,23 @@ TEST_F(PageTreeTest, GivesBackThePagesInOrder) {
     ASSERT_TRUE(back.ok()) << back.status();
     EXPECT_TRUE(*back == pages);
   }
+}
+
+TEST_F(PageTreeTest, ARunMakesTheSameTreeAsItsPages) {
+  for (const int last : {0, 1}) {  // ends its nodes, or does not
+    PageHash page = {1};
+    page.back() = static_cast<unsigned char>(last);
+    for (const size_t before : {0, 1, 15, 100, 5000}) {
+      for (const size_t count : {1, 15, 16, 17, 128, 129, 3000, 40'000}) {
+        std::vector<PageHash> pages = Pages(before, 2);
+        pages.resize(before + count, page);
+        EXPECT_EQ(Build(pages), BuildRun(pages, before)) << before << " " << count;
+      }
+    }
+  }
+  made_ = 0;
+  BuildRun(std::vector<PageHash>(4'000'000), 0);
+  EXPECT_LT(made_, 100);
 }
 
 TEST_F(PageTreeTest, IsTheSameTreeForTheSamePages) {

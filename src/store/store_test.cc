@@ -47,6 +47,18 @@ TEST_F(StoreTest, ZerosCostNothing) {
   EXPECT_LE(info.st_blocks, 64);  // holes
 }
 
+TEST_F(StoreTest, ManyZerosMakeTheSameStreamAsTheirBytes) {
+  for (const size_t before : {0, 5, 4096, 5000, 1 << 20, (1 << 20) + 1}) {
+    for (const size_t count : {0, 1, 4096, 1 << 20, (1 << 20) + 4095, 5 << 20}) {
+      const std::string first = Random(before / kPageBytes + 1, 1).substr(0, before), last = Random(1, 2);
+      const StreamId by_bytes = Put(first + std::string(count, '\0') + last);
+      auto writer = *Writer::Start(store_);
+      ASSERT_TRUE(writer->Append(first).ok() && writer->AppendZeros(count).ok());
+      EXPECT_EQ(PutBy(writer.get(), last), by_bytes) << before << " " << count;
+    }
+  }
+}
+
 TEST_F(StoreTest, ASinkGetsThePagesThatItWants) {
   std::string bytes = Random(3000, 7);
   bytes.replace(10 * kPageBytes, 3 * kPageBytes, 3 * kPageBytes, '\0');

@@ -11,9 +11,9 @@
 
 namespace stasis::store {
 
-// A stream of what `file` holds, up to `limit` bytes of it, however fast it grows; holes are zeros, which
-// cost nothing. `on_bytes` is told of bytes that were taken over; its error ends it. kCancelled. After an
-// error the writer is of no more use.
+// A stream of what `file` holds, up to `limit` bytes of it, however fast it grows. Holes are zeros; long ones
+// are not read. `on_bytes` is told of bytes that were read; its error ends it. kCancelled. After an error the
+// writer is of no more use.
 StatusOr<StreamId> AddFile(Writer* writer, int file, uint64_t limit,
                            const std::function<Status(uint64_t)>& on_bytes, const std::stop_token& cancel);
 

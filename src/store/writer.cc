@@ -50,6 +50,23 @@ Status Writer::Append(std::string_view bytes) {
   return absl::OkStatus();
 }
 
+Status Writer::AppendZeros(uint64_t size) {
+  if (size > kMaxStream - stream_size_) return InvalidArgument("a stream is too long for the store");
+  // Batches are to be large, and of whole pages.
+  const uint64_t before = (kPageBytes - batch_.size() % kPageBytes) % kPageBytes;
+  const bool many = size >= kBatchBytes + before;
+  const uint64_t pages = many ? (size - before) / kPageBytes : 0;
+  const std::string zeros(std::min<uint64_t>(size, kBatchBytes), '\0');
+  STASIS_RETURN_IF_ERROR(Append(std::string_view(zeros).substr(0, many ? before : size)));
+  if (!many) return absl::OkStatus();
+  if (!batch_.empty()) {
+    STASIS_RETURN_IF_ERROR(EndBatch());
+  }
+  hashing_.push_back(std::async(std::launch::deferred, [pages] { return Hashed{{}, {}, pages}; }));
+  stream_size_ += pages * kPageBytes;
+  return Append(std::string_view(zeros).substr(0, size - before - pages * kPageBytes));
+}
+
 Status Writer::EndBatch() {
   hashing_.push_back(std::async(std::launch::async, HashPages, std::move(batch_)));
   batch_.clear();
@@ -74,7 +91,7 @@ Status Writer::TakeBatch() {
     STASIS_RETURN_IF_ERROR(AddPage(hashed.hashes[i], hashed.pages.data() + i * kPageBytes));
     STASIS_RETURN_IF_ERROR(tree_.Add(hashed.hashes[i]));
   }
-  return absl::OkStatus();
+  return tree_.Add(ZeroPage(), hashed.zeros);
 }
 
 StatusOr<StreamId> Writer::EndStream() {

@@ -34,6 +34,8 @@ class Writer {
 
   // A stream piece by piece; one at a time.
   Status Append(std::string_view bytes);
+  // The same, at next to no cost where they are many.
+  Status AppendZeros(uint64_t size);
   StatusOr<StreamId> EndStream();
 
   // Makes a stream that may be there already one of this writer's, without its bytes. False: the store lacks
@@ -53,6 +55,7 @@ class Writer {
   struct Hashed {
     std::string pages;
     std::vector<PageHash> hashes;
+    uint64_t zeros = 0;  // pages, after these
   };
   static Hashed HashPages(std::string pages);
   struct Node {
