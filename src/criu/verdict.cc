@@ -25,6 +25,8 @@ struct Cause {
   StatusCode code = StatusCode::kInternal;
 };
 
+constexpr StatusCode kPasses = StatusCode::kUnavailable;
+
 // Begins with the process, "process 7 (node) ", where CRIU's log tells which one it worked on.
 constexpr Cause kDumpCauses[] = {
     {"anon_inode:[io_uring]", "", "",
@@ -46,7 +48,8 @@ constexpr Cause kDumpCauses[] = {
      "has mapped a device's memory, which CRIU cannot save; end it first"},
     {"found while seizing", "", "",
      "cannot be stopped: it is traced by another (a debugger, strace), or is ending; end the tracer, or try "
-     "again"},
+     "again",
+     false, kPasses},
     {"Unseizable non-zombie", "", "",
      "cannot be stopped: it is traced by another (a debugger, strace); end that first"},
     {"Connected TCP socket", "", "",
@@ -75,9 +78,9 @@ constexpr Cause kDumpCauses[] = {
     {"Unknown socket collected", "family ", ")",
      "has a socket of a family (%s) that CRIU cannot save; close it first"},
     {"In-flight connections", "", "",
-     "has a TCP connection that nobody has accepted yet; checkpoint again when it has"},
+     "has a TCP connection that nobody has accepted yet; checkpoint again when it has", false, kPasses},
     {"The socket has data to read", "", "",
-     "has not read an answer of the kernel yet (netlink); checkpoint again when it has"},
+     "has not read an answer of the kernel yet (netlink); checkpoint again when it has", false, kPasses},
     {"packetized mode for pipes", "", "",
      "holds a pipe in packet mode (O_DIRECT), which CRIU cannot save; close it first"},
     {"Can't create link remap", "for ", ". Use",
@@ -93,7 +96,7 @@ constexpr Cause kDumpCauses[] = {
     {"Unsupported socket family", "family: ", "",
      "has a socket of a family (%s) that CRIU cannot save; close it first"},
     {"pending SIGTRAP", "", "", "is being debugged; end the debugger first"},
-    {"Zombies with threads", "", "", "is ending just now; checkpoint again"},
+    {"Zombies with threads", "", "", "is ending just now; checkpoint again", false, kPasses},
     {"uprobes", "", "", "is traced by a uprobe (perf, bpftrace); end that first"},
     {"Unable to freeze cgroup", "", "",
      "the container could not be frozen in time: a process waits in the kernel without interruption (a "

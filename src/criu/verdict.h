@@ -31,7 +31,8 @@ std::optional<std::string> JudgeFile(const Process& process, std::string_view li
 
 // Why a dump failed, for the errors of its log; unknown causes get CRIU's own last error and `log_path`.
 // `processes` are those of the container (for names); the error that CRIU sent back, if any, stands in where
-// the log is empty. kResourceExhausted: the disk is full; kInternal: all else.
+// the log is empty. kUnavailable: it passes by itself, as a rule within the time that another attempt takes.
+// kResourceExhausted: the disk is full. Else kInternal; never ok.
 Status ExplainDump(const Log& log, const std::vector<Process>& processes, const std::string& log_path,
                    std::string_view criu_error);
 

@@ -165,6 +165,15 @@ TEST(VerdictTest, ADumpThatFailedIsExplained) {
   EXPECT_EQ(DumpStatus("Unable to freeze cgroup").code(), StatusCode::kInternal);
 }
 
+TEST(VerdictTest, WhatPassesByItselfIsSaidToBeSo) {
+  for (const char* error : {"In-flight connections", "netlink: The socket has data to read",
+                            "zombie 4007 (comm node) found while seizing"})
+    EXPECT_TRUE(absl::IsUnavailable(DumpStatus(error))) << error;
+  EXPECT_TRUE(absl::IsResourceExhausted(DumpStatus("No space left on device")));
+  for (const char* error : {"Can't make VM id for 4007", "something new"})
+    EXPECT_TRUE(absl::IsInternal(DumpStatus(error))) << error;
+}
+
 TEST(VerdictTest, AnUnknownCauseShowsCriusWordsAndTheLog) {
   EXPECT_EQ(Dump("something new"), "CRIU: something new (log: /run/x/dump.log)");
   EXPECT_EQ(Message(ExplainDump({}, {}, "/l", "Permission denied")), "CRIU: Permission denied (log: /l)");

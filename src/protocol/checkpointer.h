@@ -14,6 +14,7 @@
 // reap     {"init_pid"}    {}                 what is left of copies that a dead checkpointer made of
 // processes
 //
+// kUnavailable: what stands in its way passes by itself; another attempt may go well.
 // kAborted: memory could not be saved by us (CheckpointRequest.freeze); plain, by CRIU, it may be.
 //
 // The point of no return is the rename that publishes. An error before it leaves nothing behind, and the

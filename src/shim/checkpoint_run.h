@@ -30,6 +30,7 @@ struct CheckpointSurroundings {
 };
 
 // Blocks until it is published, or until all of it is undone. kAborted: not to be had copy on write.
+// kUnavailable: what stands in its way passes by itself.
 // kCancelled. "the checkpointer died (signal 9)" when it did, before the rename that publishes: what fails or
 // is cancelled after that is a success, whose result then may hold no figures.
 StatusOr<protocol::CheckpointResult> RunCheckpoint(const protocol::CheckpointPlan& plan,

@@ -22,7 +22,7 @@ constexpr std::chrono::seconds kAttachLimit{10};
 constexpr std::chrono::seconds kFreezeLimit{10};
 constexpr std::chrono::seconds kKillLimit{10};
 constexpr std::chrono::seconds kUndoLimit{60};
-constexpr int kCheckpointAttempts = 3;
+constexpr int kCheckpointAttempts = 4;
 constexpr std::chrono::seconds kLimitsPause{5};
 
 }  // namespace
@@ -253,7 +253,8 @@ StatusOr<protocol::CheckpointResult> Container::Checkpoint(const protocol::Check
   std::optional<VerbLock::Hold> alone;
   protocol::CheckpointRequest wanted = request;
   StatusOr<protocol::CheckpointResult> result = Internal("not tried");
-  const auto again = [&] { return absl::IsAborted(result.status()); };
+  const auto passes = [&] { return absl::IsUnavailable(result.status()); };
+  const auto again = [&] { return absl::IsAborted(result.status()) || passes(); };
   for (int attempt = 0; attempt == 0 || (again() && attempt < kCheckpointAttempts); ++attempt) {
     StatusOr<protocol::CheckpointPlan> plan = PlanCheckpoint(wanted);
     if (!plan.ok()) {
@@ -277,13 +278,16 @@ StatusOr<protocol::CheckpointResult> Container::Checkpoint(const protocol::Check
     const bool ended = result.ok() && request.exit;
     if (plan->paused && !ended) NoteIfThawed();
     alone.reset();
-    if (again() && !changed) {
+    if (passes()) {
+      log_->Line("checkpoint again: " + Message(result.status()));
+    } else if (again() && !changed) {
       log_->Line("no copy on write: " + Message(result.status()));
       wanted.freeze = protocol::kFreezePlain;
       wanted.freeze_reason = Message(result.status());
     }
   }
   if (!result.ok()) loop_->Call([&] { checkpoint_kills_ = false; });
+  if (passes()) result = Internal(Message(result.status()));  // it did not
   SetLimitsLater();
   EndCheckpoint();
   return result;

@@ -120,6 +120,27 @@ exit 5
   EXPECT_EQ(ReadFile(limit).value_or(""), "77");
 }
 
+// It passes at the third attempt, or not.
+TEST_F(CheckpointTest, WhatPassesByItselfIsTriedAgain) {
+  UseScript(R"(
+echo >> $DIR/../attempts
+[ ! -e $DIR/../passes ] || [ $(wc -l < $DIR/../attempts) -lt 3 ] || exit 5
+cat $DIR/../answer >&3
+exec cat <&3 >/dev/null
+)");
+  const Json answer = {{"id", 1}, {"error", protocol::ErrorToJson(Unavailable("it is busy"))}};
+  ASSERT_TRUE(WriteFileAtomically(directory_->path() + "/answer", protocol::EncodeFrame(answer)).ok());
+  RunContainer({"/bin/sleep", "1000"});
+  const Status status = Checkpoint().status();
+  EXPECT_TRUE(absl::IsInternal(status));
+  EXPECT_EQ(Message(status), "it is busy");
+  EXPECT_EQ(ReadFile(directory_->path() + "/attempts").value_or(""), "\n\n\n\n");
+  ASSERT_TRUE(WriteFileAtomically(directory_->path() + "/attempts", "").ok());
+  ASSERT_TRUE(WriteFileAtomically(directory_->path() + "/passes", "").ok());
+  EXPECT_EQ(Message(Checkpoint().status()), "the checkpointer died (exit status 5)");
+  EXPECT_EQ(ReadFile(directory_->path() + "/attempts").value_or(""), "\n\n\n");
+}
+
 TEST_F(CheckpointTest, AStrangerWithCriusNumberIsLeftAlone) {
   UseScript(R"(
 printf '{"criu":{"pid":%s,"start_time":1}}' $(cat $DIR/../stranger) > $DIR/journal.json

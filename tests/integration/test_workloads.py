@@ -53,8 +53,8 @@ def goes_on(engine, name, more=2):
 
 
 def create(engine, *arguments):
-    """Tried again where the message says that this will do: programs under load have connections that nobody has accepted yet."""
-    for _ in range(20):
+    """Tried again where the message says that this will do: under load even several attempts may find connections that nobody has accepted."""
+    for _ in range(5):
         created = engine.docker("checkpoint", "create", *arguments, check=False)
         if created.returncode == 0:
             return
