@@ -8,6 +8,7 @@
 #include "checkpoint/description.h"
 #include "checkpoint/freeze.h"
 #include "criu/log.h"
+#include "criu/thread_settings.h"
 #include "criu/timer_images.h"
 #include "criu/verdict.h"
 #include "criu/watches.h"
@@ -80,6 +81,7 @@ Status Checkpoint::DoPrepare(const std::stop_token& cancel) {
 Status Checkpoint::DoFreeze(const std::stop_token& cancel) {
   // Once more, since time has passed; the manifest shows these.
   STASIS_ASSIGN_OR_RETURN(processes_, criu::ReadProcessTree(plan_.init_pid));
+  STASIS_RETURN_IF_ERROR(SaveThreadSettings());
   manifest_.prepare_us = MicrosecondsSince(began_);
   if (source_ == Source::kTwins) limits_ = cgroup_->Limits();
   changed_ = true;
@@ -230,6 +232,14 @@ Status Checkpoint::BeginDump() {
   options.external = view_.external;
   options.external_mounts = view_.mounts;
   return session_->BeginDump(options);
+}
+
+// Just before the freeze, since it takes some time for many threads.
+Status Checkpoint::SaveThreadSettings() {
+  STASIS_ASSIGN_OR_RETURN(const std::vector<std::string> cgroup, cgroup_->Directories());
+  const std::string settings = criu::ReadThreadSettings(processes_, cgroup);
+  if (settings.empty()) return absl::OkStatus();
+  return WriteFileAtomically(staging_->images_path() + "/" + criu::kThreadSettingsFile, settings);
 }
 
 // By what the container could at most use twice: each page that it writes while its copies live.

@@ -81,6 +81,7 @@ class Checkpoint {
   Status HandOverWatches(const std::stop_token& cancel);
   Status StartCriu(const std::stop_token& cancel);
   Status BeginDump();
+  Status SaveThreadSettings();
   // The limits of the cgroup, for as long as the copies need what is the container's.
   Status RaiseLimits();
   Status SetLimitsAgain();

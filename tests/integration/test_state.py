@@ -8,7 +8,7 @@ from harness import REPOSITORY, wait_until
 
 # Each probe sets something up, and returns a function whose value must never change.
 STATE = r"""
-import ctypes, errno, fcntl, os, resource, select, signal, socket, struct, sys, termios, time
+import ctypes, errno, fcntl, os, resource, select, signal, socket, struct, sys, termios, threading, time
 libc = ctypes.CDLL(None, use_errno=True)
 
 def child(run=lambda: None):
@@ -142,6 +142,24 @@ def attributes():
                 text('/proc/self/limits'), lines('/proc/self/status', 'Uid', 'Gid', 'Groups', 'Cap', 'NoNewPrivs', 'Seccomp'))
     return state
 
+def threads():
+    # Each has another processor, where there are two; the first I/O priority idle, the others of their own; slack.
+    processors = sorted(os.sched_getaffinity(0))
+    ready = threading.Barrier(4)
+    ids = []
+    def run(number):
+        os.sched_setaffinity(0, {processors[number % len(processors)]})
+        assert libc.syscall(251, 1, 0, (3 if number == 0 else 2) << 13 | number) == 0
+        assert libc.prctl(29, 60000 + number, 0, 0, 0) == 0
+        ids.append(threading.get_native_id())
+        ready.wait()
+        while True: time.sleep(1000)
+    for number in range(3): threading.Thread(target=run, args=[number], daemon=True).start()
+    ready.wait()
+    assert libc.prctl(29, 70000, 0, 0, 0) == 0
+    slack = lambda: libc.prctl(30, 0, 0, 0, 0)
+    return lambda: (slack(), [(sorted(os.sched_getaffinity(id)), libc.syscall(252, 1, id)) for id in (0, *sorted(ids))])
+
 def terminal():
     master, slave = os.openpty()
     settings = termios.tcgetattr(slave); settings[3] &= ~(termios.ECHO | termios.ICANON); termios.tcsetattr(slave, termios.TCSANOW, settings)
@@ -177,7 +195,7 @@ def files_of_the_container():
                 os.stat('/dev/shm/sparse').st_blocks)
     return state
 
-probes = {probe.__name__: probe() for probe in (timers, pending_signals, pipes, unix_sockets, events, files, locks, processes,
+probes = {probe.__name__: probe() for probe in (timers, pending_signals, pipes, unix_sockets, events, files, locks, processes, threads,
                                                 terminal, network, shared, files_of_the_container, attributes)}
 before = {name: state() for name, state in probes.items()}
 number = 0

@@ -22,6 +22,13 @@ void network_is_read(int directory);
 void signals_were_read(pid_t thread, const void* asked, long count);
 // Of a thread that CRIU holds: since it read them.
 void look_for_late_signals(pid_t thread);
+// What the innermost pid namespace of a thread knows it and its process by.
+bool numbers_inside(pid_t thread, long* inside_process, long* inside_thread);
+
+// thread_settings.c
+
+// Before a thread is let go.
+void restore_settings(pid_t thread);
 
 // restored_memory.c
 

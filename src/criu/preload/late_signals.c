@@ -69,7 +69,7 @@ static long innermost(const char* numbers) {
   }
 }
 
-static bool numbers_inside(pid_t thread, long* inside_process, long* inside_thread) {
+bool numbers_inside(pid_t thread, long* inside_process, long* inside_thread) {
   char path[64], line[256];
   snprintf(path, sizeof path, "/proc/%d/status", (int)thread);
   FILE* file = fopen(path, "re");

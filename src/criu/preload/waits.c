@@ -226,7 +226,10 @@ EXPORTED long ptrace(int request, ...) {
                        (request == GET_REGISTER_SET || request == SET_REGISTER_SET);
   const size_t size = sizeof(struct user_regs_struct);  // that of a 32-bit thread is less
   if (request == TO_SYSTEM_CALL) skip_sigreturn(id);
-  if (request == DETACH) forget(id);
+  if (request == DETACH) {
+    forget(id);
+    restore_settings(id);
+  }
   if (request == SET_REGISTERS || request == SET_REGISTER_SET) look_for_late_signals(id);
   if (request == SET_REGISTERS || (general && request == SET_REGISTER_SET && area->iov_len == size)) {
     struct user_regs_struct registers;
