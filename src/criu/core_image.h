@@ -12,8 +12,6 @@
 
 namespace stasis::criu {
 
-inline constexpr uint32_t kCoreMagic = 0x55053847;
-
 inline std::string CoreFile(pid_t thread) { return "core-" + std::to_string(thread) + ".img"; }
 
 inline StatusOr<images::CoreEntry> ReadCore(int images, const std::string& file) {
