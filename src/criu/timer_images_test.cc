@@ -27,6 +27,8 @@ class TimerImagesTest : public testing::Test {
   void SetUp() override {
     directory_.emplace(*TemporaryDirectory::Create("/tmp", "stasis-timer-images-"));
     images_ = *OpenDirectory(directory_->path());
+    process_.mutable_tc()->set_task_state(1);
+    process_.mutable_tc()->set_comm("program");
     images::TaskTimersEntry* timers = process_.mutable_tc()->mutable_timers();
     for (images::ItimerEntry* timer :
          {timers->mutable_real(), timers->mutable_virt(), timers->mutable_prof()}) {
@@ -40,7 +42,10 @@ class TimerImagesTest : public testing::Test {
     timer->set_isec(0), timer->set_insec(period), timer->set_vsec(0), timer->set_vnsec(left);
   }
   void AddTimerFile(uint64_t ticks, uint32_t flags, uint64_t left, uint64_t period) {
-    images::TimerfdEntry* timer = files_.emplace_back().mutable_tfd();
+    images::FileEntry& file = files_.emplace_back();
+    file.set_type(15);
+    file.set_id(static_cast<uint32_t>(files_.size()));
+    images::TimerfdEntry* timer = file.mutable_tfd();
     timer->set_ticks(ticks);
     timer->set_settime_flags(flags);
     timer->set_isec(0), timer->set_insec(period), timer->set_vsec(0), timer->set_vnsec(left);
