@@ -37,16 +37,6 @@ uint64_t MicrosecondsSince(steady_clock::time_point from) {
   return static_cast<uint64_t>(passed.count());
 }
 
-std::chrono::milliseconds FrozenLimit(const protocol::CheckpointRequest& request) {
-  constexpr uint64_t kMost = 24ull * 3600 * 1000;  // what a label says may be any number
-  return std::chrono::milliseconds(std::min(request.frozen_limit_ms, kMost));
-}
-
-Status FrozenTooLong(const protocol::CheckpointRequest& request, const std::string& meanwhile) {
-  return DeadlineExceeded("the container stood still for " + std::to_string(request.frozen_limit_ms) +
-                          " ms, the limit, " + meanwhile);
-}
-
 // Plain it may be had.
 Status NotByUs(const Status& why) { return MakeError(StatusCode::kAborted, Message(why)); }
 
@@ -201,8 +191,9 @@ Status Checkpoint::HandOverWatches(const std::stop_token& cancel) {
 
 Status Checkpoint::StartCriu(const std::stop_token& cancel) {
   const std::string shown = source_ == Source::kCriu ? "" : work_ + "/" + kShownMemoryFile;
-  STASIS_ASSIGN_OR_RETURN(session_, criu::Session::Start({plan_.criu, preload_, shown, work_ + "/" + kWaitsFile,
-                                                          work_ + "/" + kLateSignalsFile}));
+  STASIS_ASSIGN_OR_RETURN(
+      session_, criu::Session::Start(
+                    {plan_.criu, preload_, shown, work_ + "/" + kWaitsFile, work_ + "/" + kLateSignalsFile}));
   STASIS_RETURN_IF_ERROR(Note());
   STASIS_ASSIGN_OR_RETURN(criu::Version version, session_->AskVersion(After(kCriuStart), cancel));
   STASIS_RETURN_IF_ERROR(CheckVersion(version));

@@ -174,4 +174,14 @@ Status ThawUnnoticed(const Cgroup& cgroup, Deadline deadline) {
   return frozen ? LetGoOn(cgroup, {}, {}, deadline) : absl::OkStatus();
 }
 
+std::chrono::milliseconds FrozenLimit(const protocol::CheckpointRequest& request) {
+  constexpr uint64_t kMost = 24ull * 3600 * 1000;  // what a label says may be any number
+  return std::chrono::milliseconds(std::min(request.frozen_limit_ms, kMost));
+}
+
+Status FrozenTooLong(const protocol::CheckpointRequest& request, const std::string& meanwhile) {
+  return DeadlineExceeded("the container stood still for " + std::to_string(request.frozen_limit_ms) +
+                          " ms, the limit, " + meanwhile);
+}
+
 }  // namespace stasis::checkpoint

@@ -11,6 +11,7 @@
 #include "criu/processes.h"
 #include "linux/cgroup.h"
 #include "linux/clock.h"
+#include "protocol/shim.h"
 
 namespace stasis::checkpoint {
 
@@ -31,5 +32,9 @@ StatusOr<std::chrono::steady_clock::time_point> FreezeContainer(const Cgroup& cg
 // Thaws it so that the waits which the freeze has ended go on too: for that every thread is seized, and let
 // go again.
 Status ThawUnnoticed(const Cgroup& cgroup, Deadline deadline);
+
+// How long a container may stand still, and the error where it did for longer; `meanwhile` ends its sentence.
+std::chrono::milliseconds FrozenLimit(const protocol::CheckpointRequest& request);
+Status FrozenTooLong(const protocol::CheckpointRequest& request, const std::string& meanwhile);
 
 }  // namespace stasis::checkpoint
