@@ -12,6 +12,8 @@
 namespace stasis::checkpoint {
 namespace {
 
+static_assert(criu::kMaxProcesses <= kMaxProcesses, "what can be dumped has to fit into a manifest");
+
 std::vector<ManifestProcess> ForManifest(const std::vector<criu::Process>& processes) {
   // Thousands of them with long command lines would make a manifest that nobody reads.
   const size_t most = processes.size() > 1000 ? 256 : criu::kMaxCommand;

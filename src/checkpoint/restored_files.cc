@@ -14,6 +14,7 @@
 
 #include "criu/processes.h"
 #include "linux/files.h"
+#include "linux/proc.h"
 #include "manifest/checkpoint_content.h"
 #include "store/stream_reader.h"
 
@@ -27,13 +28,12 @@ class MemoryWriter {
   // Waits where no more may be kept. Then, like Flush, what Open was given.
   Status Write(pid_t process, uint64_t address, std::string_view bytes) {
     {
-      std::unique_lock lock(mutex_);
+      std::lock_guard lock(mutex_);
       if (!memories_ && kept_bytes_ + bytes.size() <= kMostKept) {
         kept_.push_back({process, address, std::string(bytes)});
         kept_bytes_ += bytes.size();
         return absl::OkStatus();
       }
-      opened_.wait(lock, [this] { return memories_.has_value(); });
     }
     STASIS_RETURN_IF_ERROR(Flush());
     return WriteNow(process, address, bytes);
@@ -46,7 +46,7 @@ class MemoryWriter {
     opened_.notify_all();
   }
 
-  // What is kept and nobody else is writing.
+  // What is kept and nobody else is writing, once it can be written.
   Status Flush() {
     for (;;) {
       Kept kept;
@@ -159,13 +159,9 @@ StatusOr<std::vector<pid_t>> ReadThreads(int connection, const std::stop_token& 
 StatusOr<Memories> OpenMemories(const std::vector<pid_t>& threads) {
   Memories opened;
   for (const pid_t thread : threads) {
-    const std::string directory = "/proc/" + std::to_string(thread);
-    STASIS_ASSIGN_OR_RETURN(UniqueFd memory, OpenFile(directory + "/mem", O_WRONLY));
-    STASIS_ASSIGN_OR_RETURN(const std::string text, ReadFile(directory + "/status"));
-    STASIS_ASSIGN_OR_RETURN(const criu::Process outside, criu::ParseProcessStatus(text, 0));
-    STASIS_ASSIGN_OR_RETURN(const criu::Process process,
-                            criu::ParseProcessStatus(text, outside.pid_namespaces - 1));
-    opened.try_emplace(process.inside, std::move(memory));
+    STASIS_ASSIGN_OR_RETURN(UniqueFd memory, OpenFile(ProcPath(thread, "mem"), O_WRONLY));
+    STASIS_ASSIGN_OR_RETURN(const pid_t inside, criu::InnermostPid(thread));
+    opened.try_emplace(inside, std::move(memory));
   }
   return opened;
 }

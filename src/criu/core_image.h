@@ -12,8 +12,6 @@
 
 namespace stasis::criu {
 
-inline std::string CoreFile(pid_t thread) { return "core-" + std::to_string(thread) + ".img"; }
-
 inline StatusOr<images::CoreEntry> ReadCore(int images, const std::string& file) {
   STASIS_ASSIGN_OR_RETURN(ImageReader reader, ImageReader::Open(images, file, kCommonMagic, kCoreMagic));
   images::CoreEntry core;

@@ -1,10 +1,12 @@
 #include "criu/image_file.h"
 
+#include <fcntl.h>
 #include <google/protobuf/message_lite.h>
 
 #include <cstring>
 
 #include "linux/files.h"
+#include "linux/unique_fd.h"
 
 namespace stasis::criu {
 namespace {
@@ -12,6 +14,10 @@ namespace {
 constexpr size_t kMaxImage = 1 << 30;
 
 }  // namespace
+
+std::string ImageName(std::string_view kind, uint64_t id) {
+  return std::string(kind) + "-" + std::to_string(id) + ".img";
+}
 
 ImageWriter::ImageWriter(uint32_t group, uint32_t magic) {
   AddNumber(group);
@@ -26,6 +32,11 @@ void ImageWriter::Add(const google::protobuf::MessageLite& message) {
   const std::string encoded = message.SerializeAsString();
   AddNumber(static_cast<uint32_t>(encoded.size()));
   bytes_ += encoded;
+}
+
+Status ImageWriter::Replace(int directory, const std::string& name) const {
+  STASIS_ASSIGN_OR_RETURN(const UniqueFd file, OpenFileAt(directory, name, O_WRONLY | O_TRUNC | O_NOFOLLOW));
+  return WriteAll(file.get(), bytes_);
 }
 
 StatusOr<ImageReader> ImageReader::Open(int directory, const std::string& name, uint32_t group,

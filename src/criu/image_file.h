@@ -20,17 +20,25 @@ inline constexpr uint32_t kServiceMagic = 0x55105940;  // of what CRIU notes bes
 
 // Of the images that more than one of us reads (criu/include/magic.h).
 inline constexpr uint32_t kCoreMagic = 0x55053847;
+inline constexpr uint32_t kFilesMagic = 0x56303138;
 inline constexpr uint32_t kMmMagic = 0x57492820;
 inline constexpr uint32_t kPagemapMagic = 0x56084025;
 
 // A flag of PagemapEntry (criu/include/pagemap.h).
 inline constexpr uint32_t kPagePresent = 1 << 2;
 
+inline constexpr char kFilesImage[] = "files.img";
+
+// "KIND-ID.img".
+std::string ImageName(std::string_view kind, uint64_t id);
+
 class ImageWriter {
  public:
   ImageWriter(uint32_t group, uint32_t magic);
   void Add(const google::protobuf::MessageLite& message);
   const std::string& bytes() const { return bytes_; }
+  // In place of the file `name`, which is there.
+  Status Replace(int directory, const std::string& name) const;
 
  private:
   void AddNumber(uint32_t number);

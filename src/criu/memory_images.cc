@@ -17,22 +17,11 @@ namespace {
 
 constexpr size_t kChunk = 1 << 20;
 
-// mmap(2); Debian 12's headers do not have it.
-constexpr uint32_t kDroppable = 0x08;
-
 // Pages that are saved, and where they come from.
 struct Run {
   AddressRange range;
   bool hidden = false;  // from CRIU; else it has saved them
 };
-
-// Whether CRIU saves its pages one by one, those that there are (criu/mem.c, generate_vma_iovs).
-bool IsPrivateMemory(const images::VmaEntry& mapping) {
-  constexpr uint32_t kOthers = kVmaVdso | kVmaVvar | kVmaAioRing | kVmaGuard;
-  return (mapping.status() & kVmaRegular) != 0 &&
-         (mapping.status() & (kVmaFilePrivate | kVmaAnonymousPrivate)) != 0 &&
-         (mapping.status() & kOthers) == 0 && (mapping.flags() & kDroppable) == 0;
-}
 
 bool HasTwin(const images::VmaEntry& mapping) {
   constexpr uint64_t kNotInFork = (1ull << MADV_DONTFORK) | (1ull << MADV_WIPEONFORK);

@@ -4,8 +4,6 @@
 
 #include <sys/types.h>
 
-#include <string>
-
 #include "base/status.h"
 #include "criu/image_file.h"
 #include "criu_rpc/images.pb.h"
@@ -33,11 +31,18 @@ enum VmaStatus : uint32_t {
   kVmaUprobes = 1 << 17,
 };
 
-inline std::string MmFile(pid_t process) { return "mm-" + std::to_string(process) + ".img"; }
+// Whether CRIU saves its pages one by one, those that there are (criu/mem.c, generate_vma_iovs).
+inline bool IsPrivateMemory(const images::VmaEntry& mapping) {
+  constexpr uint32_t kOthers = kVmaVdso | kVmaVvar | kVmaAioRing | kVmaGuard;
+  constexpr uint32_t kDroppable = 0x08;  // mmap(2); Debian 12's headers do not have it
+  return (mapping.status() & kVmaRegular) != 0 &&
+         (mapping.status() & (kVmaFilePrivate | kVmaAnonymousPrivate)) != 0 &&
+         (mapping.status() & kOthers) == 0 && (mapping.flags() & kDroppable) == 0;
+}
 
 inline StatusOr<images::MmEntry> ReadMm(int images, pid_t process) {
   STASIS_ASSIGN_OR_RETURN(ImageReader reader,
-                          ImageReader::Open(images, MmFile(process), kCommonMagic, kMmMagic));
+                          ImageReader::Open(images, ImageName("mm", process), kCommonMagic, kMmMagic));
   images::MmEntry mm;
   STASIS_RETURN_IF_ERROR(reader.Next(&mm));
   return mm;

@@ -18,7 +18,6 @@
 namespace stasis::criu {
 namespace {
 
-constexpr uint32_t kFilesMagic = 0x56303138;
 constexpr uint32_t kMemfdMagic = 0x48453499;
 constexpr uint32_t kFdinfoMagic = 0x56213732;
 constexpr size_t kMaxImage = 128 << 20;  // a million files with long names
@@ -254,9 +253,9 @@ StatusOr<std::unordered_map<uint64_t, MemoryFile>> ReadMemoryFiles(const ReadIma
 StatusOr<OpenFiles> OpenFiles::Read(const ReadImage& read) {
   OpenFiles out;
   STASIS_ASSIGN_OR_RETURN(const auto memory_files, ReadMemoryFiles(read));
-  STASIS_ASSIGN_OR_RETURN(std::string bytes, read("files.img", kMaxImage));
+  STASIS_ASSIGN_OR_RETURN(std::string bytes, read(kFilesImage, kMaxImage));
   STASIS_ASSIGN_OR_RETURN(ImageReader reader,
-                          ImageReader::Parse("files.img", std::move(bytes), kCommonMagic, kFilesMagic));
+                          ImageReader::Parse(kFilesImage, std::move(bytes), kCommonMagic, kFilesMagic));
   std::unordered_map<uint32_t, uint32_t> named_by;        // a FIFO's and a terminal's path is a file's
   std::unordered_map<uint32_t, uint32_t> sockets, peers;  // of the unix family: ids by inode, peers by id
   while (!reader.AtEnd()) {
@@ -302,7 +301,7 @@ std::optional<uint64_t> OpenFiles::MemoryOf(uint32_t id) const {
 }
 
 StatusOr<std::vector<Descriptor>> ReadDescriptors(const ReadImage& read, uint32_t table) {
-  const std::string name = "fdinfo-" + std::to_string(table) + ".img";
+  const std::string name = ImageName("fdinfo", table);
   STASIS_ASSIGN_OR_RETURN(std::string bytes, read(name, kMaxImage));
   STASIS_ASSIGN_OR_RETURN(ImageReader reader,
                           ImageReader::Parse(name, std::move(bytes), kCommonMagic, kFdinfoMagic));

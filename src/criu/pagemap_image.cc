@@ -1,25 +1,15 @@
 #include "criu/pagemap_image.h"
 
-#include <fcntl.h>
-
 #include <algorithm>
 
 #include "criu/image_file.h"
 #include "criu_rpc/images.pb.h"
-#include "linux/files.h"
 #include "linux/pagemap.h"
-#include "linux/unique_fd.h"
 
 namespace stasis::criu {
-namespace {
-
-std::string FileName(pid_t process) { return "pagemap-" + std::to_string(process) + ".img"; }
-
-}  // namespace
-
 StatusOr<PagemapImage> PagemapImage::Read(int images, pid_t process) {
-  STASIS_ASSIGN_OR_RETURN(ImageReader reader,
-                          ImageReader::Open(images, FileName(process), kCommonMagic, kPagemapMagic));
+  STASIS_ASSIGN_OR_RETURN(ImageReader reader, ImageReader::Open(images, ImageName("pagemap", process),
+                                                                kCommonMagic, kPagemapMagic));
   images::PagemapHead head;
   STASIS_RETURN_IF_ERROR(reader.Next(&head));
   PagemapImage pagemap;
@@ -51,8 +41,7 @@ Status PagemapImage::Write(int images, pid_t process) const {
     entry.set_flags(kPagePresent);
     image.Add(entry);
   }
-  STASIS_ASSIGN_OR_RETURN(const UniqueFd file, OpenFileAt(images, FileName(process), O_WRONLY | O_TRUNC));
-  return WriteAll(file.get(), image.bytes());
+  return image.Replace(images, ImageName("pagemap", process));
 }
 
 std::vector<AddressRange> Without(AddressRange range, const std::vector<AddressRange>& holes) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "criu/image_file.h"
 #include "linux/memory_mapping.h"
 
 namespace stasis::criu {
@@ -23,7 +24,7 @@ struct PagemapImage {
   // In place of the one that is there.
   Status Write(int images, pid_t process) const;
 
-  std::string PagesFile() const { return "pages-" + std::to_string(pages_id) + ".img"; }
+  std::string PagesFile() const { return ImageName("pages", pages_id); }
 };
 
 // What is left of `range` outside `holes`, which are by address.

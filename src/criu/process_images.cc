@@ -23,10 +23,6 @@ constexpr size_t kMaxMmImage = 128 << 20;
 constexpr size_t kMaxPagemap = 256 << 20;
 constexpr size_t kMaxRuns = 8 << 20;  // of saved pages: 64 GiB, were each second page missing
 
-std::string ImageName(std::string_view kind, uint64_t id) {
-  return std::string(kind) + "-" + std::to_string(id) + ".img";
-}
-
 StatusOr<ImageReader> OpenImage(const ReadImage& read, const std::string& name, uint32_t magic,
                                 size_t limit = kMaxSmallImage) {
   STASIS_ASSIGN_OR_RETURN(std::string bytes, read(name, limit));

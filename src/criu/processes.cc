@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <climits>
 #include <map>
 #include <optional>
 
@@ -68,14 +69,23 @@ std::string ReadCommand(pid_t pid) {
   return Printable(command, kMaxCommand);
 }
 
+StatusOr<Process> ReadStatus(pid_t pid, int inside_depth) {
+  STASIS_ASSIGN_OR_RETURN(const std::string text, ReadFile(ProcPath(pid, "status"), kMaxStatus));
+  return ParseProcessStatus(text, inside_depth);
+}
+
 StatusOr<Process> ReadProcess(pid_t pid, int inside_depth) {
-  STASIS_ASSIGN_OR_RETURN(std::string text, ReadFile(ProcPath(pid, "status"), kMaxStatus));
-  STASIS_ASSIGN_OR_RETURN(Process process, ParseProcessStatus(text, inside_depth));
+  STASIS_ASSIGN_OR_RETURN(Process process, ReadStatus(pid, inside_depth));
   process.command = ReadCommand(pid);
   return process;
 }
 
 }  // namespace
+
+StatusOr<pid_t> InnermostPid(pid_t thread) {
+  STASIS_ASSIGN_OR_RETURN(const Process process, ReadStatus(thread, INT_MAX));
+  return process.inside;
+}
 
 StatusOr<Process> ParseProcessStatus(std::string_view text, int inside_depth) {
   auto fields = Fields(text);

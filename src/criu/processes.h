@@ -37,6 +37,9 @@ inline constexpr size_t kMaxProcesses = 16384;
 // kDataLoss when a field is missing.
 StatusOr<Process> ParseProcessStatus(std::string_view text, int inside_depth);
 
+// What the innermost pid namespace of a process or a thread knows it by (NSpid). kNotFound: it has ended.
+StatusOr<pid_t> InnermostPid(pid_t thread);
+
 // The tree below `init`, init first, then by pid as the container sees it: what CRIU dumps. Processes that
 // end while it is read are left out. kNotFound: init itself is gone. kResourceExhausted: more than
 // kMaxProcesses.

@@ -70,8 +70,7 @@ StatusOr<Images> ReadImages(int images) {
 
 bool CanBeTaken(const images::VmaEntry& mapping, const Images& read) {
   constexpr uint32_t kPlain = kVmaRegular | kVmaStack | kVmaHeap | kVmaFilePrivate | kVmaAnonymousPrivate;
-  return (mapping.status() & ~kPlain) == 0 && (mapping.status() & kVmaRegular) != 0 &&
-         (mapping.status() & (kVmaFilePrivate | kVmaAnonymousPrivate)) != 0 &&
+  return IsPrivateMemory(mapping) && (mapping.status() & ~kPlain) == 0 &&
          (mapping.prot() & PROT_WRITE) != 0 && (mapping.flags() & MAP_HUGETLB) == 0 &&
          read.mappings.at(mapping.start()) == 1;
 }

@@ -54,7 +54,7 @@ class RestoredMemoryTest : public testing::Test {
     Write("core-" + std::to_string(thread) + ".img", 0x55053847, core);
   }
   StatusOr<std::vector<ProcessMemory>> Take() {
-    for (const auto& [process, mm] : mm_) Write(MmFile(process), 0x57492820, mm);
+    for (const auto& [process, mm] : mm_) Write(ImageName("mm", process), 0x57492820, mm);
     for (const auto& [process, pagemap] : saved_) {
       const std::string name = "/pagemap-" + std::to_string(process) + ".img";
       EXPECT_TRUE(WriteFileAtomically(directory_->path() + name, "").ok());

@@ -11,6 +11,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "linux/files.h"
+#include "linux/proc.h"
 
 namespace stasis::criu {
 namespace {
@@ -63,7 +64,7 @@ long IoPriority(pid_t thread) {
 
 uint64_t TimerSlack(pid_t thread) {
   uint64_t slack = 0;
-  const auto text = ReadFile("/proc/" + std::to_string(thread) + "/timerslack_ns");
+  const auto text = ReadFile(ProcPath(thread, "timerslack_ns"));
   return text.ok() && absl::SimpleAtoi(*text, &slack) && slack != kDefaultSlack ? slack : 0;
 }
 
@@ -74,20 +75,17 @@ std::string ReadThreadSettings(const std::vector<Process>& processes,
   const cpu_set_t allowed = AllowedProcessors(cgroup);
   std::string lines;
   for (const Process& process : processes) {
-    const std::string tasks = "/proc/" + std::to_string(process.pid) + "/task";
-    for (const std::string& name : ListDirectory(tasks).value_or(std::vector<std::string>())) {
-      pid_t thread = 0;
-      if (!absl::SimpleAtoi(name, &thread)) continue;
+    const auto threads = ListThreads(process.pid);
+    if (!threads.ok()) continue;  // it has ended
+    for (const pid_t thread : *threads) {
       const long priority = IoPriority(thread);
       const uint64_t slack = TimerSlack(thread);
       const std::string processors = Processors(thread, allowed);
       if (priority == 0 && slack == 0 && processors == "-") continue;
-      const auto status = ReadFile(tasks + "/" + name + "/status");
-      if (!status.ok()) continue;
-      const auto parsed = ParseProcessStatus(*status, process.pid_namespaces - 1);
-      if (!parsed.ok()) continue;
-      lines += std::to_string(parsed->inside) + " " + std::to_string(priority) + " " + std::to_string(slack) +
-               " " + processors + "\n";
+      const auto inside = InnermostPid(thread);
+      if (!inside.ok()) continue;
+      lines += std::to_string(*inside) + " " + std::to_string(priority) + " " + std::to_string(slack) + " " +
+               processors + "\n";
     }
   }
   return lines;

@@ -1,11 +1,11 @@
 #include "criu/timer_images.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <sys/timerfd.h>
 
 #include <cstring>
 #include <map>
+#include <set>
 #include <sstream>
 #include <vector>
 
@@ -14,19 +14,11 @@
 #include "criu/image_file.h"
 #include "criu_rpc/images.pb.h"
 #include "linux/files.h"
-#include "linux/unique_fd.h"
 
 namespace stasis::criu {
 namespace {
 
 constexpr size_t kMaxLateSignals = 64 << 20;
-constexpr char kFilesImage[] = "files.img";
-constexpr uint32_t kFilesMagic = 0x56303138;
-
-Status Overwrite(int images, const std::string& name, const ImageWriter& image) {
-  STASIS_ASSIGN_OR_RETURN(const UniqueFd file, OpenFileAt(images, name, O_WRONLY | O_TRUNC | O_NOFOLLOW));
-  return WriteAll(file.get(), image.bytes());
-}
 
 // ---- late signals
 
@@ -93,10 +85,10 @@ Status AddSignals(int images, const std::string& late_signals) {
   for (const LateSignal& signal : signals) {
     for (const pid_t thread : {signal.process, signal.thread}) {
       if (cores.contains(thread)) continue;
-      STASIS_ASSIGN_OR_RETURN(cores[thread], ReadCore(images, CoreFile(thread)));
+      STASIS_ASSIGN_OR_RETURN(cores[thread], ReadCore(images, ImageName("core", thread)));
     }
   }
-  std::map<pid_t, bool> changed;
+  std::set<pid_t> changed;
   for (const LateSignal& signal : signals) {
     images::CoreEntry& process = cores.at(signal.process);
     if (!IsToBeAdded(signal, process.tc().timers())) continue;
@@ -105,12 +97,12 @@ Status AddSignals(int images, const std::string& late_signals) {
     images::SignalQueueEntry* queue = signal.shared ? core.mutable_tc()->mutable_signals_s()
                                                     : core.mutable_thread_core()->mutable_signals_p();
     queue->add_signals()->set_siginfo(signal.bytes);
-    changed[thread] = true;
+    changed.insert(thread);
   }
-  for (const auto& [thread, unused] : changed) {
+  for (const pid_t thread : changed) {
     ImageWriter image(kCommonMagic, kCoreMagic);
     image.Add(cores.at(thread));
-    STASIS_RETURN_IF_ERROR(Overwrite(images, CoreFile(thread), image));
+    STASIS_RETURN_IF_ERROR(image.Replace(images, ImageName("core", thread)));
   }
   return absl::OkStatus();
 }
@@ -147,7 +139,7 @@ Status MendTimerFiles(int images) {
     if (file.has_tfd()) mended |= Mend(file.mutable_tfd());
     image.Add(file);
   }
-  return mended ? Overwrite(images, kFilesImage, image) : absl::OkStatus();
+  return mended ? image.Replace(images, kFilesImage) : absl::OkStatus();
 }
 
 }  // namespace

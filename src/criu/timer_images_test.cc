@@ -18,7 +18,6 @@ namespace {
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-constexpr uint32_t kFilesMagic = 0x56303138;
 constexpr pid_t kProcess = 7, kThread = 8;
 
 // A process with a second thread.
@@ -69,8 +68,8 @@ class TimerImagesTest : public testing::Test {
     ASSERT_TRUE(WriteFileAtomically(Path(name), image.bytes()).ok());
   }
   Status Mend() {
-    Write(CoreFile(kProcess), kCoreMagic, {&process_});
-    Write(CoreFile(kThread), kCoreMagic, {&thread_});
+    Write(ImageName("core", kProcess), kCoreMagic, {&process_});
+    Write(ImageName("core", kThread), kCoreMagic, {&thread_});
     std::vector<const google::protobuf::MessageLite*> files;
     for (const images::FileEntry& file : files_) files.push_back(&file);
     Write("files.img", kFilesMagic, files);
@@ -90,10 +89,10 @@ class TimerImagesTest : public testing::Test {
     return values;
   }
   std::vector<uint32_t> Shared() {
-    return Values(ReadCore(images_.get(), CoreFile(kProcess))->tc().signals_s());
+    return Values(ReadCore(images_.get(), ImageName("core", kProcess))->tc().signals_s());
   }
   std::vector<uint32_t> Private(pid_t thread) {
-    return Values(ReadCore(images_.get(), CoreFile(thread))->thread_core().signals_p());
+    return Values(ReadCore(images_.get(), ImageName("core", thread))->thread_core().signals_p());
   }
   images::TimerfdEntry TimerFile(size_t index) {
     auto reader = ImageReader::Open(images_.get(), "files.img", kCommonMagic, kFilesMagic);

@@ -13,19 +13,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "hooks.h"
 
-enum { PEEK_SIGNALS = 0x4209, SHARED = 1, BATCH = 8 };
-
-// What ptrace(PTRACE_PEEKSIGINFO) is asked.
-struct question {
-  uint64_t offset;
-  uint32_t flags;
-  int32_t count;
-};
+enum { SHARED = PTRACE_PEEKSIGINFO_SHARED, BATCH = 8 };
 
 // A queue of which `seen` have been read. Nothing is taken out of it while CRIU holds the thread.
 struct queue {
@@ -45,7 +39,7 @@ static struct queue* find(pid_t thread, uint32_t flags) {
 }
 
 void signals_were_read(pid_t thread, const void* asked, long count) {
-  struct question question;
+  struct __ptrace_peeksiginfo_args question;
   memcpy(&question, asked, sizeof question);
   if (count < 0 || getenv("STASIS_LATE_SIGNALS") == NULL) return;
   struct queue* queue = find(thread, question.flags);
@@ -56,7 +50,7 @@ void signals_were_read(pid_t thread, const void* asked, long count) {
     queue = &queues[queue_count++];
     *queue = (struct queue){thread, question.flags, 0};
   }
-  queue->seen = question.offset + (uint64_t)count;
+  queue->seen = question.off + (uint64_t)count;
 }
 
 // The last of the numbers in a line of /proc/THREAD/status: that of the innermost namespace.
@@ -103,8 +97,8 @@ void look_for_late_signals(pid_t thread) {
     struct queue* queue = find(thread, flags);
     siginfo_t signals[BATCH];
     for (long got = BATCH; queue != NULL && got == BATCH;) {
-      const struct question question = {queue->seen, flags, BATCH};
-      got = syscall(SYS_ptrace, (long)PEEK_SIGNALS, (long)thread, &question, signals);
+      const struct __ptrace_peeksiginfo_args question = {queue->seen, flags, BATCH};
+      got = syscall(SYS_ptrace, (long)PTRACE_PEEKSIGINFO, (long)thread, &question, signals);
       if (got <= 0) break;
       note(queue, signals, got);
       queue->seen += (uint64_t)got;

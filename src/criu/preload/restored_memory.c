@@ -13,15 +13,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "hooks.h"
-
-enum { DETACH = 17, SET_OPTIONS = 0x4200, SEIZE = 0x4206 };
-enum { TRACE_SYSGOOD = 1, EXIT_KILL = 0x100000 };
 
 static const char* socket_path;
 static pid_t* held;
@@ -102,19 +100,19 @@ static bool fetch(void) {
 // From now on they outlive CRIU, as CRIU lets one after the other go.
 static void let_live(void) {
   for (size_t i = 0; i < held_count; ++i)
-    syscall(SYS_ptrace, (long)SET_OPTIONS, (long)held[i], NULL, (long)TRACE_SYSGOOD);
+    syscall(SYS_ptrace, (long)PTRACE_SETOPTIONS, (long)held[i], NULL, (long)PTRACE_O_TRACESYSGOOD);
 }
 
 bool restored_memory_allows(long request, pid_t thread, void** data) {
   if (socket_path == NULL || there) return true;
   const uintptr_t options = (uintptr_t)*data;
-  if (request == SEIZE) *data = (void*)(options | EXIT_KILL);
-  if (request == SET_OPTIONS) {
+  if (request == PTRACE_SEIZE) *data = (void*)(options | PTRACE_O_EXITKILL);
+  if (request == PTRACE_SETOPTIONS) {
     // This one only threads that are being restored get.
-    if ((options & TRACE_SYSGOOD) != 0 && !hold(thread)) return false;
-    *data = (void*)(options | EXIT_KILL);
+    if ((options & PTRACE_O_TRACESYSGOOD) != 0 && !hold(thread)) return false;
+    *data = (void*)(options | PTRACE_O_EXITKILL);
   }
-  if (request != DETACH || held_count == 0) return true;
+  if (request != PTRACE_DETACH || held_count == 0) return true;
   if (!fetch()) {
     dprintf(STDERR_FILENO, "stasis: no memory for the restored processes from %s: %m\n", socket_path);
     _exit(1);
