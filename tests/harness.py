@@ -23,6 +23,13 @@ def wait_until(condition, what, seconds=20):
     raise AssertionError(f"not within {seconds} s: {what}")
 
 
+def build_program(name, directory):
+    """tests/programs/NAME.c as a static program in `directory`, for a container of any image: its path."""
+    program = pathlib.Path(directory) / name
+    subprocess.run(["gcc", "-O2", "-static", "-pthread", "-o", program, REPOSITORY / f"tests/programs/{name}.c"], check=True)
+    return program
+
+
 def processes_of(program):
     """Pids of running (not zombie) processes whose first argument is one of our programs."""
     found = []

@@ -8,33 +8,20 @@ an ended container is reported as exited, with its last checkpoint intact.
 import collections
 import contextlib
 import os
-import pathlib
 import random
 import signal
-import subprocess
 import threading
 import time
 
 import pytest
 
-from harness import REPOSITORY, wait_until
-from test_kills import criu_pids, staged
+from harness import build_program, wait_until
+from test_kills import criu_pids, frozen, staged
 
 
 @pytest.fixture
 def program(tmp_path):
-    path = tmp_path / "transparent"
-    subprocess.run(["gcc", "-O2", "-static", "-pthread", "-o", path, REPOSITORY / "tests/programs/transparent.c"], check=True)
-    return path
-
-
-def is_frozen(container):
-    for path in (f"/sys/fs/cgroup/freezer/stasis/{container}/freezer.state", f"/sys/fs/cgroup/stasis/{container}/cgroup.freeze"):
-        try:
-            return pathlib.Path(path).read_text().strip() in ("FROZEN", "FREEZING", "1")
-        except OSError:
-            pass
-    return False
+    return build_program("transparent", tmp_path)
 
 
 def counts(engine):
@@ -60,7 +47,7 @@ def test_criu_killed_at_random_moments(engine, program, request):
         thread = threading.Thread(target=lambda: created.update(
             done=engine.docker("checkpoint", "create", "--leave-running", "c1", "cp", check=False)))
         thread.start()
-        while not is_frozen(container) and thread.is_alive():
+        while not frozen(container) and thread.is_alive():
             time.sleep(0.0002)
         time.sleep(chance.uniform(0, 0.06))
         for pid in criu_pids(engine):

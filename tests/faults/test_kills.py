@@ -20,7 +20,7 @@ from harness import processes_of, wait_until
 CHECKPOINT_STAGES = {
     "started": lambda e: checkpointer_pids(e),
     "criu-started": lambda e: criu_pids(e),
-    "frozen": lambda e: frozen(e),
+    "frozen": lambda e: frozen(),
     "dumping": lambda e: staged(e, "criu/pages-1.img") or staged(e, "criu/core-1.img"),
     "copied": lambda e: twins(e),
     "memory": lambda e: list(e.root.glob("checkpoint-store/packs/.partial-*")),
@@ -86,18 +86,19 @@ def runc_restores(engine):
     return [pid for pid, argv in processes_of("runc") if "restore" in argv and any(str(engine.directory) in a for a in argv)]
 
 
-def freezer_files(engine):
-    return [*pathlib.Path("/sys/fs/cgroup/freezer/stasis").glob("*/freezer.state"),
-            *pathlib.Path("/sys/fs/cgroup/stasis").glob("*/cgroup.freeze")]
+def freezer_files(container):
+    return [*pathlib.Path("/sys/fs/cgroup/freezer/stasis").glob(f"{container}/freezer.state"),
+            *pathlib.Path("/sys/fs/cgroup/stasis").glob(f"{container}/cgroup.freeze")]
 
 
-def frozen(engine):
+def frozen(container="*"):
+    """Whether the container of this id is, or any."""
     def is_frozen(path):
         try:
             return path.read_text().strip() in ("FROZEN", "FREEZING", "1")
         except OSError:
             return False
-    return any(is_frozen(path) for path in freezer_files(engine))
+    return any(is_frozen(path) for path in freezer_files(container))
 
 
 def staged(engine, name):
@@ -152,7 +153,7 @@ def settle(engine):
         engine.start()
     wait_until(lambda: engine.docker("ps", check=False).returncode == 0, "the engine answers")
     wait_until(lambda: not criu_pids(engine) and not runc_restores(engine), "no CRIU and no runc is left", 60)
-    wait_until(lambda: not frozen(engine), "nothing is frozen", 60)
+    wait_until(lambda: not frozen(), "nothing is frozen", 60)
     wait_until(lambda: not staged(engine, "."), "nothing half-made is left", 60)
     wait_until(lambda: not twins(engine), "no copy of a process is left", 60)
 

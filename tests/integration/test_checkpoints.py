@@ -5,7 +5,7 @@ import subprocess
 import threading
 import time
 
-from harness import REPOSITORY, wait_until
+from harness import build_program, wait_until
 
 
 def wait_for_more(engine, name, count):
@@ -422,8 +422,8 @@ def test_binds_come_back_also_those_named_by_a_link(engine, tmp_path):
 
 def test_waits_outlast_checkpoints_that_leave_them_running(engine, tmp_path):
     """CRIU's own dump would end them with EINTR (src/criu/preload/waits.c)."""
-    subprocess.run(["gcc", "-O2", "-static", "-pthread", "-o", tmp_path / "waits", REPOSITORY / "tests/programs/waits.c"], check=True)
-    engine.docker("run", "-d", "--name", "c1", "-v", f"{tmp_path}/waits:/waits:ro", "busybox", "/waits")
+    program = build_program("waits", tmp_path)
+    engine.docker("run", "-d", "--name", "c1", "-v", f"{program}:/waits:ro", "busybox", "/waits")
 
     def lines(word):
         return [line for line in engine.out("logs", "c1").splitlines() if line.startswith(word)]

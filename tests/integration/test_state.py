@@ -1,10 +1,9 @@
 """What a program holds besides memory: the same before a checkpoint, while it runs on, and after each restore."""
 
-import subprocess
 
 import pytest
 
-from harness import REPOSITORY, wait_until
+from harness import build_program, wait_until
 
 # Each probe sets something up, and returns a function whose value must never change.
 STATE = r"""
@@ -296,8 +295,7 @@ def test_a_connection_that_is_full_comes_back_with_all_its_data(engine, image, w
 @pytest.mark.parametrize("freeze", ["cow", "plain"])
 def test_no_timer_is_lost_that_runs_out_while_criu_looks(engine, tmp_path, freeze):
     """CRIU reads the pending signals of a process, and its timers later: what runs out in between is in neither."""
-    program = tmp_path / "timers"
-    subprocess.run(["gcc", "-O2", "-static", "-pthread", "-o", program, REPOSITORY / "tests/programs/timers.c"], check=True)
+    program = build_program("timers", tmp_path)
     engine.docker("run", "-d", "--name", "c1", "--label", f"stasis.checkpoint.freeze={freeze}", "-v", f"{program}:/timers:ro", "busybox", "/timers")
 
     def goes_on():

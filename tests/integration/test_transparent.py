@@ -8,14 +8,12 @@ import time
 
 import pytest
 
-from harness import REPOSITORY, wait_until
+from harness import REPOSITORY, build_program, wait_until
 
 
 @pytest.fixture(scope="session")
 def program(tmp_path_factory):
-    path = tmp_path_factory.mktemp("transparent") / "transparent"
-    subprocess.run(["gcc", "-O2", "-static", "-pthread", "-o", path, REPOSITORY / "tests/programs/transparent.c"], check=True)
-    return path
+    return build_program("transparent", tmp_path_factory.mktemp("transparent"))
 
 
 class Program:

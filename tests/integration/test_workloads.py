@@ -2,11 +2,10 @@
 of one instant. The programs keep the sums themselves."""
 
 import pathlib
-import subprocess
 
 import pytest
 
-from harness import REPOSITORY, wait_until
+from harness import build_program, wait_until
 
 MIB = 1 << 20
 LAST = 3  # so many of the checkpoints are restored
@@ -20,9 +19,7 @@ def rounds(request):
 
 @pytest.fixture
 def memory_program(tmp_path):
-    program = tmp_path / "memory"
-    subprocess.run(["gcc", "-O2", "-static", "-pthread", "-o", program, REPOSITORY / "tests/programs/memory.c"], check=True)
-    return program
+    return build_program("memory", tmp_path)
 
 
 @pytest.fixture
