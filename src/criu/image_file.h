@@ -2,16 +2,14 @@
 // (https://criu.org/Images, criu/protobuf.c). Numbers are little-endian, 32 bits.
 #pragma once
 
+#include <google/protobuf/message_lite.h>
+
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include "base/status.h"
-
-namespace google::protobuf {
-class MessageLite;
-}
 
 namespace stasis::criu {
 
