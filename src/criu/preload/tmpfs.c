@@ -321,7 +321,8 @@ static bool is_empty_archive(struct empty_archive* archive) {
   if (fstat(STDIN_FILENO, &state) != 0 || state.st_size != (off_t)sizeof *archive) return false;
   if (pread(STDIN_FILENO, archive, sizeof *archive, 0) != (ssize_t)sizeof *archive) return false;
   const size_t size = sizeof archive->header + sizeof archive->end;
-  const unsigned char stored[BLOCK_HEADER] = {1, size & 0xff, size >> 8, ~size & 0xff, (~size >> 8) & 0xff};
+  const unsigned char stored[BLOCK_HEADER] = {1, size & 0xff, (size >> 8) & 0xff, ~size & 0xff,
+                                              (~size >> 8) & 0xff};
   make_sums();
   sum = 0;
   add_to_sum((const unsigned char*)&archive->header, size);
