@@ -21,16 +21,15 @@ namespace {
 
 using std::chrono::steady_clock;
 
-constexpr std::chrono::seconds kCriuStart{30};           // for its start and probing
-constexpr std::chrono::seconds kWatchSearch{3};          // for the paths of watched files
-constexpr std::chrono::milliseconds kLook{200};          // between looks at the progress of a dump
-constexpr std::chrono::seconds kGentleEnd{1};            // for CRIU to come to a point where it ends unharmed
-constexpr std::chrono::seconds kKill{10};                // for a container's processes to be gone
-constexpr std::chrono::milliseconds kSeize{200};         // for its threads to stop, and go on unnoticed
-constexpr std::chrono::seconds kTwins{10};               // to close what they hold open
-constexpr char kShownMemoryFile[] = "shown-memory";      // in the work directory
-constexpr char kLateSignalsFile[] = "late-signals";      // the same
-constexpr char kDescriptorsFile[] = "descriptors.json";  // read by runc restore
+constexpr std::chrono::seconds kCriuStart{30};       // for its start and probing
+constexpr std::chrono::seconds kWatchSearch{3};      // for the paths of watched files
+constexpr std::chrono::milliseconds kLook{200};      // between looks at the progress of a dump
+constexpr std::chrono::seconds kGentleEnd{1};        // for CRIU to come to a point where it ends unharmed
+constexpr std::chrono::seconds kKill{10};            // for a container's processes to be gone
+constexpr std::chrono::milliseconds kSeize{200};     // for its threads to stop, and go on unnoticed
+constexpr std::chrono::seconds kTwins{10};           // to close what they hold open
+constexpr char kShownMemoryFile[] = "shown-memory";  // in the work directory
+constexpr char kLateSignalsFile[] = "late-signals";  // the same
 
 uint64_t MicrosecondsSince(steady_clock::time_point from) {
   auto passed = std::chrono::duration_cast<std::chrono::microseconds>(steady_clock::now() - from);

@@ -209,34 +209,46 @@ void RealContainerTest::WriteCriuOptions() {
   ASSERT_TRUE(WriteFileAtomically(base_ + "/criu.conf", options).ok());
 }
 
-bool RealContainerTest::Unpack(const std::string& name) {
-  const protocol::UnpackRequest request = {.checkpoint = checkpoints_ + "/" + name,
-                                           .store = base_ + "/store",
-                                           .images = base_ + "/images",
-                                           .memory_socket = base_ + "/memory.sock"};
-  EXPECT_TRUE(RemoveTree(request.images).ok());
-  EXPECT_TRUE(MakeDirectories(request.images).ok());
-  const auto unpacked = Call("unpack", ToJson(request));
-  EXPECT_TRUE(unpacked.ok()) << unpacked.status();
-  return unpacked.ok() && (*unpacked)["memory"] == true;
+bool RealContainerTest::Open(const std::string& name) {
+  const protocol::RestorePlan plan = {.checkpoint = checkpoints_ + "/" + name,
+                                      .store = base_ + "/store",
+                                      .images = base_ + "/images",
+                                      .socket = base_ + "/restore.sock"};
+  EXPECT_TRUE(RemoveTree(plan.images).ok());
+  EXPECT_TRUE(MakeDirectories(plan.images).ok());
+  EXPECT_TRUE(RemoveTree(base_ + "/restore").ok());
+  const auto opened = Call("open", ToJson(plan));
+  EXPECT_TRUE(opened.ok()) << opened.status();
+  return opened.ok();
+}
+
+int RealContainerTest::RuncRestore() {
+  EXPECT_EQ(Runc({"delete", "--force", id_}), 0);
+  WriteCriuOptions();
+  return Runc({"restore", "--detach", "--manage-cgroups-mode", "ignore", "--tcp-established", "--file-locks",
+               "--ext-unix-sk", "--image-path", base_ + "/images", "--work-path", base_ + "/restore", id_},
+              {{"LD_PRELOAD", STASIS_PRELOAD}, {"STASIS_RESTORE_SOCKET", base_ + "/restore.sock"}});
+}
+
+bool RealContainerTest::CriuHasBegun() {
+  return Eventually([this] { return criu::ReadLog(base_ + "/restore/restore.log").ok(); },
+                    milliseconds(20000));
 }
 
 int RealContainerTest::Restore(const std::string& name) {
-  EXPECT_EQ(Runc({"delete", "--force", id_}), 0);
-  WriteCriuOptions();
-  std::map<std::string, std::string> environment = {{"LD_PRELOAD", STASIS_PRELOAD}};
-  std::jthread filling;
-  if (Unpack(name)) {
-    environment["STASIS_MEMORY_SOCKET"] = base_ + "/memory.sock";
-    filling = std::jthread([this] {
+  if (!Open(name)) return -1;
+  int status = 0;
+  {
+    const std::jthread giving([this] {
+      EXPECT_TRUE(CriuHasBegun());
+      const auto unpacked = Call("unpack");
+      EXPECT_TRUE(unpacked.ok()) << unpacked.status();
+      if (!unpacked.ok()) return;
       const auto filled = Call("fill");
       EXPECT_TRUE(filled.ok()) << filled.status();
     });
+    status = RuncRestore();
   }
-  const int status =
-      Runc({"restore", "--detach", "--manage-cgroups-mode", "ignore", "--tcp-established", "--file-locks",
-            "--ext-unix-sk", "--image-path", base_ + "/images", "--work-path", base_ + "/restore", id_},
-           environment);
   if (status != 0) {
     auto log = criu::ReadLog(base_ + "/restore/restore.log");
     if (log.ok()) ADD_FAILURE() << log->cause;

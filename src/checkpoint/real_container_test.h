@@ -41,8 +41,10 @@ class RealContainerTest : public testing::Test {
   pid_t InitPid();
   int Runc(const std::vector<std::string>& args, const std::map<std::string, std::string>& environment = {});
   void WriteCriuOptions();
-  // True: "fill" has something to give, at base_ + "/memory.sock".
-  bool Unpack(const std::string& name);
+  // For who asks at base_ + "/restore.sock"; "unpack" and "fill" come next.
+  bool Open(const std::string& name);
+  int RuncRestore();
+  bool CriuHasBegun();  // the restore, which goes no further without its images
   int Restore(const std::string& name);
   std::string FreezerState();
 

@@ -143,16 +143,22 @@ store::StreamSink SinkOf(const Placement& placement, const Write& write) {
               }};
 }
 
-// From CRIU's side of the connection: thread ids, until it writes no more.
+// What CRIU's end of the connection says, and is told (criu/preload/restore.c).
+Status HasHungUp(const Status& status) {
+  return absl::IsUnavailable(status) ? Cancelled("CRIU has hung up") : status;
+}
+
 StatusOr<std::vector<pid_t>> ReadThreads(int connection, const std::stop_token& cancel) {
   std::vector<pid_t> threads;
   for (pid_t thread = 0; threads.size() < kMaxThreads; threads.push_back(thread)) {
-    const Status status = ReadExactly(connection, &thread, sizeof thread, kNoDeadline, cancel);
-    if (absl::IsCancelled(status)) return status;
-    if (!status.ok()) break;
+    STASIS_RETURN_IF_ERROR(HasHungUp(ReadExactly(connection, &thread, sizeof thread, kNoDeadline, cancel)));
     if (thread == 0) return threads;
   }
-  return Unavailable("CRIU has not said which processes it restores");
+  return Internal("CRIU names more threads than can be");
+}
+
+Status LetGoOn(int connection, const std::stop_token& cancel) {
+  return HasHungUp(SendExactly(connection, "1", kNoDeadline, cancel));
 }
 
 // /proc/PID/mem of each process. Once open, it stands for that memory, whoever gets the pid.
@@ -168,42 +174,51 @@ StatusOr<Memories> OpenMemories(const std::vector<pid_t>& threads) {
 
 }  // namespace
 
-StatusOr<RestoredFiles> RestoredFiles::Unpack(const Manifest& manifest, const std::string& store, int images,
-                                              const OnBytes& on_bytes, const std::stop_token& cancel) {
+StatusOr<RestoredFiles> RestoredFiles::Open(std::vector<ManifestFile> files, const std::string& store,
+                                            UniqueFd images, const std::stop_token& cancel) {
   RestoredFiles restored;
+  restored.files_ = std::move(files);
+  restored.images_ = std::move(images);
   STASIS_ASSIGN_OR_RETURN(restored.finder_, OpenStore(store));
   restored.reader_ = std::make_unique<store::StreamReader>(restored.finder_.get());
-  const auto is_pages = [](const ManifestFile& file) { return file.name.starts_with("pages-"); };
-  for (const ManifestFile& file : manifest.files) {
-    if (is_pages(file)) continue;
-    STASIS_RETURN_IF_ERROR(UnpackFile(restored.reader_.get(), file, images, on_bytes, cancel));
+  for (const ManifestFile& file : restored.files_) {
+    if (file.name != kDescriptorsFile) continue;
+    STASIS_RETURN_IF_ERROR(UnpackFile(
+        restored.reader_.get(), file, restored.images_.get(), [](uint64_t) {}, cancel));
   }
-  STASIS_ASSIGN_OR_RETURN(std::vector<criu::ProcessMemory> taken, criu::TakePrivateMemory(images));
-  for (const ManifestFile& file : manifest.files) {
-    if (!is_pages(file)) continue;
-    STASIS_RETURN_IF_ERROR(
-        Annotate(restored.WritePages(file, images, &taken, on_bytes, cancel), "file " + file.name));
-  }
-  if (!taken.empty()) return DataLoss("file " + taken.front().pages_file + ": it is not there");
   return restored;
 }
 
+Status RestoredFiles::Unpack(const OnBytes& on_bytes, const std::stop_token& cancel) {
+  const auto is_pages = [](const ManifestFile& file) { return file.name.starts_with("pages-"); };
+  for (const ManifestFile& file : files_) {
+    if (is_pages(file) || file.name == kDescriptorsFile) continue;
+    STASIS_RETURN_IF_ERROR(UnpackFile(reader_.get(), file, images_.get(), on_bytes, cancel));
+  }
+  STASIS_ASSIGN_OR_RETURN(std::vector<criu::ProcessMemory> taken, criu::TakePrivateMemory(images_.get()));
+  for (const ManifestFile& file : files_) {
+    if (!is_pages(file)) continue;
+    STASIS_RETURN_IF_ERROR(Annotate(WritePages(file, &taken, on_bytes, cancel), "file " + file.name));
+  }
+  if (!taken.empty()) return DataLoss("file " + taken.front().pages_file + ": it is not there");
+  return absl::OkStatus();
+}
+
 // Those that go through CRIU; the rest is left for Fill.
-Status RestoredFiles::WritePages(const ManifestFile& file, int images,
-                                 std::vector<criu::ProcessMemory>* taken, const OnBytes& on_bytes,
-                                 const std::stop_token& cancel) {
+Status RestoredFiles::WritePages(const ManifestFile& file, std::vector<criu::ProcessMemory>* taken,
+                                 const OnBytes& on_bytes, const std::stop_token& cancel) {
   const auto its = std::find_if(taken->begin(), taken->end(), [&](const criu::ProcessMemory& memory) {
     return memory.pages_file == file.name;
   });
-  if (its == taken->end()) return UnpackFile(reader_.get(), file, images, on_bytes, cancel);
+  if (its == taken->end()) return UnpackFile(reader_.get(), file, images_.get(), on_bytes, cancel);
   Placement placement;
   uint64_t size = 0;
   for (const criu::SavedPages& pages : its->of_criu) {
     placement.Add(pages, size);
     size += pages.range.size();
   }
-  STASIS_ASSIGN_OR_RETURN(const UniqueFd made,
-                          OpenFileAt(images, file.name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
+  STASIS_ASSIGN_OR_RETURN(const UniqueFd made, OpenFileAt(images_.get(), file.name,
+                                                          O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
   const auto write = [&made](uint64_t to, std::string_view bytes) {
     return WriteAllAt(made.get(), bytes, to);
   };
@@ -215,15 +230,14 @@ Status RestoredFiles::WritePages(const ManifestFile& file, int images,
 }
 
 Status RestoredFiles::Fill(const UnixListener& listener, const OnBytes& on_bytes,
-                           const std::stop_token& cancel) const {
+                           const std::stop_token& cancel) {
   MemoryWriter writer;
-  UniqueFd connection;
   std::stop_source done;
   const std::stop_callback cancelled(cancel, [&] { done.request_stop(); });
   const auto await_criu = [&]() -> StatusOr<Memories> {
-    STASIS_ASSIGN_OR_RETURN(connection, listener.Accept(done.get_token()));
-    STASIS_ASSIGN_OR_RETURN(const std::vector<pid_t> threads,
-                            ReadThreads(connection.get(), done.get_token()));
+    STASIS_ASSIGN_OR_RETURN(criu_, listener.Accept(done.get_token()));
+    STASIS_RETURN_IF_ERROR(LetGoOn(criu_.get(), done.get_token()));
+    STASIS_ASSIGN_OR_RETURN(const std::vector<pid_t> threads, ReadThreads(criu_.get(), done.get_token()));
     return OpenMemories(threads);
   };
   // It takes CRIU a while until it asks: meanwhile the first of the memory is read.
@@ -231,8 +245,7 @@ Status RestoredFiles::Fill(const UnixListener& listener, const OnBytes& on_bytes
   Status status = ReadMemory(&writer, on_bytes, cancel);
   done.request_stop();
   criu.join();
-  if (status.ok()) status = SendExactly(connection.get(), "1", kNoDeadline, cancel);
-  return status;
+  return status.ok() ? LetGoOn(criu_.get(), cancel) : status;
 }
 
 Status RestoredFiles::ReadMemory(MemoryWriter* writer, const OnBytes& on_bytes,

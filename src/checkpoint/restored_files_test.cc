@@ -8,6 +8,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <filesystem>
+#include <fstream>
 #include <future>
 
 #include "checkpoint/real_container_test.h"
@@ -24,20 +26,23 @@ class RestoredFilesTest : public RealContainerTest {
     Counter();
     if (IsSkipped() || HasFatalFailure()) return;
     ASSERT_TRUE(Checkpoint(Plan("cp1", /*exit=*/true)).ok());
-    ASSERT_TRUE(Unpack("cp1"));
+    ASSERT_TRUE(Open("cp1"));
+    ASSERT_TRUE(Call("unpack").ok());
   }
   // Tells "fill" of `threads` as CRIU does. What it answers to us, and to the shim.
   std::string Fill(const std::vector<pid_t>& threads, Status* filled) {
     auto filling = std::async(std::launch::async, [this] { return Call("fill").status(); });
-    auto connection = ConnectUnix(base_ + "/memory.sock");
+    auto connection = ConnectUnix(base_ + "/restore.sock");
     EXPECT_TRUE(connection.ok()) << connection.status();
     if (!connection.ok()) return "";
+    char answer = 0;
+    EXPECT_TRUE(ReadExactly(connection->get(), &answer, 1, kNoDeadline, {}).ok());
+    EXPECT_EQ(answer, '1') << "the images are there";
     const std::string_view bytes(reinterpret_cast<const char*>(threads.data()),
                                  threads.size() * sizeof(pid_t));
     EXPECT_TRUE(SendExactly(connection->get(), bytes, kNoDeadline, {}).ok());
     ::shutdown(connection->get(), SHUT_WR);
     *filled = filling.get();
-    char answer = 0;
     return ::recv(connection->get(), &answer, 1, 0) == 1 ? std::string(1, answer) : "";
   }
 };
@@ -48,7 +53,7 @@ TEST_F(RestoredFilesTest, WithoutTheProcessThereIsNoAnswer) {
   Status filled;
   EXPECT_EQ(Fill({::getpid(), 0}, &filled), "");
   EXPECT_THAT(Message(filled), HasSubstr("memory of process 1: CRIU has not restored it"));
-  EXPECT_FALSE(Exists(base_ + "/memory.sock"));
+  EXPECT_FALSE(Exists(base_ + "/restore.sock"));
   EXPECT_TRUE(absl::IsFailedPrecondition(Call("fill").status())) << "once";
 }
 
@@ -57,7 +62,7 @@ TEST_F(RestoredFilesTest, AListOfThreadsThatIsCutOffIsNone) {
   if (IsSkipped() || HasFatalFailure()) return;
   Status filled;
   EXPECT_EQ(Fill({::getpid()}, &filled), "");
-  EXPECT_TRUE(absl::IsUnavailable(filled)) << filled;
+  EXPECT_TRUE(absl::IsCancelled(filled)) << filled;
 }
 
 TEST_F(RestoredFilesTest, WithoutTheMappingsThereIsNoAnswer) {
@@ -88,13 +93,33 @@ TEST_F(RestoredFilesTest, WithoutTheMappingsThereIsNoAnswer) {
   ::waitpid(parent, nullptr, 0);
 }
 
+TEST_F(RestoredFilesTest, DamageThatIsFoundWhileCriuWaitsEndsIt) {
+  Python("");  // larger than what is read once it is open
+  if (IsSkipped() || HasFatalFailure()) return;
+  ASSERT_TRUE(Checkpoint(Plan("cp1", /*exit=*/true)).ok());
+  const int last = Number();
+  ASSERT_TRUE(Open("cp1"));
+  auto restoring = std::async(std::launch::async, [this] { return RuncRestore(); });
+  ASSERT_TRUE(CriuHasBegun());
+  for (const auto& pack : std::filesystem::directory_iterator(base_ + "/store/packs")) {
+    std::fstream file(pack.path());
+    for (uintmax_t at = 4096; at + 4096 < pack.file_size(); at += 4096) file.seekp(at).put('x');
+  }
+  const Status unpacked = Call("unpack").status();
+  EXPECT_TRUE(absl::IsDataLoss(unpacked)) << unpacked;
+  EXPECT_NE(restoring.get(), 0);
+  EXPECT_EQ(Number(), last);
+  EXPECT_FALSE(Exists(base_ + "/restore.sock"));
+  EXPECT_TRUE(absl::IsFailedPrecondition(Call("fill").status()));
+}
+
 TEST_F(RestoredFilesTest, AShimThatHangsUpEndsTheWait) {
   UnpackCounter();
   if (IsSkipped() || HasFatalFailure()) return;
   ASSERT_TRUE(
       protocol::WriteFrame(caller_->fd(), {{"id", 99}, {"method", "fill"}, {"params", Json::object()}}).ok());
   HangUp();
-  EXPECT_FALSE(Exists(base_ + "/memory.sock"));
+  EXPECT_FALSE(Exists(base_ + "/restore.sock"));
   Serve();
 }
 

@@ -47,7 +47,8 @@ class Server {
   StatusOr<Json> Dispatch(const std::string& method, const Json& params, const std::stop_token& cancel);
   Status Prepare(const Json& params, const std::stop_token& cancel);
   static Status Reap(const Json& params);
-  StatusOr<Json> Unpack(const Json& params, const std::stop_token& cancel);
+  Status Open(const Json& params, const std::stop_token& cancel);
+  Status Unpack(const std::stop_token& cancel);
   Status Fill(const std::stop_token& cancel);
   StatusOr<Json> Finish(const std::stop_token& cancel);
   void Tell(std::string_view phase, uint64_t bytes);
@@ -56,11 +57,13 @@ class Server {
   const std::string preload_;
   std::unique_ptr<Checkpoint> current_;
 
-  // Between unpack and fill, where memory is left.
+  // Between open and fill.
   struct Restore {
     std::string checkpoint;  // name
     RestoredFiles files;
     UnixListener listener;
+    bool unpacked = false;
+    bool over = false;
   };
   std::optional<Restore> restore_;
 };
@@ -92,9 +95,12 @@ Status Server::Answer(const Json& request) {
     HangupWatch hangup(connection_.get());
     return Dispatch(method, params ? *params : Json::object(), hangup.token());
   }();
-  if (result.ok()) return protocol::WriteFrame(connection_.get(), {{"id", id}, {"result", *result}});
-  return protocol::WriteFrame(connection_.get(),
-                              {{"id", id}, {"error", protocol::ErrorToJson(result.status())}});
+  const Status written = protocol::WriteFrame(
+      connection_.get(), result.ok() ? Json{{"id", id}, {"result", *result}}
+                                     : Json{{"id", id}, {"error", protocol::ErrorToJson(result.status())}});
+  // Not before: CRIU is hung up on by it, and ends; the shim should have heard why by then.
+  if (restore_ && restore_->over) restore_.reset();
+  return written;
 }
 
 StatusOr<Json> Server::Dispatch(const std::string& method, const Json& params,
@@ -107,8 +113,13 @@ StatusOr<Json> Server::Dispatch(const std::string& method, const Json& params,
     current_.reset();
     return Json::object();
   }
+  if (method == "open") {
+    STASIS_RETURN_IF_ERROR(Open(params, cancel));
+    return Json::object();
+  }
   if (method == "unpack") {
-    return Unpack(params, cancel);
+    STASIS_RETURN_IF_ERROR(Unpack(cancel));
+    return Json::object();
   }
   if (method == "fill") {
     STASIS_RETURN_IF_ERROR(Fill(cancel));
@@ -138,37 +149,41 @@ Status Server::Prepare(const Json& params, const std::stop_token& cancel) {
   return absl::OkStatus();
 }
 
-StatusOr<Json> Server::Unpack(const Json& params, const std::stop_token& cancel) {
+Status Server::Open(const Json& params, const std::stop_token& cancel) {
   restore_.reset();  // one that nobody filled
-  STASIS_ASSIGN_OR_RETURN(const protocol::UnpackRequest request, protocol::UnpackRequestFromJson(params));
-  const size_t slash = request.checkpoint.rfind('/');
+  STASIS_ASSIGN_OR_RETURN(const protocol::RestorePlan plan, protocol::RestorePlanFromJson(params));
+  const size_t slash = plan.checkpoint.rfind('/');
   STASIS_ASSIGN_OR_RETURN(const CheckpointName name,
-                          CheckpointName::Parse(request.checkpoint.substr(slash + 1)));
-  STASIS_ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(request.checkpoint.substr(0, slash), name));
-  STASIS_ASSIGN_OR_RETURN(const UniqueFd images, OpenDirectory(request.images));
+                          CheckpointName::Parse(plan.checkpoint.substr(slash + 1)));
+  STASIS_ASSIGN_OR_RETURN(Manifest manifest, ReadManifest(plan.checkpoint.substr(0, slash), name));
+  STASIS_ASSIGN_OR_RETURN(UniqueFd images, OpenDirectory(plan.images));
+  auto files = RestoredFiles::Open(std::move(manifest.files), plan.store, std::move(images), cancel);
+  if (!files.ok()) return Annotate(files.status(), "checkpoint " + name.str());
+  // Before the answer: CRIU asks there as soon as it can.
+  STASIS_ASSIGN_OR_RETURN(UnixListener listener, UnixListener::Listen(plan.socket));
+  restore_.emplace(Restore{name.str(), *std::move(files), std::move(listener)});
+  return absl::OkStatus();
+}
+
+Status Server::Unpack(const std::stop_token& cancel) {
+  if (!restore_ || restore_->unpacked) return FailedPrecondition("checkpointer: unpack: nothing is open");
   const OnProgress tell = [this](std::string_view phase, uint64_t bytes) { Tell(phase, bytes); };
   ByteNotices notices("unpack", tell);
-  auto files = RestoredFiles::Unpack(
-      manifest, request.store, images.get(), [&](uint64_t bytes) { notices.Add(bytes); }, cancel);
-  if (!files.ok()) return Annotate(files.status(), "checkpoint " + name.str());
-  const bool memory = files->leaves_memory();
-  if (memory) {
-    // Before the answer: CRIU asks there as soon as it can.
-    STASIS_ASSIGN_OR_RETURN(UnixListener listener, UnixListener::Listen(request.memory_socket));
-    restore_.emplace(Restore{name.str(), *std::move(files), std::move(listener)});
-  }
-  return Json{{"memory", memory}};
+  const Status status = restore_->files.Unpack([&](uint64_t bytes) { notices.Add(bytes); }, cancel);
+  restore_->unpacked = true;
+  restore_->over = !status.ok();
+  return Annotate(status, "checkpoint " + restore_->checkpoint);
 }
 
 Status Server::Fill(const std::stop_token& cancel) {
-  if (!restore_) return FailedPrecondition("checkpointer: fill: no restore is under way");
+  if (!restore_ || !restore_->unpacked)
+    return FailedPrecondition("checkpointer: fill: no restore is under way");
   const OnProgress tell = [this](std::string_view phase, uint64_t bytes) { Tell(phase, bytes); };
   ByteNotices notices("fill", tell);
-  Status status = restore_->files.Fill(
-      restore_->listener, [&](uint64_t bytes) { notices.Add(bytes); }, cancel);
-  status = Annotate(status, "checkpoint " + restore_->checkpoint);
-  restore_.reset();
-  return status;
+  restore_->over = true;
+  return Annotate(restore_->files.Fill(
+                      restore_->listener, [&](uint64_t bytes) { notices.Add(bytes); }, cancel),
+                  "checkpoint " + restore_->checkpoint);
 }
 
 Status Server::Reap(const Json& params) {

@@ -18,6 +18,9 @@
 
 namespace stasis {
 
+// Of a checkpoint's files, the one that runc reads, before it starts CRIU.
+inline constexpr char kDescriptorsFile[] = "descriptors.json";
+
 // The store of checkpoints in `directory`, where nobody names another: DIRECTORY/.store, so that the
 // directory is complete in itself.
 std::string OwnStore(const std::string& directory);

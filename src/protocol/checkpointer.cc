@@ -35,26 +35,26 @@ StatusOr<CheckpointPlan> CheckpointPlanFromJson(const Json& json) {
   return plan;
 }
 
-Json ToJson(const UnpackRequest& request) {
-  return {{"checkpoint", request.checkpoint},
-          {"store", request.store},
-          {"images", request.images},
-          {"memory_socket", request.memory_socket}};
+Json ToJson(const RestorePlan& plan) {
+  return {{"checkpoint", plan.checkpoint},
+          {"store", plan.store},
+          {"images", plan.images},
+          {"socket", plan.socket}};
 }
 
-StatusOr<UnpackRequest> UnpackRequestFromJson(const Json& json) {
-  UnpackRequest request;
-  JsonReader reader(json, "unpack");
-  reader.Get("checkpoint", &request.checkpoint);
-  reader.Get("store", &request.store);
-  reader.Get("images", &request.images);
-  reader.Get("memory_socket", &request.memory_socket);
+StatusOr<RestorePlan> RestorePlanFromJson(const Json& json) {
+  RestorePlan plan;
+  JsonReader reader(json, "plan");
+  reader.Get("checkpoint", &plan.checkpoint);
+  reader.Get("store", &plan.store);
+  reader.Get("images", &plan.images);
+  reader.Get("socket", &plan.socket);
   STASIS_RETURN_IF_ERROR(reader.status());
-  STASIS_RETURN_IF_ERROR(CheckAbsolutePath(request.checkpoint, "unpack.checkpoint"));
-  STASIS_RETURN_IF_ERROR(CheckAbsolutePath(request.store, "unpack.store"));
-  STASIS_RETURN_IF_ERROR(CheckAbsolutePath(request.images, "unpack.images"));
-  STASIS_RETURN_IF_ERROR(CheckAbsolutePath(request.memory_socket, "unpack.memory_socket"));
-  return request;
+  STASIS_RETURN_IF_ERROR(CheckAbsolutePath(plan.checkpoint, "plan.checkpoint"));
+  STASIS_RETURN_IF_ERROR(CheckAbsolutePath(plan.store, "plan.store"));
+  STASIS_RETURN_IF_ERROR(CheckAbsolutePath(plan.images, "plan.images"));
+  STASIS_RETURN_IF_ERROR(CheckAbsolutePath(plan.socket, "plan.socket"));
+  return plan;
 }
 
 }  // namespace stasis::protocol

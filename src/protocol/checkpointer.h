@@ -7,10 +7,11 @@
 // freeze   {}              {}                 the container stands still and is dumped
 // finish   {}              CheckpointResult   published (made durable, renamed); thawed or, with exit, killed
 // cancel   {}              {}                 undone: thawed, what was made aside removed
-// unpack   UnpackRequest   {"memory":bool}    the images of a checkpoint, checked, for a restore; whether
-// some
-//                                              of the memory is not in them
-// fill     {}              {}                 once CRIU has restored the processes: that memory is written
+// open     RestorePlan     {}                 a checkpoint, for a restore: what runc reads of it before it
+//                                             starts CRIU is there
+// unpack   {}              {}                 the images for CRIU, every page checked
+// fill     {}              {}                 CRIU is told that they are there; once it has restored the
+//                                             processes, the memory that is not in the images is written
 // reap     {"init_pid"}    {}                 what is left of copies that a dead checkpointer made of
 // processes
 //
@@ -56,13 +57,13 @@ struct CheckpointPlan {
 Json ToJson(const CheckpointPlan& plan);
 StatusOr<CheckpointPlan> CheckpointPlanFromJson(const Json& json);
 
-struct UnpackRequest {
+struct RestorePlan {
   std::string checkpoint;  // DIRECTORY/NAME
   std::string store;
-  std::string images;         // an empty directory
-  std::string memory_socket;  // where CRIU asks for the memory that is not in the images
+  std::string images;  // an empty directory
+  std::string socket;  // where CRIU asks for the images, and for the memory that is not in them
 };
-Json ToJson(const UnpackRequest& request);
-StatusOr<UnpackRequest> UnpackRequestFromJson(const Json& json);
+Json ToJson(const RestorePlan& plan);
+StatusOr<RestorePlan> RestorePlanFromJson(const Json& json);
 
 }  // namespace stasis::protocol

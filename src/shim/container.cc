@@ -291,17 +291,16 @@ StatusOr<std::string> Container::CriuPreload() const {
   return library;
 }
 
-Status Container::Unpack(RestoredCheckpoint* checkpoint, OciRestore* restore) {
+Status Container::OpenCheckpoint(RestoredCheckpoint* checkpoint, OciRestore* restore) {
   if (config_.checkpointer.empty()) return Unimplemented("this shim was given no checkpointer");
   STASIS_RETURN_IF_ERROR(RemoveTree(restore->images));  // of a shim that was killed
   STASIS_RETURN_IF_ERROR(MakeDirectories(restore->images));
-  const protocol::UnpackRequest request = {.checkpoint = config_.restore->directory,
-                                           .store = config_.restore->store,
-                                           .images = restore->images,
-                                           .memory_socket = directory_ + "/memory.sock"};
-  STASIS_ASSIGN_OR_RETURN(const bool memory, checkpoint->Unpack(request, Limits(kRestoreLimit).cancel));
-  if (memory) restore->criu_environment["STASIS_MEMORY_SOCKET"] = request.memory_socket;
-  return absl::OkStatus();
+  const protocol::RestorePlan plan = {.checkpoint = config_.restore->directory,
+                                      .store = config_.restore->store,
+                                      .images = restore->images,
+                                      .socket = directory_ + "/restore.sock"};
+  restore->criu_environment["STASIS_RESTORE_SOCKET"] = plan.socket;
+  return checkpoint->Open(plan, Limits(kRestoreLimit).cancel);
 }
 
 StatusOr<pid_t> Container::Restore(const OnProgress& progress) {
@@ -330,7 +329,7 @@ StatusOr<pid_t> Container::Restore(const OnProgress& progress) {
   restore.criu_environment = {{"CRIU_CONFIG_FILE", criu_options}};
   STASIS_ASSIGN_OR_RETURN(restore.criu_environment["LD_PRELOAD"], CriuPreload());
   RestoredCheckpoint checkpoint(config_.checkpointer, log_);
-  STASIS_RETURN_IF_ERROR(Unpack(&checkpoint, &restore));
+  STASIS_RETURN_IF_ERROR(OpenCheckpoint(&checkpoint, &restore));
   STASIS_ASSIGN_OR_RETURN(const RestoreLimit limit, RestoreLimit::Raise(config_.bundle));
   Launch launch{.id = protocol::kInit,
                 .stdio = config_.stdio,
@@ -340,9 +339,8 @@ StatusOr<pid_t> Container::Restore(const OnProgress& progress) {
                 .run = [&](const OciStreams& ends) -> StatusOr<pid_t> {
                   StatusOr<pid_t> pid = runtime_.Restore(config_.id, config_.bundle, config_.no_pivot, ends,
                                                          restore, Limits(kRestoreLimit));
-                  // CRIU says no more than that it could not let the processes go.
-                  const Status memory = checkpoint.MemoryFailure();
-                  if (!memory.ok()) return memory;
+                  // CRIU says no more than that it could not go on.
+                  STASIS_RETURN_IF_ERROR(checkpoint.Failure());
                   if (!pid.ok()) return pid;
                   // At once, so that it runs as little as can be: CRIU can only bring it back running.
                   if (config_.restore->paused) {
@@ -415,7 +413,10 @@ Status Container::Delete(bool force, std::stop_token cancel) {
   }
   Operation operation(loop_, table_.get());
   STASIS_RETURN_IF_ERROR(cgroup_.KillAll(After(kKillLimit)));
-  STASIS_RETURN_IF_ERROR(runtime_.Delete(config_.id, /*force=*/true, {.deadline = After(kRuntimeLimit)}));
+  // With force, runc waits 0.1 s for the end of processes before it looks; there are none any more.
+  if (!runtime_.Delete(config_.id, /*force=*/false, {.deadline = After(kRuntimeLimit)}).ok()) {
+    STASIS_RETURN_IF_ERROR(runtime_.Delete(config_.id, /*force=*/true, {.deadline = After(kRuntimeLimit)}));
+  }
   return cgroup_.Remove();
 }
 

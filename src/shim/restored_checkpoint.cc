@@ -5,31 +5,31 @@
 namespace stasis {
 
 RestoredCheckpoint::~RestoredCheckpoint() {
-  if (filling_.joinable()) MemoryFailure().IgnoreError();
+  if (giving_.joinable()) Failure().IgnoreError();
 }
 
-StatusOr<bool> RestoredCheckpoint::Unpack(const protocol::UnpackRequest& request,
-                                          const std::stop_token& cancel) {
+Status RestoredCheckpoint::Open(const protocol::RestorePlan& plan, const std::stop_token& cancel) {
   STASIS_ASSIGN_OR_RETURN(process_, CheckpointerProcess::Start(checkpointer_, log_));
-  const auto unpacked =
-      process_->caller().Call("unpack", protocol::ToJson(request), CheckpointerProcess::kQuietLimit, cancel);
-  if (!unpacked.ok() || !unpacked->value("memory", false)) {
-    STASIS_RETURN_IF_ERROR(End(unpacked.status(), cancel));
-    return false;
-  }
-  filling_ = std::jthread([this](const std::stop_token& stop) {
-    // However long CRIU takes until it asks: its own time is limited by whoever runs it.
-    filled_ =
-        End(process_->caller().Call("fill", Json::object(), std::chrono::milliseconds::max(), stop).status(),
-            stop);
-  });
-  return true;
+  const Status opened = process_->caller()
+                            .Call("open", protocol::ToJson(plan), CheckpointerProcess::kQuietLimit, cancel)
+                            .status();
+  if (!opened.ok()) return End(opened, cancel);
+  giving_ = std::jthread([this](const std::stop_token& stop) { given_ = End(Give(stop), stop); });
+  return absl::OkStatus();
 }
 
-Status RestoredCheckpoint::MemoryFailure() {
-  filling_.request_stop();
-  if (filling_.joinable()) filling_.join();
-  return absl::IsCancelled(filled_) ? absl::OkStatus() : filled_;
+Status RestoredCheckpoint::Failure() {
+  giving_.request_stop();
+  if (giving_.joinable()) giving_.join();
+  return absl::IsCancelled(given_) ? absl::OkStatus() : given_;
+}
+
+Status RestoredCheckpoint::Give(const std::stop_token& stop) {
+  protocol::Caller& caller = process_->caller();
+  STASIS_RETURN_IF_ERROR(
+      caller.Call("unpack", Json::object(), CheckpointerProcess::kQuietLimit, stop).status());
+  // However long CRIU takes until it asks: its own time is limited by whoever runs it.
+  return caller.Call("fill", Json::object(), std::chrono::milliseconds::max(), stop).status();
 }
 
 // Of the process, whose last verb has ended so.
@@ -37,7 +37,8 @@ Status RestoredCheckpoint::End(const Status& status, const std::stop_token& canc
   const bool broken = !status.ok() && process_->caller().fd() < 0;
   const ExitStatus exit = process_->End();
   process_.reset();
-  return status.ok() ? status : CheckpointerProcess::Explain(status, broken, exit, cancel);
+  // An answer stands, even where meanwhile nobody waits for it.
+  return broken ? CheckpointerProcess::Explain(status, broken, exit, cancel) : status;
 }
 
 }  // namespace stasis

@@ -1,5 +1,5 @@
-// A checkpoint that is being restored, as the shim sees it: its checkpointer has unpacked CRIU's images, and
-// stays until it has written into the restored processes what is not in them.
+// A checkpoint that is being restored, as the shim sees it: its checkpointer gives CRIU its images while runc
+// starts, and then writes into the restored processes what is not in them.
 #pragma once
 
 #include <optional>
@@ -24,21 +24,23 @@ class RestoredCheckpoint {
   RestoredCheckpoint& operator=(const RestoredCheckpoint&) = delete;
   ~RestoredCheckpoint();
 
-  // The images. True: some memory is not in them, and is given from now on to whoever asks at
-  // request.memory_socket. kDataLoss: the checkpoint is damaged. kCancelled.
-  StatusOr<bool> Unpack(const protocol::UnpackRequest& request, const std::stop_token& cancel);
+  // From now on runc may be started, whose CRIU asks at plan.socket. kDataLoss: the checkpoint is damaged, as
+  // far as was seen. kCancelled.
+  Status Open(const protocol::RestorePlan& plan, const std::stop_token& cancel);
 
-  // Once CRIU has ended: why it did not get that memory. Ok where it did, or never asked.
-  Status MemoryFailure();
+  // Once CRIU has ended, whatever for: why it did not get what it asked for. Ok where it did, or gave up
+  // itself.
+  Status Failure();
 
  private:
+  Status Give(const std::stop_token& stop);
   Status End(const Status& status, const std::stop_token& cancel);
 
   const std::string checkpointer_;
   ShimLog* const log_;
   std::optional<CheckpointerProcess> process_;
-  Status filled_;
-  std::jthread filling_;  // owns process_ and filled_ while it runs
+  Status given_;
+  std::jthread giving_;  // owns process_ and given_ while it runs
 };
 
 }  // namespace stasis

@@ -30,7 +30,9 @@ bool numbers_inside(pid_t thread, long* inside_process, long* inside_thread);
 // Before a thread is let go.
 void restore_settings(pid_t thread);
 
-// restored_memory.c
+// restore.c
 
+// Before a file is opened that may be an image of CRIU's. Waits until it is there.
+void image_is_read(const char* name);
 // Before ptrace(2) is called; may change `*data`. False: it is not to be called, errno says why.
-bool restored_memory_allows(long request, pid_t thread, void** data);
+bool restore_allows(long request, pid_t thread, void** data);

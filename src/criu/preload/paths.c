@@ -125,6 +125,7 @@ EXPORTED int openat64(int directory, const char* path, int flags, ...) {
   mode_t mode = mode_of(flags, list);
   va_end(list);
   network_is_read(directory);
+  image_is_read(path);
   return open_at(directory, path, flags, mode);
 }
 

@@ -214,7 +214,7 @@ EXPORTED long ptrace(int request, ...) {
   void* address = va_arg(list, void*);
   void* data = va_arg(list, void*);
   va_end(list);
-  if (!restored_memory_allows(request, id, &data)) return -1;
+  if (!restore_allows(request, id, &data)) return -1;
   if (request >= PEEK_TEXT && request <= PEEK_USER) {  // libc's returns the word
     long word = 0;
     if (do_ptrace(request, id, address, &word) < 0) return -1;

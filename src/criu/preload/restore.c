@@ -1,9 +1,10 @@
-// Loaded into CRIU (LD_PRELOAD). Where STASIS_MEMORY_SOCKET names a socket, some of the memory of the
-// processes that CRIU restores is not in its images (criu/restored_memory.h). Before CRIU lets the first of
-// their threads go, when all of them stand still and have their mappings, whoever listens there is told which
-// threads they are, and writes the memory; then it answers with one byte. Without the answer none is let go:
-// CRIU ends at once, and they with it, as they do when it is killed (PTRACE_O_EXITKILL, ptrace(2)). Its own
-// way to give up is no way here: it waits for init to end, and init for processes that CRIU traces.
+// Loaded into CRIU (LD_PRELOAD). Where STASIS_RESTORE_SOCKET names a socket, whoever listens there makes
+// CRIU's images while runc and CRIU start, and says by one byte when they are there: the first is not opened
+// before. Some of the memory of the processes is not in them (criu/restored_memory.h). Before CRIU lets the
+// first of their threads go, when all of them stand still and have their mappings, the listener is told which
+// threads they are, and writes the memory; then it answers with another byte. Without an answer CRIU ends at
+// once, and the processes with it, as they do when it is killed (PTRACE_O_EXITKILL, ptrace(2)). Its own way
+// to give up is no way here: it waits for init to end, and init for processes that CRIU traces.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -22,13 +23,15 @@
 #include "hooks.h"
 
 static const char* socket_path;
+static int connection = -1;
+static bool images_are_there;
 static pid_t* held;
 static size_t held_count;
-static bool there;
+static bool memory_is_there;
 
 // A copy: CRIU overwrites its environment, to show what it does in its command line.
 __attribute__((constructor)) static void read_socket(void) {
-  const char* path = getenv("STASIS_MEMORY_SOCKET");
+  const char* path = getenv("STASIS_RESTORE_SOCKET");
   if (path == NULL) return;
   socket_path = strdup(path);
   if (socket_path == NULL) abort();
@@ -56,18 +59,18 @@ static int connect_to(const char* path) {
   if (parent < 0) return -1;
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   const int length = snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d%s", parent, slash);
-  int connection = -1;
+  int connected = -1;
   if (length > 0 && (size_t)length < sizeof address.sun_path)
-    connection = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (connection >= 0 && connect(connection, (struct sockaddr*)&address, sizeof address) != 0) {
-    close(connection);
-    connection = -1;
+    connected = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (connected >= 0 && connect(connected, (struct sockaddr*)&address, sizeof address) != 0) {
+    close(connected);
+    connected = -1;
   }
   close(parent);
-  return connection;
+  return connected;
 }
 
-static bool send_all(int connection, const void* bytes, size_t size) {
+static bool send_all(const void* bytes, size_t size) {
   const char* left = bytes;
   while (size != 0) {
     const ssize_t sent = send(connection, left, size, MSG_NOSIGNAL);
@@ -79,7 +82,7 @@ static bool send_all(int connection, const void* bytes, size_t size) {
   return true;
 }
 
-static bool is_answered(int connection) {
+static bool may_go_on(void) {
   char answer = 0;
   ssize_t got = 0;
   do got = recv(connection, &answer, 1, 0);
@@ -87,14 +90,26 @@ static bool is_answered(int connection) {
   return got == 1 && answer == '1';
 }
 
-static bool fetch(void) {
-  const int connection = connect_to(socket_path);
-  if (connection < 0) return false;
+static void give_up(const char* what) {
+  dprintf(STDERR_FILENO, "stasis: no %s from %s: %m\n", what, socket_path);
+  _exit(1);
+}
+
+void image_is_read(const char* name) {
+  if (socket_path == NULL || images_are_there) return;
+  const char* dot = strrchr(name, '.');
+  if (dot == NULL || strcmp(dot, ".img") != 0) return;
+  connection = connect_to(socket_path);
+  if (connection < 0 || !may_go_on()) give_up("images");
+  images_are_there = true;
+}
+
+static void fetch_memory(void) {
   const pid_t end = 0;
-  const bool done = send_all(connection, held, held_count * sizeof *held) &&
-                    send_all(connection, &end, sizeof end) && is_answered(connection);
+  if (!send_all(held, held_count * sizeof *held) || !send_all(&end, sizeof end) || !may_go_on())
+    give_up("memory for the restored processes");
   close(connection);
-  return done;
+  memory_is_there = true;
 }
 
 // From now on they outlive CRIU, as CRIU lets one after the other go.
@@ -103,8 +118,8 @@ static void let_live(void) {
     syscall(SYS_ptrace, (long)PTRACE_SETOPTIONS, (long)held[i], NULL, (long)PTRACE_O_TRACESYSGOOD);
 }
 
-bool restored_memory_allows(long request, pid_t thread, void** data) {
-  if (socket_path == NULL || there) return true;
+bool restore_allows(long request, pid_t thread, void** data) {
+  if (socket_path == NULL || memory_is_there) return true;
   const uintptr_t options = (uintptr_t)*data;
   if (request == PTRACE_SEIZE) *data = (void*)(options | PTRACE_O_EXITKILL);
   if (request == PTRACE_SETOPTIONS) {
@@ -113,11 +128,7 @@ bool restored_memory_allows(long request, pid_t thread, void** data) {
     *data = (void*)(options | PTRACE_O_EXITKILL);
   }
   if (request != PTRACE_DETACH || held_count == 0) return true;
-  if (!fetch()) {
-    dprintf(STDERR_FILENO, "stasis: no memory for the restored processes from %s: %m\n", socket_path);
-    _exit(1);
-  }
-  there = true;
+  fetch_memory();
   let_live();
   return true;
 }
