@@ -159,6 +159,10 @@ TEST_F(RestoredMemoryTest, ImagesThatAreNotCriusAreRefused) {
   saved_.clear();
   Save(1, 0, 2);
   ASSERT_TRUE(Take().ok());
+  Map(1, 1, 2);  // mappings that overlap
+  EXPECT_TRUE(absl::IsDataLoss(Take().status()));
+  mm_[1].mutable_vmas()->RemoveLast();
+  ASSERT_TRUE(Take().ok());
   Thread(1, UINT64_MAX - 5);
   EXPECT_TRUE(absl::IsDataLoss(Take().status()));
 }
