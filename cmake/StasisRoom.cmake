@@ -6,6 +6,10 @@
 # The directory is given by -iquote: <linux/...> of the kernel never finds a file of ours.
 include(GoogleTest)
 
+# Of a test, and of the programs that it starts.
+set(STASIS_TEST_PROPERTIES TIMEOUT 120
+    ENVIRONMENT "TSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/cmake/tsan_suppressions.txt")
+
 function(stasis_room name)
   cmake_parse_arguments(ROOM "" "" "LINK;USE;PRIVATE_USE" ${ARGN})
   set(source_dir ${CMAKE_SOURCE_DIR}/src/${name})
@@ -40,6 +44,6 @@ function(stasis_room name)
     add_executable(${name}_test ${tests})
     target_link_libraries(${name}_test PRIVATE stasis_${name} ${ROOM_PRIVATE_USE} GTest::gmock GTest::gtest_main)
     gtest_discover_tests(${name}_test TEST_PREFIX "${name}." DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
-                         PROPERTIES TIMEOUT 120)
+                         PROPERTIES ${STASIS_TEST_PROPERTIES})
   endif()
 endfunction()
