@@ -53,7 +53,7 @@ class CopyOnWriteTest : public RealContainerTest {
     const auto on_notice = [&](const std::string&, const Json& params) {
       if (at_memory && params.value("phase", "") == "memory") std::exchange(at_memory, nullptr)();
     };
-    const Status status =
+    Status status =
         caller_->Call("finish", Json::object(), std::chrono::seconds(60), stop_.get_token(), on_notice)
             .status();
     EXPECT_FALSE(at_memory) << "its memory was not read";

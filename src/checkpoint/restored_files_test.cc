@@ -103,7 +103,8 @@ TEST_F(RestoredFilesTest, DamageThatIsFoundWhileCriuWaitsEndsIt) {
   ASSERT_TRUE(CriuHasBegun());
   for (const auto& pack : std::filesystem::directory_iterator(base_ + "/store/packs")) {
     std::fstream file(pack.path());
-    for (uintmax_t at = 4096; at + 4096 < pack.file_size(); at += 4096) file.seekp(at).put('x');
+    const auto size = static_cast<std::streamoff>(pack.file_size());
+    for (std::streamoff at = 4096; at + 4096 < size; at += 4096) file.seekp(at).put('x');
   }
   const Status unpacked = Call("unpack").status();
   EXPECT_TRUE(absl::IsDataLoss(unpacked)) << unpacked;

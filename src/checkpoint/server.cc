@@ -95,7 +95,7 @@ Status Server::Answer(const Json& request) {
     HangupWatch hangup(connection_.get());
     return Dispatch(method, params ? *params : Json::object(), hangup.token());
   }();
-  const Status written = protocol::WriteFrame(
+  Status written = protocol::WriteFrame(
       connection_.get(), result.ok() ? Json{{"id", id}, {"result", *result}}
                                      : Json{{"id", id}, {"error", protocol::ErrorToJson(result.status())}});
   // Not before: CRIU is hung up on by it, and ends; the shim should have heard why by then.

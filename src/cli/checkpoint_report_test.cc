@@ -100,8 +100,8 @@ TEST(CheckpointReportTest, DetailsAreDrawnWhereTheyBelong) {
            "│   ├── Compressed: 2kB on disk",
            "│   └── Unique: 1kB, what its removal would free",
            "└── A /new\\x1b[2J\n",
-           "        │   ├── Open files\n        │   │   ├── [cwd]  /srv\n        │   │   └── [file 3]  "
-           "/a\\x0ab (w, at 9)\n",
+           "        │   ├── Open files\n        │   │   ├── [cwd]  /srv\n",
+           "        │   │   └── [file 3]  /a\\x0ab (w, at 9)\n",
            "[tcp (listen) 4]  [::]:80\n",
            "[unix (dgram) 5]  -> @\\x1b\n",
            "Memory: 8.19kB mapped, 4.1kB saved\n",

@@ -107,7 +107,7 @@ Status Inspect(const ApiClient& client, InspectOptions options) {
                           {{"dir", options.directory}}),
                    Json()}));
   CheckpointDetails details;
-  const Status failure = GetDetails(client, options, manifest, &details);
+  Status failure = GetDetails(client, options, manifest, &details);
   if (options.format == "json") {
     if (!details.processes.empty()) manifest["process_details"] = std::move(details.processes);
     if (details.usage) manifest["usage"] = *std::move(details.usage);
