@@ -27,6 +27,8 @@ bool numbers_inside(pid_t thread, long* inside_process, long* inside_thread);
 
 // thread_settings.c
 
+// Once: CRIU's images are there, and the file of settings among them.
+void read_settings(void);
 // Before a thread is let go.
 void restore_settings(pid_t thread);
 

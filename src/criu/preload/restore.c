@@ -102,6 +102,7 @@ void image_is_read(const char* name) {
   connection = connect_to(socket_path);
   if (connection < 0 || !may_go_on()) give_up("images");
   images_are_there = true;
+  read_settings();
 }
 
 static void fetch_memory(void) {

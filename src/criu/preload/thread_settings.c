@@ -20,13 +20,20 @@ struct settings {
   char processors[2 * sizeof(cpu_set_t) + 1];
 };
 
+static const char* settings_path;
 static struct settings* all;
 static size_t count;
 
-// At once: CRIU overwrites its environment, to show what it does in its command line.
-__attribute__((constructor)) static void read_settings(void) {
+// A copy: CRIU overwrites its environment, to show what it does in its command line.
+__attribute__((constructor)) static void read_path(void) {
   const char* path = getenv("STASIS_THREAD_SETTINGS");
-  FILE* file = path == NULL ? NULL : fopen(path, "re");
+  if (path == NULL) return;
+  settings_path = strdup(path);
+  if (settings_path == NULL) abort();
+}
+
+void read_settings(void) {
+  FILE* file = settings_path == NULL ? NULL : fopen(settings_path, "re");
   if (file == NULL) return;
   struct settings next;
   while (count < MOST &&
