@@ -1,6 +1,8 @@
 """What a program holds besides memory: the same before a checkpoint, while it runs on, and after each restore."""
 
 
+import os
+
 import pytest
 
 from harness import build_program, wait_until
@@ -231,6 +233,21 @@ def test_all_of_it_is_as_it_was(engine, image):
             engine.docker("wait", "c1")
             engine.docker("start", "--checkpoint", name, "c1")
             goes_on()
+
+
+def test_a_bound_process_comes_back_bound_however_long_its_images_take(engine):
+    """CRIU starts before they are there, the settings of threads among them."""
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("one processor only")
+    engine.docker("run", "-d", "--name", "c1", "busybox", "sh", "-c",  # a file without a name goes through the images
+                  "exec 3<>/x; head -c 128m /dev/urandom >&3; rm /x; i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done")
+    wait_until(lambda: engine.numbers("c1"), "it counts", 60)
+    bound = {max(os.sched_getaffinity(0))}
+    os.sched_setaffinity(int(engine.inspect("c1", "{{.State.Pid}}")), bound)
+    engine.docker("checkpoint", "create", "c1", "cp")
+    engine.docker("wait", "c1")
+    engine.docker("start", "--checkpoint", "cp", "c1")
+    assert os.sched_getaffinity(int(engine.inspect("c1", "{{.State.Pid}}"))) == bound
 
 
 STOPPED = "sleep 1000 & sleep 0.2; kill -STOP $!; trap 'echo woken' CHLD; i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done"
