@@ -83,7 +83,8 @@ Status Restart(ContainerBackend& backend, Request& request, Response& response) 
 
 Status Kill(ContainerBackend& backend, Request& request, Response& response) {
   std::string signal = request.query.Text("signal");
-  STASIS_RETURN_IF_ERROR(backend.Kill(request.Value("id"), signal.empty() ? "SIGKILL" : signal));
+  STASIS_RETURN_IF_ERROR(
+      backend.Kill(request.Value("id"), signal.empty() ? "SIGKILL" : signal, request.cancel));
   return response.Empty(204);
 }
 

@@ -142,7 +142,9 @@ class FakeEngine : public backend::SystemBackend,
     STASIS_RETURN_IF_ERROR(Check(container));
     return backend::Change::kAlreadySo;
   }
-  Status Kill(const std::string& container, const std::string&) override { return Check(container); }
+  Status Kill(const std::string& container, const std::string&, std::stop_token) override {
+    return Check(container);
+  }
   Status Restart(const std::string& container, const backend::StopOptions&, std::stop_token) override {
     return Check(container);
   }

@@ -150,7 +150,7 @@ class ContainerBackend {
                                  std::stop_token cancel) = 0;
   virtual StatusOr<Change> Stop(const std::string& container, const StopOptions& options,
                                 std::stop_token cancel) = 0;
-  virtual Status Kill(const std::string& container, const std::string& signal) = 0;
+  virtual Status Kill(const std::string& container, const std::string& signal, std::stop_token cancel) = 0;
   virtual Status Restart(const std::string& container, const StopOptions& options,
                          std::stop_token cancel) = 0;
   virtual Status Pause(const std::string& container) = 0;

@@ -72,6 +72,7 @@ void Container::BeginStarting() {
 std::optional<Exit> Container::EndStarting() {
   const std::lock_guard lock(mutex_);
   starting_ = false;
+  changed_.notify_all();
   return std::exchange(early_exit_, std::nullopt);
 }
 
@@ -85,6 +86,11 @@ bool Container::MayHandleExit(const Exit& exit) {
 bool Container::starting() const {
   const std::lock_guard lock(mutex_);
   return starting_;
+}
+
+Status Container::WaitForStart(std::stop_token cancel) const {
+  return WaitUntil([this](const ContainerRecord&, uint64_t) { return !starting_; }, kNoDeadline,
+                   std::move(cancel));
 }
 
 uint64_t Container::starts() const {

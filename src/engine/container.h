@@ -6,7 +6,7 @@
 //
 // Beside them there is the turn: start, pause, unpause, rename and removal come one after the other, each for
 // as long as it takes. Stop, kill, exec and a checkpoint need no turn, so that none of them waits for a slow
-// other one.
+// other one; only a start, which may be a long restore, stop and kill wait for, as Docker's do.
 #pragma once
 
 #include <condition_variable>
@@ -81,6 +81,8 @@ class Container : public std::enable_shared_from_this<Container> {
   // False: it is being started and the exit was kept for that.
   bool MayHandleExit(const Exit& exit);
   bool starting() const;
+  // Until no start is under way. kCancelled.
+  Status WaitForStart(std::stop_token cancel) const;
   uint64_t starts() const;  // how often BeginStarting was called
   absl::Time starting_since() const;
   // What follows the run's log and streams ends with it.

@@ -76,7 +76,7 @@ class Engine final : public backend::ContainerBackend,
                                   std::stop_token cancel) override;
   StatusOr<backend::Change> Stop(const std::string& container, const backend::StopOptions& options,
                                  std::stop_token cancel) override;
-  Status Kill(const std::string& container, const std::string& signal) override;
+  Status Kill(const std::string& container, const std::string& signal, std::stop_token cancel) override;
   Status Restart(const std::string& container, const backend::StopOptions& options,
                  std::stop_token cancel) override;
   Status Pause(const std::string& container) override;

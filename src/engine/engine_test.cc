@@ -303,7 +303,7 @@ TEST_F(EngineTest, WhileACheckpointIsMadeTheRestAnswersAndAKillCancelsIt) {
   EXPECT_EQ(State(id).status, "running");
   EXPECT_EQ(engine_->CreateCheckpoint("web", {.name = "cp2", .directory = {}}, {}).code(),
             StatusCode::kFailedPrecondition);
-  EXPECT_TRUE(engine_->Kill("web", "KILL").ok());
+  EXPECT_TRUE(engine_->Kill("web", "KILL", {}).ok());
   maker.join();
   EXPECT_THAT(Message(made), HasSubstr("Cannot checkpoint container web: "));
   EXPECT_EQ(Wait(id), 137);

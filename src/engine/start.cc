@@ -65,6 +65,8 @@ StatusOr<backend::Change> Engine::Start(const std::string& name, const backend::
   // A client that leaves does not end the start; only a removal by force does.
   Status status = Launch(*container, options, turn.cancel());
   if (status.ok()) return backend::Change::kDone;
+  if (turn.cancel().stop_requested())
+    return Cancelled("the start of container " + record.name + " was cancelled: it is being removed");
   if (record.host_config.auto_remove && options.checkpoint.empty()) {
     const uint64_t exits = container->exits();
     tasks_.Post([this, container, exits](std::stop_token stop) { Settle(container, exits, stop); });

@@ -27,6 +27,7 @@ Status AsResumed(ContainerRecord& record) {
 StatusOr<backend::Change> Engine::Stop(const std::string& name, const backend::StopOptions& options,
                                        std::stop_token cancel) {
   STASIS_ASSIGN_OR_RETURN(const ContainerRef container, containers_.Find(name));
+  STASIS_RETURN_IF_ERROR(container->WaitForStart(cancel));
   const Phase phase = container->phase();
   if (phase == Phase::kRestarting) {
     // It waits for its restart policy: that is called off.
@@ -108,12 +109,13 @@ Status Engine::MarkStoppedByUser(Container& container) {
   });
 }
 
-Status Engine::Kill(const std::string& name, const std::string& signal_text) {
+Status Engine::Kill(const std::string& name, const std::string& signal_text, std::stop_token cancel) {
   STASIS_ASSIGN_OR_RETURN(const ContainerRef container, containers_.Find(name));
   int signal = SIGKILL;
   if (!signal_text.empty()) {
     STASIS_ASSIGN_OR_RETURN(signal, ParseSignal(signal_text));
   }
+  STASIS_RETURN_IF_ERROR(container->WaitForStart(std::move(cancel)));
   const ContainerRecord record = container->Record();
   if (!IsAlive(record.state.phase)) {
     return FailedPrecondition("Cannot kill container: " + name + ": Container " + record.id.str() +
@@ -139,6 +141,7 @@ Status Engine::Kill(const std::string& name, const std::string& signal_text) {
 
 Status Engine::Restart(const std::string& name, const backend::StopOptions& options, std::stop_token cancel) {
   STASIS_ASSIGN_OR_RETURN(const ContainerRef container, containers_.Find(name));
+  STASIS_RETURN_IF_ERROR(container->WaitForStart(cancel));
   container->HoldRemoval(true);  // --rm means the end by itself, not this one
   Status status = IsAlive(container->phase()) ? StopAndWait(*container, options, cancel) : Status();
   if (status.ok()) status = Start(container->id().str(), {}, cancel).status();
