@@ -66,7 +66,11 @@ grpc::Status ApiService::CreateContainer(grpc::ServerContext* context,
                                          types::CreateContainerResponse* response) {
   return Answer(context, "CreateContainer", request->id(), [&](std::stop_token gone) -> stasis::Status {
     STASIS_ASSIGN_OR_RETURN(*response->mutable_container(), containers_.Create(*request, std::move(gone)));
-    return {};
+    if (!context->IsCancelled()) return {};
+    // Seen too late to stop it. Who gave up and then signalled it found nothing yet, and will not come again.
+    STASIS_ASSIGN_OR_RETURN(const auto container, containers_.Find(request->id()));
+    container->Signal(protocol::kInit, SIGKILL, /*all=*/true, {}).IgnoreError();  // it may be done already
+    return Cancelled("nobody waits for container " + request->id() + " any more");
   });
 }
 
