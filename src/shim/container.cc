@@ -11,6 +11,7 @@
 #include "absl/time/clock.h"
 #include "linux/files.h"
 #include "protocol/frame.h"
+#include "protocol/restore_directories.h"
 #include "shim/checkpoint_run.h"
 #include "shim/console_socket.h"
 #include "shim/operation.h"
@@ -291,7 +292,8 @@ StatusOr<std::string> Container::CriuPreload() const {
   return library;
 }
 
-Status Container::OpenCheckpoint(RestoredCheckpoint* checkpoint, OciRestore* restore) {
+Status Container::OpenCheckpoint(RestoredCheckpoint* checkpoint, OciRestore* restore,
+                                 const std::stop_token& cancel) {
   if (config_.checkpointer.empty()) return Unimplemented("this shim was given no checkpointer");
   STASIS_RETURN_IF_ERROR(RemoveTree(restore->images));  // of a shim that was killed
   STASIS_RETURN_IF_ERROR(MakeDirectories(restore->images));
@@ -300,7 +302,7 @@ Status Container::OpenCheckpoint(RestoredCheckpoint* checkpoint, OciRestore* res
                                       .images = restore->images,
                                       .socket = directory_ + "/restore.sock"};
   restore->criu_environment["STASIS_RESTORE_SOCKET"] = plan.socket;
-  return checkpoint->Open(plan, Limits(kRestoreLimit).cancel);
+  return checkpoint->Open(plan, cancel);
 }
 
 StatusOr<pid_t> Container::Restore(const OnProgress& progress) {
@@ -314,12 +316,11 @@ StatusOr<pid_t> Container::Restore(const OnProgress& progress) {
     }
   });
   OciRestore restore;
-  // Beside the container's log, where there is one: the log of a restore that failed outlives the shim, and
-  // the images may be too large for /run.
-  const std::string& log = config_.log_path;
-  const std::string beside = log.empty() ? directory_ : log.substr(0, log.rfind('/'));
-  restore.work = beside + "/restore";
-  restore.images = beside + "/restore-images";
+  const auto directories = protocol::RestoreDirectories::Of(config_, directory_);
+  restore.work = directories.work;
+  restore.images = directories.images;
+  // One token for all of it: a kill between two steps counts for the next as well.
+  const OciLimits limits = Limits(kRestoreLimit);
   const absl::Cleanup remove_images = [&] { log_->IfError("remove the images", RemoveTree(restore.images)); };
   restore.empty_namespaces = config_.restore->empty_namespaces;
   restore.shell_job = true;  // does nothing where the dump did without
@@ -329,7 +330,7 @@ StatusOr<pid_t> Container::Restore(const OnProgress& progress) {
   restore.criu_environment = {{"CRIU_CONFIG_FILE", criu_options}};
   STASIS_ASSIGN_OR_RETURN(restore.criu_environment["LD_PRELOAD"], CriuPreload());
   RestoredCheckpoint checkpoint(config_.checkpointer, log_);
-  STASIS_RETURN_IF_ERROR(OpenCheckpoint(&checkpoint, &restore));
+  STASIS_RETURN_IF_ERROR(OpenCheckpoint(&checkpoint, &restore, limits.cancel));
   STASIS_ASSIGN_OR_RETURN(const RestoreLimit limit, RestoreLimit::Raise(config_.bundle));
   Launch launch{.id = protocol::kInit,
                 .stdio = config_.stdio,
@@ -337,8 +338,8 @@ StatusOr<pid_t> Container::Restore(const OnProgress& progress) {
                 .args = ReadArguments(config_.bundle),
                 .started = "start-container",
                 .run = [&](const OciStreams& ends) -> StatusOr<pid_t> {
-                  StatusOr<pid_t> pid = runtime_.Restore(config_.id, config_.bundle, config_.no_pivot, ends,
-                                                         restore, Limits(kRestoreLimit));
+                  StatusOr<pid_t> pid =
+                      runtime_.Restore(config_.id, config_.bundle, config_.no_pivot, ends, restore, limits);
                   // CRIU says no more than that it could not go on.
                   STASIS_RETURN_IF_ERROR(checkpoint.Failure());
                   if (!pid.ok()) return pid;

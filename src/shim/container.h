@@ -81,7 +81,7 @@ class Container {
   StatusOr<pid_t> Run(const Launch& launch);
   StatusOr<std::string> CriuPreload() const;
   // What CRIU reads: the images, and at `restore->criu_environment` where it asks for the rest.
-  Status OpenCheckpoint(RestoredCheckpoint* checkpoint, OciRestore* restore);
+  Status OpenCheckpoint(RestoredCheckpoint* checkpoint, OciRestore* restore, const std::stop_token& cancel);
   StatusOr<pid_t> Restore(const OnProgress& progress);
   StatusOr<pid_t> RunExec(const protocol::ExecRequest& request, std::stop_token cancel);
   Status WaitForAttach(const std::string& process, std::stop_token cancel);

@@ -13,6 +13,7 @@
 #include "linux/files.h"
 #include "linux/unix_socket.h"
 #include "protocol/journal.h"
+#include "protocol/restore_directories.h"
 #include "runtime/oci_runtime.h"
 #include "supervisor/shim_cgroup.h"
 
@@ -124,6 +125,8 @@ Status ClearAfterShim(const protocol::ShimConfig& config, const std::string& dir
                       .criu = config.criu,
                       .work_directory = directory});
   note(runtime.Delete(config.id, true, {.deadline = After(kClearLimit)}));
+  note(Annotate(RemoveTree(protocol::RestoreDirectories::Of(config, directory).images),
+                "remove what was unpacked for a restore"));
   return result;
 }
 
