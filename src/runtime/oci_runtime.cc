@@ -161,7 +161,11 @@ StatusOr<pid_t> OciRuntime::Restore(const std::string& id, const std::string& bu
   StatusOr<pid_t> pid = Launch(std::move(call), streams, limits);
   if (pid.ok()) return pid;
   StatusOr<criu::Log> log = criu::ReadLog(log_path);
-  if (!log.ok() || log->errors.empty()) return pid.status();
+  if (!log.ok() || log->errors.empty()) {
+    // runc's words for a connection whose other end has gone.
+    if (Message(pid.status()).find("read unixpacket") == std::string::npos) return pid.status();
+    return Internal("CRIU was killed, or ended without a word; its log: " + log_path);
+  }
   return MakeError(pid.status().code(), criu::ExplainRestore(*log, log_path));
 }
 

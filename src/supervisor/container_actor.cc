@@ -196,6 +196,8 @@ Status ContainerActor::Start(std::stop_token cancel) {
   if (started.ok()) {
     SetPhase(Phase::kLive);
   } else {
+    // With its shim all of it is gone, which is certain: unlike a supervisor's, this end of a call says so.
+    if (absl::IsUnavailable(started)) started = Internal("the container's shim died: " + Message(started));
     Discard(Message(started));
   }
   return started;
