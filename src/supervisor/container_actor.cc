@@ -1,5 +1,6 @@
 #include "supervisor/container_actor.h"
 
+#include <errno.h>
 #include <signal.h>
 
 #include <utility>
@@ -261,6 +262,8 @@ Status ContainerActor::Signal(const std::string& process, int signal, bool all, 
                     .status();
   // It has ended the start that was under way, so there was nothing left to signal.
   if (ends && starting && absl::IsNotFound(sent)) return {};
+  // Its shim was killed, and what it left is being cleared up: its exit is told when that is done.
+  if (GetErrno(sent) == ECONNREFUSED) return NotFound("container " + id() + ": its shim has died");
   return sent;
 }
 

@@ -402,6 +402,14 @@ def test_a_killed_shim_takes_its_container_with_it(engine, workload):
     assert engine.inspect("c1", "{{.State.Status}}") == "running"
 
 
+def test_a_container_whose_shim_was_just_killed_can_be_removed(engine):
+    engine.counter("c1")
+    [shim] = engine.program_pids("stasis-shim")
+    os.kill(shim, signal.SIGKILL)
+    engine.docker("rm", "-f", "c1")
+    assert engine.out("ps", "-aq") == ""
+
+
 def test_a_full_disk_leaves_nothing_and_the_container_runs_on(engine, workload, tmp_path):
     small = tmp_path / "small"
     small.mkdir()
