@@ -15,7 +15,6 @@
 namespace stasis::criu {
 namespace {
 
-using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
