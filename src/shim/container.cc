@@ -340,9 +340,9 @@ StatusOr<pid_t> Container::Restore(const OnProgress& progress) {
                 .run = [&](const OciStreams& ends) -> StatusOr<pid_t> {
                   StatusOr<pid_t> pid =
                       runtime_.Restore(config_.id, config_.bundle, config_.no_pivot, ends, restore, limits);
-                  // CRIU says no more than that it could not go on.
-                  STASIS_RETURN_IF_ERROR(checkpoint.Failure());
-                  if (!pid.ok()) return pid;
+                  // CRIU says no more than that it could not go on. Where it did, it had everything.
+                  const Status failure = checkpoint.Failure();
+                  if (!pid.ok()) return failure.ok() ? pid : failure;
                   // At once, so that it runs as little as can be: CRIU can only bring it back running.
                   if (config_.restore->paused) {
                     STASIS_RETURN_IF_ERROR(cgroup_.Freeze(After(kKillLimit), {}));
