@@ -43,21 +43,24 @@ Status PageFinder::Find(const PageHash& hash, Place* place) {
     place->entry = next;
     return absl::OkStatus();
   }
+  Status damage;
   // In a damaged pack it is looked for last: it may have been stored again since.
   for (const bool may_be_damaged : {false, true}) {
     // Twice anew: another may have replaced the index, and what it was replaced by may lack something.
     for (int attempt = 0; attempt < 3; ++attempt) {
       const std::shared_ptr<PageIndex> index = this->index();
-      if (FindIn(*index, hash, may_be_damaged, place)) return absl::OkStatus();
+      if (FindIn(*index, hash, may_be_damaged, place, &damage)) return absl::OkStatus();
       STASIS_RETURN_IF_ERROR(Renew(index));
     }
   }
-  return DataLoss("the store lacks page " + ToHex(hash));
+  return DataLoss("the store lacks page " + ToHex(hash) + (damage.ok() ? "" : "; " + Message(damage)));
 }
 
-bool PageFinder::FindIn(const PageIndex& index, const PageHash& hash, bool may_be_damaged, Place* place) {
+bool PageFinder::FindIn(const PageIndex& index, const PageHash& hash, bool may_be_damaged, Place* place,
+                        Status* damage) {
   const auto is_there = [&](const PageLocation& location) {
     auto pack = packs_.Get(location.pack);
+    if (absl::IsDataLoss(pack.status())) *damage = pack.status();
     if (!pack.ok() || location.entry >= (*pack)->pages() || (*pack)->hash(location.entry) != hash ||
         ((*pack)->marked_damaged() && !may_be_damaged))
       return false;

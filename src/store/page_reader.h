@@ -27,14 +27,16 @@ class PageFinder {
     uint32_t entry = 0;
   };
   // Looks behind `*place` first: pages that were stored together are mostly wanted together. kDataLoss: the
-  // store does not have it.
+  // store does not have it; where it had, in a pack that is damaged, the message names that.
   Status Find(const PageHash& hash, Place* place);
 
  private:
   PageFinder(std::shared_ptr<StoreFiles> files, std::shared_ptr<PageIndex> index)
       : files_(std::move(files)), packs_(files_->directory()), index_(std::move(index)) {}
   std::shared_ptr<PageIndex> index();
-  bool FindIn(const PageIndex& index, const PageHash& hash, bool may_be_damaged, Place* place);
+  // `damage` becomes that of a pack which should have it.
+  bool FindIn(const PageIndex& index, const PageHash& hash, bool may_be_damaged, Place* place,
+              Status* damage);
   // Makes the index anew, if it is still `old`, once.
   Status Renew(const std::shared_ptr<PageIndex>& old);
 

@@ -182,6 +182,10 @@ TEST_F(StoreTest, AnyFlippedBitIsFound) {
     ASSERT_THAT((*verifier)->damage(), SizeIs(1)) << "bit " << bit;
     EXPECT_THAT((*verifier)->damage().front(), HasSubstr(PackName(id)));
   }
+  std::string bad = good;
+  bad.back() ^= 1;
+  ASSERT_TRUE(WriteFileAtomically(PackPath(id), bad).ok());
+  EXPECT_THAT(Message(Get(stream).status()), HasSubstr(PackName(id)));
   ASSERT_TRUE(WriteFileAtomically(PackPath(id), good).ok());
   auto verifier = Verifier::Open(store_);
   ASSERT_TRUE((*verifier)->ReadPacks(nullptr, {}).ok());
