@@ -172,15 +172,19 @@ def workload(engine):
 
 
 def assert_sound(engine, container, record_property):
-    state = engine.inspect(container, "{{.State.Status}}")
-    assert state in ("running", "exited"), state
+    before = len(engine.numbers(container))
+
+    def settled_state():
+        """An exit is told once all of our programs are back."""
+        state = engine.inspect(container, "{{.State.Status}}")
+        assert state in ("running", "exited"), state
+        return state if state == "exited" or len(engine.numbers(container)) > before else None
+
+    state = wait_until(settled_state, "it counts on, or has exited")
     record_property("state_after", state)
     for name in engine.out("checkpoint", "ls", container).split()[2:]:
         assert name in ("cp", "before")
-    if state == "running":
-        before = len(engine.numbers(container))
-        wait_until(lambda: len(engine.numbers(container)) > before, "it counts on")
-    else:
+    if state == "exited":
         engine.docker("start", "--checkpoint", "before", container)
     assert "BAD" not in engine.out("logs", container)
     engine.docker("checkpoint", "create", container, "after")
