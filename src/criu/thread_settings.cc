@@ -8,8 +8,8 @@
 #include <cstring>
 #include <string_view>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
+#include "base/hex.h"
 #include "linux/files.h"
 #include "linux/proc.h"
 
@@ -54,7 +54,7 @@ std::string Processors(pid_t thread, const cpu_set_t& allowed) {
   std::string bytes(sizeof set, '\0');
   std::memcpy(bytes.data(), &set, sizeof set);
   while (!bytes.empty() && bytes.back() == '\0') bytes.pop_back();
-  return bytes.empty() ? "-" : absl::BytesToHexString(bytes);
+  return bytes.empty() ? "-" : ToHex(bytes);
 }
 
 long IoPriority(pid_t thread) {

@@ -7,9 +7,10 @@
 #include <map>
 #include <set>
 #include <sstream>
+#include <utility>
 #include <vector>
 
-#include "absl/strings/escaping.h"
+#include "base/hex.h"
 #include "criu/core_image.h"
 #include "criu/image_file.h"
 #include "criu_rpc/images.pb.h"
@@ -36,9 +37,11 @@ StatusOr<std::vector<LateSignal>> ReadLateSignals(const std::string& path) {
   if (absl::IsNotFound(text.status())) return signals;
   if (!text.ok()) return text.status();
   std::istringstream lines(*text);
-  for (LateSignal signal; lines >> signal.process >> signal.thread >> signal.shared >> signal.bytes;) {
-    signal.bytes = absl::HexStringToBytes(signal.bytes);
-    if (signal.bytes.size() != sizeof signal.info) return DataLoss(path + " is not a list of signals");
+  std::string hex;
+  for (LateSignal signal; lines >> signal.process >> signal.thread >> signal.shared >> hex;) {
+    auto bytes = FromHex(hex);
+    if (!bytes || bytes->size() != sizeof signal.info) return DataLoss(path + " is not a list of signals");
+    signal.bytes = *std::move(bytes);
     std::memcpy(&signal.info, signal.bytes.data(), sizeof signal.info);
     signals.push_back(signal);
   }

@@ -8,7 +8,7 @@
 #include <cstring>
 #include <optional>
 
-#include "absl/strings/escaping.h"
+#include "base/hex.h"
 #include "criu/core_image.h"
 #include "linux/files.h"
 
@@ -57,7 +57,7 @@ class TimerImagesTest : public testing::Test {
     info.si_timerid = timer;
     info.si_value.sival_int = static_cast<int>(value);
     late_ += std::to_string(kProcess) + " " + std::to_string(thread) + (shared ? " 1 " : " 0 ") +
-             absl::BytesToHexString(std::string(reinterpret_cast<const char*>(&info), sizeof info)) + "\n";
+             ToHex(std::string(reinterpret_cast<const char*>(&info), sizeof info)) + "\n";
   }
 
   std::string Path(const std::string& name) const { return directory_->path() + "/" + name; }

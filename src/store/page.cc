@@ -9,12 +9,6 @@ namespace {
 
 constexpr char kZeros[kPageBytes] = {};
 
-int HexDigit(char digit) {
-  if (digit >= '0' && digit <= '9') return digit - '0';
-  if (digit >= 'a' && digit <= 'f') return digit - 'a' + 10;
-  return -1;
-}
-
 }  // namespace
 
 const PageHash& ZeroPage() {
@@ -29,14 +23,10 @@ std::string ToHex(const PageHash& hash) {
 }
 
 StatusOr<PageHash> PageHashFromHex(std::string_view hex) {
+  const auto bytes = FromHex(hex);
   PageHash hash;
-  if (hex.size() != 2 * hash.size()) return InvalidArgument("a page's hash: want 64 hex digits");
-  for (size_t i = 0; i < hash.size(); ++i) {
-    const int high = HexDigit(hex[2 * i]);
-    const int low = HexDigit(hex[2 * i + 1]);
-    if (high < 0 || low < 0) return InvalidArgument("a page's hash: want 64 hex digits");
-    hash[i] = static_cast<unsigned char>(high * 16 + low);
-  }
+  if (!bytes || bytes->size() != hash.size()) return InvalidArgument("a page's hash: want 64 hex digits");
+  std::memcpy(hash.data(), bytes->data(), hash.size());
   return hash;
 }
 
