@@ -38,6 +38,8 @@ std::optional<Scheduled> ReadScheduled(const std::string& thread) {
   if (!absl::SimpleAtod(Field(*text, "se.exec_start"), &milliseconds) ||
       !absl::SimpleAtoi(Field(*text, "nr_voluntary_switches"), &scheduled.switches))
     return std::nullopt;
+  // The kernel forgets it as it moves a thread to another processor.
+  if (milliseconds <= 0) return std::nullopt;
   scheduled.last_ran = std::chrono::nanoseconds(std::llround(milliseconds * 1e6));
   return scheduled;
 }
