@@ -6,6 +6,7 @@
 #include <string>
 
 #include "linux/files.h"
+#include "store/block_hash.h"
 #include "store/pack.h"
 #include "store/pack_writer.h"
 
@@ -46,11 +47,8 @@ void MakeHashesRight(std::string* pack) {
     // Less than 8 bytes are padding.
     if (i + 1 == footer.blocks && footer.index_offset - block.offset - block.size >= 8)
       block.size = static_cast<uint32_t>(footer.index_offset - block.offset);
-    if (block.offset <= pack->size() && block.size <= pack->size() - block.offset) {
-      Sha256 sha256;
-      sha256.Update({pack->data() + block.offset, block.size});
-      block.hash = sha256.FinishBytes();
-    }
+    if (block.offset <= pack->size() && block.size <= pack->size() - block.offset)
+      block.hash = stasis::store::HashBlock({pack->data() + block.offset, block.size});
     offset += block.size;
     std::memcpy(at, &block, sizeof block);
   }
