@@ -7,7 +7,6 @@
 #include "base/status.h"
 #include "criu/image_file.h"
 #include "criu_rpc/images.pb.h"
-#include "linux/pagemap.h"
 
 namespace stasis::criu {
 
@@ -41,18 +40,11 @@ inline bool IsPrivateMemory(const images::VmaEntry& mapping) {
          (mapping.status() & kOthers) == 0 && (mapping.flags() & kDroppable) == 0;
 }
 
-// Its mappings lie one behind the other. kDataLoss: the image is not CRIU's.
 inline StatusOr<images::MmEntry> ReadMm(int images, pid_t process) {
   STASIS_ASSIGN_OR_RETURN(ImageReader reader,
                           ImageReader::Open(images, ImageName("mm", process), kCommonMagic, kMmMagic));
   images::MmEntry mm;
   STASIS_RETURN_IF_ERROR(reader.Next(&mm));
-  uint64_t last = 0;
-  for (const images::VmaEntry& mapping : mm.vmas()) {
-    if (mapping.start() < last || mapping.end() <= mapping.start()) return reader.Malformed();
-    if (mapping.start() % kPageSize != 0 || mapping.end() % kPageSize != 0) return reader.Malformed();
-    last = mapping.end();
-  }
   return mm;
 }
 

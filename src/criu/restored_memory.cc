@@ -75,11 +75,17 @@ bool CanBeTaken(const images::VmaEntry& mapping, const Images& read) {
          read.mappings.at(mapping.start()) == 1;
 }
 
-// What of the process can be taken, by address.
-std::vector<SavedPages> Takeable(const images::MmEntry& mm, const Images& read) {
+// What of the process can be taken, by address. kDataLoss: such mappings overlap, or are none. Others may:
+// guard pages are mappings of their own in a larger one.
+StatusOr<std::vector<SavedPages>> Takeable(pid_t process, const images::MmEntry& mm, const Images& read) {
   std::vector<SavedPages> ranges;
+  uint64_t last = 0;
   for (const images::VmaEntry& mapping : mm.vmas()) {
     if (!CanBeTaken(mapping, read)) continue;
+    if (mapping.start() < last || mapping.end() <= mapping.start() || mapping.start() % kPageSize != 0 ||
+        mapping.end() % kPageSize != 0)
+      return DataLoss(ImageName("mm", process) + " is not an image of CRIU's");
+    last = mapping.end();
     for (const AddressRange& range : Without({mapping.start(), mapping.end()}, read.sequences)) {
       ranges.push_back({.range = range, .of_file = (mapping.status() & kVmaFilePrivate) != 0});
     }
@@ -115,7 +121,8 @@ StatusOr<std::vector<ProcessMemory>> TakePrivateMemory(int images) {
   std::vector<ProcessMemory> taken;
   for (const auto& [process, mm] : read.processes) {
     STASIS_ASSIGN_OR_RETURN(PagemapImage pagemap, PagemapImage::Read(images, process));
-    ProcessMemory memory = Divide(process, pagemap, Takeable(mm, read));
+    STASIS_ASSIGN_OR_RETURN(const std::vector<SavedPages> takeable, Takeable(process, mm, read));
+    ProcessMemory memory = Divide(process, pagemap, takeable);
     // CRIU does not read an empty one.
     if (memory.taken.empty() || memory.of_criu.empty()) continue;
     pagemap.runs.clear();
