@@ -139,7 +139,7 @@ void Read(benchmark::State& state) {
   for (auto unused : state) {
     const auto finder = Must(PageFinder::Open(store.directory()));
     const UniqueFd file = Must(OpenFile(store.directory(), O_RDWR | O_TMPFILE, 0600));
-    Must(ReadStream(finder.get(), stream, file.get(), nullptr, {}));
+    Must(StreamReader(finder.get()).Read(stream, file.get(), nullptr, {}));
   }
   Count(state);
 }
