@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <map>
 #include <optional>
 
 #include "linux/files.h"
@@ -57,8 +58,10 @@ class PreloadTest : public testing::Test {
     EXPECT_EQ(result->exit.ShellCode(), 0) << result->error_tail;
     return result->output;
   }
-  std::string Python(const std::string& code, const std::string& argument = "") {
-    return Run({.argv = {kPython, "-c", code, argument}, .env = {{"LD_PRELOAD", STASIS_PRELOAD}}});
+  std::string Python(const std::string& code, const std::string& argument = "",
+                     std::map<std::string, std::string> environment = {}) {
+    environment["LD_PRELOAD"] = STASIS_PRELOAD;
+    return Run({.argv = {kPython, "-c", code, argument}, .env = environment});
   }
 
   // As criu/filesystems.c saves a tmpfs: by execvp, which env(1) calls as well.
@@ -179,6 +182,25 @@ TEST_F(PreloadTest, AnotherTarIsThatTar) {
 }
 
 // CRIU's mount_detached_fs in a network namespace of its own, and then read_ns_sys_file.
+// By the same PAGEMAP_SCAN CRIU asks of the processes it dumps, and of itself what the kernel knows.
+TEST_F(PreloadTest, HiddenMemoryIsNotTakenForWhatTheKernelHas) {
+  const std::string told = Python(R"(
+import ctypes, os, struct
+L = ctypes.CDLL(None)
+regions = ctypes.create_string_buffer(24)
+PRESENT, UNKNOWN = 1 << 3, 1 << 40
+def scan(process, categories):
+    end = 0x7ffffffff000
+    arguments = struct.pack('12Q', 96, 0, 0, end, 0, ctypes.addressof(regions), 1, 0, 0, 0, PRESENT, categories)
+    pagemap = os.open(f'/proc/{process}/pagemap', os.O_RDONLY)
+    return L.ioctl(pagemap, ctypes.c_ulong(0xc0606610), ctypes.create_string_buffer(arguments))
+print(scan('self', PRESENT), scan('self', UNKNOWN), scan(os.getppid(), PRESENT), scan(os.getppid(), UNKNOWN))
+)",
+                                  "", {{"STASIS_SHOWN_MEMORY", "/dev/null"}});
+  if (told == "-1 -1 0 0\n") GTEST_SKIP() << "this kernel has no PAGEMAP_SCAN";
+  EXPECT_EQ(told, "1 -1 0 0\n");
+}
+
 TEST_F(PreloadTest, TheSysfsOfANetworkNamespaceIsMountedWhenItIsRead) {
   EXPECT_EQ(Python(R"(
 import ctypes, errno, os

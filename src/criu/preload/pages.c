@@ -70,8 +70,8 @@ static const struct range* next_shown(int process, uint64_t address) {
   return first;
 }
 
-static long scan_shown(int descriptor, struct StasisPagemapScan* scan) {
-  const struct range* range = next_shown(process_of(descriptor), scan->start);
+static long scan_shown(int process, int descriptor, struct StasisPagemapScan* scan) {
+  const struct range* range = next_shown(process, scan->start);
   if (range == NULL || range->begin >= scan->end) {
     scan->walk_end = scan->end;
     return 0;
@@ -96,8 +96,10 @@ EXPORTED int ioctl(int descriptor, unsigned long request, ...) {
   va_start(list, request);
   void* argument = va_arg(list, void*);
   va_end(list);
-  // Without an argument it is CRIU's question whether the kernel has it.
-  if ((uint32_t)request == STASIS_PAGEMAP_SCAN && argument != NULL && hides && !asks_for_guards(argument))
-    return (int)scan_shown(descriptor, argument);
+  if ((uint32_t)request == STASIS_PAGEMAP_SCAN && argument != NULL && hides && !asks_for_guards(argument)) {
+    // Of itself it asks in order to learn what the kernel has.
+    const int process = process_of(descriptor);
+    if (process != getpid()) return (int)scan_shown(process, descriptor, argument);
+  }
   return (int)syscall(SYS_ioctl, descriptor, request, argument);
 }
