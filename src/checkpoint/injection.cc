@@ -182,7 +182,7 @@ Status Injection::Settle(TracedThread& thread) const {
     registers.orig_rax = kNoSystemCall;
     STASIS_RETURN_IF_ERROR(thread.SetBlockedSignals(slots.blocked_signals));
     STASIS_RETURN_IF_ERROR(thread.SetRegisters(registers));
-    return Release(place);
+    return Release(memory_, place);
   }
   return absl::OkStatus();
 }
@@ -208,10 +208,10 @@ Status Injection::Write(const Place& place) const {
   return Annotate(WriteAllAt(memory_.get(), text, address_), "write behind the vdso");
 }
 
-Status Injection::Release(uint64_t place) const {
+Status Injection::Release(const UniqueFd& memory, uint64_t place) {
   const uint64_t in_use = 0;
   const std::string_view bytes(reinterpret_cast<const char*>(&in_use), sizeof in_use);
-  return Annotate(WriteAllAt(memory_.get(), bytes, place + CodeSize() + offsetof(Slots, in_use)),
+  return Annotate(WriteAllAt(memory.get(), bytes, place + CodeSize() + offsetof(Slots, in_use)),
                   "write behind the vdso");
 }
 
@@ -242,7 +242,7 @@ StatusOr<int64_t> Injection::Run(TracedThread& thread, const SystemCall& call, u
   STASIS_ASSIGN_OR_RETURN(const user_regs_struct after, thread.Registers());
   STASIS_RETURN_IF_ERROR(thread.SetBlockedSignals(place.blocked_signals));
   STASIS_RETURN_IF_ERROR(thread.SetRegisters(place.registers));
-  STASIS_RETURN_IF_ERROR(Release(address_));
+  STASIS_RETURN_IF_ERROR(Release(memory_, address_));
   if (stopped) static_cast<void>(::syscall(SYS_tkill, thread.id(), SIGSTOP));
   return static_cast<int64_t>(after.rax);
 }
@@ -267,6 +267,9 @@ StatusOr<Injection::Twin> Injection::Clone(TracedThread& thread, Deadline deadli
   Twin twin = {TracedThread::Adopt(clone), static_cast<pid_t>(returned)};
   STASIS_RETURN_IF_ERROR(twin.thread.AwaitStop(deadline).status());
   STASIS_RETURN_IF_ERROR(twin.thread.SetOptions(kOptionsOfTwin));
+  // It was copied in the midst of the call. Its place is ours, as it is: some kernels have room for one only.
+  STASIS_ASSIGN_OR_RETURN(const UniqueFd memory, OpenFile(ProcPath(clone, "mem"), O_WRONLY));
+  STASIS_RETURN_IF_ERROR(Release(memory, address_));
   return twin;
 }
 

@@ -68,7 +68,7 @@ class Injection {
       : memory_(std::move(memory)), address_(address), abandoned_(std::move(abandoned)) {}
   static StatusOr<Place> Look(const TracedThread& thread);
   Status Write(const Place& place) const;
-  Status Release(uint64_t place) const;
+  static Status Release(const UniqueFd& memory, uint64_t place);
   StatusOr<int64_t> Run(TracedThread& thread, const SystemCall& call, uint64_t entry, pid_t* clone,
                         Deadline deadline);
 
