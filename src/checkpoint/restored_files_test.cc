@@ -21,9 +21,10 @@ using testing::HasSubstr;
 
 class RestoredFilesTest : public RealContainerTest {
  protected:
-  // Of a container that has ended; its memory waits to be asked for.
-  void UnpackCounter() {
-    Counter();
+  // Of a container that has ended; its memory waits to be asked for. One process: what a fork shares with
+  // its parent is CRIU's.
+  void UnpackOneProcess() {
+    Python("");
     if (IsSkipped() || HasFatalFailure()) return;
     ASSERT_TRUE(Checkpoint(Plan("cp1", /*exit=*/true)).ok());
     ASSERT_TRUE(Open("cp1"));
@@ -48,7 +49,7 @@ class RestoredFilesTest : public RealContainerTest {
 };
 
 TEST_F(RestoredFilesTest, WithoutTheProcessThereIsNoAnswer) {
-  UnpackCounter();
+  UnpackOneProcess();
   if (IsSkipped() || HasFatalFailure()) return;
   Status filled;
   EXPECT_EQ(Fill({::getpid(), 0}, &filled), "");
@@ -58,7 +59,7 @@ TEST_F(RestoredFilesTest, WithoutTheProcessThereIsNoAnswer) {
 }
 
 TEST_F(RestoredFilesTest, AListOfThreadsThatIsCutOffIsNone) {
-  UnpackCounter();
+  UnpackOneProcess();
   if (IsSkipped() || HasFatalFailure()) return;
   Status filled;
   EXPECT_EQ(Fill({::getpid()}, &filled), "");
@@ -66,7 +67,7 @@ TEST_F(RestoredFilesTest, AListOfThreadsThatIsCutOffIsNone) {
 }
 
 TEST_F(RestoredFilesTest, WithoutTheMappingsThereIsNoAnswer) {
-  UnpackCounter();
+  UnpackOneProcess();
   if (IsSkipped() || HasFatalFailure()) return;
   // Process 1 of a pid namespace, as the container's was, but of another program.
   int gate[2], child_is[2];
@@ -115,7 +116,7 @@ TEST_F(RestoredFilesTest, DamageThatIsFoundWhileCriuWaitsEndsIt) {
 }
 
 TEST_F(RestoredFilesTest, AShimThatHangsUpEndsTheWait) {
-  UnpackCounter();
+  UnpackOneProcess();
   if (IsSkipped() || HasFatalFailure()) return;
   ASSERT_TRUE(
       protocol::WriteFrame(caller_->fd(), {{"id", 99}, {"method", "fill"}, {"params", Json::object()}}).ok());
