@@ -5,28 +5,20 @@
 #include <charconv>
 #include <limits>
 
+#include "absl/strings/ascii.h"
+#include "base/hex.h"
+
 namespace stasis::api {
-namespace {
-
-int HexDigit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
-}  // namespace
-
 StatusOr<std::string> PercentDecode(std::string_view text, bool plus_is_space) {
   std::string out;
   for (size_t i = 0; i < text.size(); ++i) {
     char c = text[i];
     if (c == '%') {
-      bool whole = text.size() - i > 2;
-      int high = whole ? HexDigit(text[i + 1]) : -1;
-      int low = whole ? HexDigit(text[i + 2]) : -1;
-      if (high < 0 || low < 0) return InvalidArgument("malformed % escape in the URL");
-      c = static_cast<char>(high * 16 + low);
+      std::string digits(text.substr(i + 1, 2));
+      absl::AsciiStrToLower(&digits);
+      const auto byte = FromHex(digits);
+      if (!byte || byte->size() != 1) return InvalidArgument("malformed % escape in the URL");
+      c = byte->front();
       i += 2;
     } else if (c == '+' && plus_is_space) {
       c = ' ';

@@ -13,6 +13,7 @@ TEST(QueryTest, ParametersAreDecoded) {
   EXPECT_EQ(query->Text("c"), "");
   EXPECT_EQ(query->Text("missing"), "");
   EXPECT_EQ(query->All("changes"), (std::vector<std::string>{"CMD a", "ENV b=c"}));
+  EXPECT_EQ(Query::Parse("a=%2F%2f")->Text("a"), "//");
 }
 
 TEST(QueryTest, BrokenEscapesAreRefused) {
