@@ -252,11 +252,17 @@ def asks(engine):
     return False
 
 
+def begin_restore(engine):
+    """The thread of a start of c1 from its checkpoint "before", and the list into which it puts docker's answer."""
+    results = []
+    thread = threading.Thread(target=lambda: results.append(engine.docker("start", "--checkpoint", "before", "c1", check=False)))
+    thread.start()
+    return thread, results
+
+
 def kill_where_memory_is_awaited(engine, program):
     """docker's answer to the start; None where CRIU had its memory before we could stop who gives it."""
-    results = []
-    start = threading.Thread(target=lambda: results.append(engine.docker("start", "--checkpoint", "before", "c1", check=False)))
-    start.start()
+    start, results = begin_restore(engine)
     [checkpointer] = wait_until(lambda: checkpointer_pids(engine), "the checkpoint is opened")
     try:
         while not results and not restore_log_has(engine, "Forking task with 1 pid"):
@@ -300,8 +306,8 @@ def test_nothing_runs_without_its_memory(engine, program):
 
 @pytest.fixture
 def images_awaited(engine):
-    """images_awaited(): starts c1 from its checkpoint "before", and holds up the checkpointer where CRIU waits for its images; then it
-    gives the thread of the start, which puts docker's answer into `results`, and what lets the checkpointer go on."""
+    """images_awaited(): begins a restore, and holds up the checkpointer where CRIU waits for its images; then it gives what begin_restore
+    gave, and what lets the checkpointer go on."""
     engine.docker("run", "-d", "--name", "c1", "busybox", "sh", "-c",  # a file without a name goes through the images: they take a while
                   "exec 3<>/x; head -c 64m /dev/urandom >&3; rm /x; i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done")
     wait_until(lambda: engine.numbers("c1"), "it counts", 60)
@@ -316,16 +322,13 @@ def images_awaited(engine):
                 os.kill(pid, signal.SIGCONT)
 
     def start():
-        results = []
-        thread = threading.Thread(target=lambda: results.append(engine.docker("start", "--checkpoint", "before", "c1", check=False)))
-        thread.results = results
-        thread.start()
+        thread, results = begin_restore(engine)
         wait_until(lambda: runc_restores(engine), "the checkpoint is open")
         held.extend(checkpointer_pids(engine))
         os.kill(held[0], signal.SIGSTOP)
         wait_until(lambda: results or (restore_log_has(engine, "") and asks(engine)), "CRIU waits")
         assert not results and not restore_log_has(engine, "Forking task"), "it had its images before it could be held up"
-        return thread, go_on
+        return thread, results, go_on
 
     yield start
     go_on()
@@ -334,14 +337,14 @@ def images_awaited(engine):
 @pytest.mark.parametrize("program", ["criu", "stasis-checkpointer", "runc", "stasis-shim"])
 def test_nothing_is_left_of_a_restore_without_its_images(engine, images_awaited, program):
     before = engine.numbers("c1")
-    start, go_on = images_awaited()
+    start, results, go_on = images_awaited()
     for pid in engine.program_pids(program) if program == "stasis-shim" else victims(engine, program):
         os.kill(pid, signal.SIGKILL)
     go_on()
     start.join()
     why = {"criu": "CRIU was killed", "stasis-checkpointer": "the checkpointer died (signal 9)", "runc": "killed by signal 9",
            "stasis-shim": "the container's shim died"}
-    assert start.results[0].returncode == 1 and why[program] in start.results[0].stderr, start.results[0].stderr
+    assert results[0].returncode == 1 and why[program] in results[0].stderr, results[0].stderr
     assert engine.inspect("c1", "{{.State.Status}}") == "exited"
     settle(engine)
     wait_until(lambda: not list(engine.root.glob("containers/*/restore-images")), "its images are removed")
@@ -353,7 +356,7 @@ def test_nothing_is_left_of_a_restore_without_its_images(engine, images_awaited,
 @pytest.mark.parametrize("command, after", [("stop -t 0", "exited"), ("kill", "exited"), ("restart -t 0", "running"), ("rm -f", "")])
 def test_who_ends_a_container_that_is_being_restored(engine, images_awaited, command, after):
     """Stop, kill and restart wait for the start, as Docker's do; a removal by force ends it."""
-    start, go_on = images_awaited()
+    start, results, go_on = images_awaited()
     restored = []
     ending = threading.Thread(target=lambda: restored.append(engine.docker(*command.split(), "c1", check=False)))
     ending.start()
@@ -364,10 +367,10 @@ def test_who_ends_a_container_that_is_being_restored(engine, images_awaited, com
     ending.join()
     assert restored[0].returncode == 0, restored[0].stderr
     if after:
-        assert start.results[0].returncode == 0, start.results[0].stderr
+        assert results[0].returncode == 0, results[0].stderr
         wait_until(lambda: engine.inspect("c1", "{{.State.Status}}") == after, f"it is {after}")
     else:
-        assert "it is being removed" in start.results[0].stderr, start.results[0].stderr
+        assert "it is being removed" in results[0].stderr, results[0].stderr
         assert engine.out("ps", "-aq") == ""
     if command.startswith("restart"):
         wait_until(lambda: engine.numbers("c1").count(1) == 2, "it has begun anew")
@@ -379,8 +382,7 @@ def test_a_container_that_is_removed_while_its_shim_starts_leaves_no_shim(engine
     engine.docker("checkpoint", "create", "c1", "before")
     engine.out("wait", "c1")
     wait_until(lambda: not engine.program_pids("stasis-shim"), "the shim has ended")
-    start = threading.Thread(target=lambda: engine.docker("start", "--checkpoint", "before", "c1", check=False))
-    start.start()
+    start, _ = begin_restore(engine)
     while not (shims := engine.program_pids("stasis-shim")):
         assert start.is_alive()
     [shim] = shims
