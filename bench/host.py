@@ -10,6 +10,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 TOOLS = pathlib.Path("/usr/local/lib/stasis/bin")
 MIB = 1 << 20
 REDIS = "/usr/bin/redis-server"
+PYTHON = "/usr/bin/python3"
 
 
 def wait_until(condition, seconds=120):
@@ -121,13 +122,31 @@ def parent_of(pid):
 
 
 def make_image(directory):
-    """busybox, redis where this machine has it, and our own programs, as a docker-archive."""
+    """busybox, redis and python where this machine has them, and our own programs, as a docker-archive."""
     for name in ("memory", "redis_load"):
         subprocess.run(["gcc", "-O2", "-static", "-o", directory / name, ROOT / f"bench/{name}.c"], check=True)
     tar = directory / "bench.tar"
-    subprocess.run([ROOT / "scripts/make-image", "from-host", "bench", tar, "--copy", f"{directory}/memory:/memory", "--copy",
-                    f"{directory}/redis_load:/redis_load", "--", *([REDIS] if os.path.exists(REDIS) else [])], check=True)
+    copies = {directory / "memory": "/memory", directory / "redis_load": "/redis_load", ROOT / "bench/heap.py": "/heap.py"}
+    programs = [REDIS] if os.path.exists(REDIS) else []
+    if os.path.exists(PYTHON):
+        program = os.path.realpath(PYTHON)
+        programs += [program, f"/usr/lib/{os.path.basename(program)}"]
+        copies[program] = PYTHON
+    subprocess.run([ROOT / "scripts/make-image", "from-host", "bench", tar,
+                    *(part for at, to in copies.items() for part in ("--copy", f"{at}:{to}")), "--", *programs], check=True)
     return tar
+
+
+class BusyLoops:
+    """So many processes beside the measured ones that do nothing but compute, as hosts have them."""
+
+    def __init__(self, count):
+        self.loops = [subprocess.Popen(["sh", "-c", "while :; do :; done"]) for _ in range(count)]
+
+    def stop(self):
+        for loop in self.loops:
+            loop.kill()
+            loop.wait()
 
 
 def install(program, package):

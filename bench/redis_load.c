@@ -1,6 +1,6 @@
-/* redis_load MIB FILE: a redis-server with MIB of values, and its clients' load: 20,000 requests a second,
- * half of them writes, in steps of a millisecond, until stdin ends. Prints "ready" once it is filled, and
- * keeps in FILE what memory.c keeps there (pace.h). */
+/* redis_load MIB FILE [hashes]: a redis-server with MIB of values, or of small hashes, and its clients' load:
+ * 20,000 requests a second, half of them writes, in steps of a millisecond, until stdin ends. Prints "ready"
+ * once it is filled, and keeps in FILE what memory.c keeps there (pace.h). */
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -8,7 +8,7 @@
 
 #include "pace.h"
 
-enum { kValue = 1000, kPerStep = 20 };
+enum { kValue = 1000, kPerStep = 20, kHash = 350, kHashesAtOnce = 200, kKeysBesideHashes = 1000 };
 static const char kSocket[] = "/tmp/redis.sock";
 
 static void fail(const char* what) {
@@ -40,6 +40,19 @@ static int put_set(char* to, unsigned key) {
   return size + kValue + 2;
 }
 
+/* What a web application keeps of a user. */
+static int put_hash(char* to, unsigned key) {
+  char name[32], visits[32], seen[32];
+  sprintf(name, "user-%u", key);
+  sprintf(visits, "%u", (unsigned)(next() % 1000));
+  sprintf(seen, "%llu", (unsigned long long)(1700000000 + next() % 10000000));
+  return sprintf(
+      to,
+      "*8\r\n$4\r\nHSET\r\n$13\r\nuser:%08u\r\n$4\r\nname\r\n$%zu\r\n%s\r\n$6\r\nvisits\r\n$%zu\r\n%s\r\n"
+      "$4\r\nseen\r\n$%zu\r\n%s\r\n",
+      key, strlen(name), name, strlen(visits), visits, strlen(seen), seen);
+}
+
 static int put_get(char* to, unsigned key) {
   return sprintf(to, "*2\r\n$3\r\nGET\r\n$12\r\nkey:%08u\r\n", key);
 }
@@ -64,7 +77,9 @@ static void receive(int redis, size_t size) {
 
 int main(int argc, char** argv) {
   if (argc < 3) return 2;
-  unsigned keys = (unsigned)(strtoul(argv[1], 0, 10) * (1 << 20) / kValue);
+  const unsigned long bytes = strtoul(argv[1], 0, 10) << 20;
+  const unsigned hashes = argc > 3 && strcmp(argv[3], "hashes") == 0 ? (unsigned)(bytes / kHash) : 0;
+  const unsigned keys = hashes != 0 ? kKeysBesideHashes : (unsigned)(bytes / kValue);
   pid_t server = fork();
   if (server == 0) {
     int null = open("/dev/null", O_RDWR);
@@ -74,8 +89,15 @@ int main(int argc, char** argv) {
     _exit(127);
   }
   int redis = connect_to(kSocket);
-  static char requests[kPerStep * (kValue + 100)];
+  static char requests[kHashesAtOnce * 300];
   const size_t set_answer = sizeof "+OK\r\n" - 1, get_answer = sizeof "$1000\r\n" - 1 + kValue + 2;
+  for (unsigned key = 0; key < hashes;) {
+    size_t size = 0, answers = 0;
+    for (int n = 0; n < kHashesAtOnce && key < hashes; n++, answers += sizeof ":3\r\n" - 1)
+      size += put_hash(requests + size, key++);
+    send_all(redis, requests, size);
+    receive(redis, answers);
+  }
   for (unsigned key = 0; key < keys;) {
     size_t size = 0, answers = 0;
     for (int n = 0; n < kPerStep && key < keys; n++, answers += set_answer)

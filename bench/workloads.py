@@ -91,8 +91,24 @@ def memory(mib):
     return f"{mib} MiB", ("/memory", str(mib), "20000", GAP)
 
 
+def structured(mib):
+    return f"{mib} MiB of records", ("/memory", str(mib), "20000", GAP, "structured")
+
+
+def processes(count):
+    return f"{count} processes", ("/memory", "4", "1000", GAP, "mixed", str(count - 1))
+
+
 def redis(mib):
     return f"redis of {mib} MiB", ("/redis_load", str(mib), GAP)
+
+
+def hashes(mib):
+    return f"redis of {mib} MiB of hashes", ("/redis_load", str(mib), GAP, "hashes")
+
+
+def heap(count):
+    return f"python with {count} records", ("/usr/bin/python3", "/heap.py", str(count), GAP)
 
 
 def said(peer, container, name=GAP):
