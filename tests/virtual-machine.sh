@@ -37,7 +37,7 @@ run=$roots/machine.$$
 mkdir -p "$roots" "$run"
 trap 'rm -rf --one-file-system -- "$run"' EXIT
 
-runtime_packages=libgrpc++1.51,libprotobuf32,libprotobuf-lite32,libabsl20220623,libsqlite3-0,libarchive13,libspdlog1.10,libssl3,libzstd1,libxxhash0,libasan8
+runtime_packages=libgrpc++1.51,libprotobuf32,libprotobuf-lite32,libabsl20220623,libsqlite3-0,libarchive13,libspdlog1.10,libssl3,libzstd1,liblz4-1,libxxhash0,libasan8
 tool_packages=busybox-static,ca-certificates,curl,iproute2,procps,kmod,python3-pytest,python3-docker,redis-server,nginx-light
 tool_packages+=,inotify-tools,git,bsdextrautils,gcc,libc6-dev,tini,zlib1g
 

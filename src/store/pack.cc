@@ -1,6 +1,7 @@
 #include "store/pack.h"
 
 #include <fcntl.h>
+#include <lz4.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -16,6 +17,21 @@ namespace stasis::store {
 namespace {
 
 uint32_t BlocksOf(uint32_t pages) { return (pages + kBlockPages - 1) / kBlockPages; }
+
+// False: it is damaged, or of a codec that nobody knows, or has another size than that of `to`.
+bool Decompress(uint32_t codec, std::string_view stored, std::string* to) {
+  switch (codec) {
+    case PackBlock::kZstd:
+      return ::ZSTD_decompress(to->data(), to->size(), stored.data(), stored.size()) == to->size();
+    case PackBlock::kLz4: {
+      const auto size = static_cast<int>(to->size());  // a block's at most
+      return stored.size() <= to->size() &&
+             ::LZ4_decompress_safe(stored.data(), to->data(), static_cast<int>(stored.size()), size) == size;
+    }
+    default:
+      return false;
+  }
+}
 
 }  // namespace
 
@@ -57,7 +73,7 @@ Status Pack::Check() {
   pages_ = footer.pages;
   blocks_ = footer.blocks;
   const uint64_t index_size = uint64_t{pages_} * sizeof(PageHash) + uint64_t{blocks_} * sizeof(PackBlock);
-  if (header.version != kPackVersion || header.id != id_ || pages_ > kMaxPackPages ||
+  if (header.version < kOldestPackVersion || header.id != id_ || pages_ > kMaxPackPages ||
       blocks_ != BlocksOf(pages_) || index_size > size_ ||
       footer.index_offset != size_ - sizeof footer - index_size || footer.index_offset % 8 != 0)
     return DataLoss("its footer is damaged");
@@ -95,9 +111,7 @@ StatusOr<std::string_view> Pack::ReadBlock(uint32_t number, std::string* buffer)
   if (block.codec == PackBlock::kRaw)
     return stored.size() == size ? StatusOr<std::string_view>(stored) : damaged();
   buffer->resize(size);
-  if (block.codec != PackBlock::kZstd ||
-      ::ZSTD_decompress(buffer->data(), size, stored.data(), stored.size()) != size)
-    return damaged();
+  if (!Decompress(block.codec, stored, buffer)) return damaged();
   return std::string_view(*buffer);
 }
 

@@ -12,7 +12,8 @@ namespace stasis::store {
 
 static_assert(std::endian::native == std::endian::little);
 
-inline constexpr uint32_t kPackVersion = 2;
+inline constexpr uint32_t kPackVersion = 3;
+inline constexpr uint32_t kOldestPackVersion = 2;  // that is read
 inline constexpr char kPackMagic[8] = {'S', 'T', 'A', 'S', 'P', 'A', 'C', 'K'};
 
 // At the beginning of the file.
@@ -33,7 +34,7 @@ inline PackHeader MakePackHeader(uint32_t id) {
 
 // One of the table of blocks.
 struct PackBlock {
-  enum Codec : uint32_t { kRaw = 0, kZstd = 1 };
+  enum Codec : uint32_t { kRaw = 0, kZstd = 1, kLz4 = 2 };
   uint64_t offset;  // in the file
   uint32_t size;    // as stored
   uint32_t codec;

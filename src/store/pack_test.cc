@@ -3,9 +3,14 @@
 #include <gtest/gtest.h>
 #include <malloc.h>
 
+#include <cstring>
+#include <functional>
 #include <optional>
+#include <random>
+#include <vector>
 
 #include "linux/files.h"
+#include "store/pack_format.h"
 #include "store/pack_writer.h"
 
 namespace stasis::store {
@@ -42,6 +47,46 @@ class PackTest : public testing::Test {
     ASSERT_TRUE(writer_->Publish().ok());
   }
 
+  void Add(const std::string& page) {
+    ASSERT_TRUE(writer_->Add(PageHasher().Hash(page.data()), page.data()).ok());
+  }
+
+  // The published pack, changed, and its sum made right again.
+  void Change(const std::function<void(std::string* bytes, const PackFooter& footer)>& change) {
+    const std::string path = PacksPath(directory()) + "/" + PackName(writer_->id());
+    auto bytes = ReadFile(path);
+    ASSERT_TRUE(bytes.ok()) << bytes.status();
+    PackFooter footer;
+    const size_t at = bytes->size() - sizeof footer;
+    std::memcpy(&footer, bytes->data() + at, sizeof footer);
+    change(&*bytes, footer);
+    Sha256 sha256;
+    sha256.Update({bytes->data() + footer.index_offset, at - footer.index_offset});
+    sha256.Update({bytes->data() + at, offsetof(PackFooter, index_hash)});
+    sha256.Update({bytes->data(), sizeof(PackHeader)});
+    footer.index_hash = sha256.FinishBytes();
+    std::memcpy(bytes->data() + at, &footer, sizeof footer);
+    ASSERT_TRUE(WriteFileAtomically(path, *bytes).ok());
+  }
+  void ChangeVersion(uint32_t version) {
+    Change([&](std::string* bytes, const PackFooter&) {
+      std::memcpy(bytes->data() + offsetof(PackHeader, version), &version, sizeof version);
+    });
+  }
+  std::vector<uint32_t> Codecs() {
+    std::vector<uint32_t> codecs;
+    Change([&](std::string* bytes, const PackFooter& footer) {
+      for (uint32_t i = 0; i < footer.blocks; ++i) {
+        PackBlock block;
+        std::memcpy(&block,
+                    bytes->data() + footer.index_offset + footer.pages * sizeof(PageHash) + i * sizeof block,
+                    sizeof block);
+        codecs.push_back(block.codec);
+      }
+    });
+    return codecs;
+  }
+
   std::optional<TemporaryDirectory> temporary_;
   std::shared_ptr<StoreFiles> files_;
   std::unique_ptr<PackWriter> writer_;
@@ -54,6 +99,53 @@ TEST_F(PackTest, ReadsItsBlocks) {
   EXPECT_EQ(pack->ReadBlock(0)->size(), kBlockPages * kPageBytes);
   EXPECT_EQ(*pack->ReadBlock(1), std::string(kPageBytes, 'a' + kBlockPages % 26));
   EXPECT_TRUE(absl::IsDataLoss(pack->ReadBlock(2).status()));
+}
+
+// Pages of what programs hold: LZ4. Text again and again: zstd, which makes that far smaller. Random: as it
+// is.
+TEST_F(PackTest, EachBlockHasTheCodecThatSuitsIt) {
+  while (writer_->pages() < 2 * kBlockPages) Add(std::string(kPageBytes, 'x'));
+  std::mt19937_64 random(1);
+  std::string pages;
+  for (uint32_t i = 0; i < 2 * kBlockPages * kPageBytes / 8; ++i) {
+    uint64_t word = random();
+    if (i < kBlockPages * kPageBytes / 8 && i % 2 == 0) word = 0x7f1234560000 + i;
+    pages.append(reinterpret_cast<const char*>(&word), sizeof word);
+  }
+  for (size_t at = 0; at < pages.size(); at += kPageBytes) Add(pages.substr(at, kPageBytes));
+  Publish();
+  const auto pack = Open();
+  ASSERT_EQ(pack->blocks(), 4u);
+  EXPECT_EQ(Codecs(),
+            (std::vector<uint32_t>{PackBlock::kZstd, PackBlock::kZstd, PackBlock::kLz4, PackBlock::kRaw}));
+  EXPECT_EQ(*pack->ReadBlock(2) + *pack->ReadBlock(3), pages);
+}
+
+TEST_F(PackTest, OneOfTheVersionBeforeIsRead) {
+  Publish();
+  ChangeVersion(2);
+  const auto pack = Open();
+  ASSERT_NE(pack, nullptr);
+  EXPECT_EQ(*pack->ReadBlock(1), std::string(kPageBytes, 'a' + kBlockPages % 26));
+  ChangeVersion(1);
+  EXPECT_TRUE(absl::IsDataLoss(Pack::Open(directory(), writer_->id()).status()));
+  ChangeVersion(kPackVersion + 1);
+  EXPECT_TRUE(absl::IsUnimplemented(Pack::Open(directory(), writer_->id()).status()));
+}
+
+TEST_F(PackTest, ABlockOfAnUnknownCodecOrOfAnotherSizeIsDamaged) {
+  for (const uint32_t codec : {PackBlock::kLz4 + 1u, uint32_t{PackBlock::kLz4}}) {
+    SetUp();
+    Publish();
+    Change([&](std::string* bytes, const PackFooter& footer) {
+      PackBlock block;
+      char* at = bytes->data() + footer.index_offset + footer.pages * sizeof(PageHash);
+      std::memcpy(&block, at, sizeof block);
+      block.codec = codec;
+      std::memcpy(at, &block, sizeof block);
+    });
+    EXPECT_TRUE(absl::IsDataLoss(Open()->ReadBlock(0).status()));
+  }
 }
 
 TEST_F(PackTest, AFinishedOneTakesNoMemory) {
