@@ -26,7 +26,6 @@ constexpr std::chrono::seconds kWatchSearch{3};      // for the paths of watched
 constexpr std::chrono::milliseconds kLook{200};      // between looks at the progress of a dump
 constexpr std::chrono::seconds kGentleEnd{1};        // for CRIU to come to a point where it ends unharmed
 constexpr std::chrono::seconds kKill{10};            // for a container's processes to be gone
-constexpr std::chrono::milliseconds kSeize{200};     // for its threads to stop, and go on unnoticed
 constexpr std::chrono::seconds kTwins{10};           // to close what they hold open
 constexpr char kShownMemoryFile[] = "shown-memory";  // in the work directory
 constexpr char kLateSignalsFile[] = "late-signals";  // the same
@@ -56,8 +55,9 @@ Checkpoint::~Checkpoint() { Cancel(); }
 Status Checkpoint::DoPrepare(const std::stop_token& cancel) {
   STASIS_RETURN_IF_ERROR(MakeDirectories());
   STASIS_RETURN_IF_ERROR(JudgeProcesses());
-  STASIS_ASSIGN_OR_RETURN(view_, ReadContainerView(plan_.bundle, plan_.init_pid,
-                                                   RuntimeState(plan_.shim_directory, plan_.container_id)));
+  const std::string runtime_state =
+      RuntimeRoot(plan_.shim_directory) + "/" + plan_.container_id + "/state.json";
+  STASIS_ASSIGN_OR_RETURN(view_, ReadContainerView(plan_.bundle, plan_.init_pid, runtime_state));
   STASIS_RETURN_IF_ERROR(HandOverWatches(cancel));
   STASIS_RETURN_IF_ERROR(ChooseSource());
   STASIS_RETURN_IF_ERROR(ReadFiles(cancel));
@@ -69,6 +69,7 @@ Status Checkpoint::DoPrepare(const std::stop_token& cancel) {
 
 Status Checkpoint::DoFreeze(const std::stop_token& cancel) {
   // Once more, since time has passed; the manifest shows these.
+  STASIS_ASSIGN_OR_RETURN(members_, cgroup_->Processes());
   STASIS_ASSIGN_OR_RETURN(processes_, criu::ReadProcessTree(plan_.init_pid));
   STASIS_RETURN_IF_ERROR(SaveThreadSettings());
   manifest_.prepare_us = MicrosecondsSince(began_);
@@ -76,6 +77,7 @@ Status Checkpoint::DoFreeze(const std::stop_token& cancel) {
   changed_ = true;
   STASIS_RETURN_IF_ERROR(Note());  // first: if we die from here on, the shim thaws
   STASIS_RETURN_IF_ERROR(RaiseLimits());
+  Hurry();
   frozen_since_ = steady_clock::now();
   frozen_deadline_ = frozen_since_ + FrozenLimit(plan_.request);
   // By ourselves: CRIU would poll the freezer in steps of 0.1 s. A stopped process that is frozen cannot be
@@ -92,7 +94,10 @@ Status Checkpoint::DoFreeze(const std::stop_token& cancel) {
 }
 
 Status Checkpoint::DoFinish(const std::stop_token& cancel) {
-  if (plan_.request.exit || plan_.paused) frozen_deadline_ = kNoDeadline;  // it is not to go on
+  if (!GoesOn()) {
+    frozen_deadline_ = kNoDeadline;
+    STASIS_RETURN_IF_ERROR(BringTaskImages());
+  }
   if (source_ == Source::kProcesses) {
     STASIS_RETURN_IF_ERROR(SaveHiddenMemory(cancel));
   }
@@ -111,6 +116,9 @@ Status Checkpoint::DoFinish(const std::stop_token& cancel) {
   manifest_.frozen_us = MicrosecondsSince(frozen_since_);
   session_->End(After(kGentleEnd));
   session_.reset();
+  if (GoesOn()) {
+    STASIS_RETURN_IF_ERROR(BringTaskImages());
+  }
   if (source_ == Source::kTwins) {
     on_progress_("publish", 0);  // it runs on
     STASIS_RETURN_IF_ERROR(SaveHiddenMemory(cancel));
@@ -151,7 +159,7 @@ Status Checkpoint::JudgeProcesses() {
 
 Status Checkpoint::ChooseSource() {
   manifest_.freeze = protocol::kFreezePlain;
-  const bool goes_on = !plan_.request.exit && !plan_.paused;
+  const bool goes_on = GoesOn();
   manifest_.freeze_reason = WhyPlain(plan_.request, preload_, goes_on && stopped_);
   if (!manifest_.freeze_reason.empty()) return absl::OkStatus();
   source_ = goes_on ? Source::kTwins : Source::kProcesses;
@@ -190,9 +198,16 @@ Status Checkpoint::HandOverWatches(const std::stop_token& cancel) {
 
 Status Checkpoint::StartCriu(const std::stop_token& cancel) {
   const std::string shown = source_ == Source::kCriu ? "" : work_ + "/" + kShownMemoryFile;
+  if (auto images = TaskImages::Make(); images.ok() && !preload_.empty())
+    task_images_.emplace(*std::move(images));
   STASIS_ASSIGN_OR_RETURN(
-      session_, criu::Session::Start(
-                    {plan_.criu, preload_, shown, work_ + "/" + kWaitsFile, work_ + "/" + kLateSignalsFile}));
+      session_, criu::Session::Start({.path = plan_.criu,
+                                      .preload = preload_,
+                                      .shown_memory = shown,
+                                      .waits = work_ + "/" + kWaitsFile,
+                                      .late_signals = work_ + "/" + kLateSignalsFile,
+                                      .kerndat = protocol::KerndatFile(RuntimeRoot(plan_.shim_directory)),
+                                      .task_images = task_images_ ? task_images_->path() : ""}));
   STASIS_RETURN_IF_ERROR(Note());
   STASIS_ASSIGN_OR_RETURN(criu::Version version, session_->AskVersion(After(kCriuStart), cancel));
   STASIS_RETURN_IF_ERROR(CheckVersion(version));
@@ -260,11 +275,23 @@ Status Checkpoint::LetGo(const std::stop_token& cancel) {
 // CRIU has let go of the processes, and has frozen them again.
 Status Checkpoint::MakeTwins() {
   const auto began = steady_clock::now();
-  STASIS_ASSIGN_OR_RETURN(processes_, criu::ReadProcessTree(plan_.init_pid));
+  // To read the tree takes long where it is large; where nobody has come or gone it is the one of before.
+  STASIS_ASSIGN_OR_RETURN(const std::vector<pid_t> members, cgroup_->Processes());
+  if (members != members_) {
+    STASIS_ASSIGN_OR_RETURN(processes_, criu::ReadProcessTree(plan_.init_pid));
+  }
   auto twins = Twins::Make(processes_, *cgroup_, frozen_deadline_);
   if (!twins.ok()) return NotByUs(twins.status());
   twins_.emplace(*std::move(twins));
   manifest_.copy_us = MicrosecondsSince(began);
+  return absl::OkStatus();
+}
+
+// CRIU writes nothing more of a process.
+Status Checkpoint::BringTaskImages() {
+  if (!task_images_) return absl::OkStatus();
+  STASIS_RETURN_IF_ERROR(Annotate(task_images_->BringInto(staging_->images()), "write CRIU's images"));
+  task_images_.reset();
   return absl::OkStatus();
 }
 
@@ -342,9 +369,10 @@ void Checkpoint::KillContainer() {
 StatusOr<criu::Event> Checkpoint::Await(std::string_view phase, const std::stop_token& cancel) {
   for (;;) {
     auto event = session_->Next(std::min(frozen_deadline_, After(kLook)), cancel);
+    // To look at all images takes its time where there are many: only while CRIU has nothing to say.
+    if (event.ok()) return event;
     auto now = steady_clock::now();
     progress_->Look(phase, now);
-    if (event.ok()) return event;
     if (absl::IsUnavailable(event.status()))
       return Internal(Message(event.status()) + " in the midst of the " + std::string(phase));
     if (!absl::IsDeadlineExceeded(event.status())) return event.status();
@@ -391,67 +419,7 @@ Status Checkpoint::CheckCriuHolds() const {
   return absl::OkStatus();
 }
 
-// ---- undoing
-
-Status Checkpoint::Note() {
-  protocol::Journal journal;
-  journal.thaw = changed_ && !plan_.paused;
-  journal.copies = source_ == Source::kTwins;
-  journal.limits = limits_;
-  STASIS_ASSIGN_OR_RETURN(journal.checkpointer, IdentifyProcess(::getpid()));
-  if (staging_) {
-    journal.staging = staging_->path();
-    journal.staging_inode = staging_->inode();
-    journal.published = staging_->published_path();
-  }
-  if (session_ && !session_->process().Ended()) {
-    STASIS_ASSIGN_OR_RETURN(journal.criu, IdentifyProcess(session_->process().pid()));
-  }
-  return journal_.Write(journal);
-}
-
-// Thawed, or as frozen as its user had it: CRIU itself thaws the group once it holds every thread.
-Status Checkpoint::EndFreeze() {
-  Status status = plan_.paused ? cgroup_->Freeze(After(kKill), {}) : cgroup_->Thaw();
-  if (!status.ok()) return status;
-  changed_ = false;
-  frozen_deadline_ = kNoDeadline;
-  return Note();
-}
-
-// Gently, where there is time: at a notification CRIU can be told to fail, and then puts every process back
-// as it was. A kill in between is survived too, but for moments that are CRIU's own (docs/adr/0002).
-void Checkpoint::StopCriu() {
-  if (!session_) return;
-  Deadline limit = After(kGentleEnd);
-  for (;;) {
-    if (criu_waits_ && !Answer(false).ok()) break;
-    auto event = session_->Next(limit, {});
-    if (!event.ok() || event->done) break;
-    criu_waits_ = true;
-  }
-  session_->End(limit);
-  session_.reset();
-}
-
-Status Checkpoint::Undo(Status why) {
-  StopCriu();
-  twins_.reset();
-  if (changed_ && !plan_.paused) ThawUnnoticed(*cgroup_, After(kSeize)).IgnoreError();
-  Status thawed = changed_ ? EndFreeze() : absl::OkStatus();
-  if (!limits_.empty()) thawed.Update(SetLimitsAgain());
-  frozen_deadline_ = kNoDeadline;
-  staging_.reset();
-  writer_.reset();
-  store::RemoveEmptyStore(plan_.request.store).IgnoreError();
-  phase_ = Phase::kDone;
-  // A log is worth reading where CRIU wrote one: the message names it.
-  if (!Exists(work_ + "/" + kDumpLogFile)) static_cast<void>(RemoveTree(work_));
-  // What could not be undone stays in the journal, for the shim.
-  if (thawed.ok()) thawed = journal_.Clear();
-  if (thawed.ok()) return why;
-  return MakeError(why.code(), Message(why) + "; and then: " + Message(thawed));
-}
+// ---- the verbs
 
 Status Checkpoint::Enter(Phase from) const {
   if (phase_ == from) return absl::OkStatus();

@@ -29,11 +29,13 @@
 #include "checkpoint/private_memory.h"
 #include "checkpoint/progress.h"
 #include "checkpoint/staging.h"
+#include "checkpoint/task_images.h"
 #include "checkpoint/twins.h"
 #include "criu/processes.h"
 #include "criu/session.h"
 #include "linux/cgroup.h"
 #include "linux/clock.h"
+#include "linux/priority.h"
 #include "manifest/manifest.h"
 #include "protocol/checkpointer.h"
 #include "protocol/journal.h"
@@ -87,6 +89,7 @@ class Checkpoint {
   Status SetLimitsAgain();
   Status LetGo(const std::stop_token& cancel);
   Status MakeTwins();
+  Status BringTaskImages();
   Status SaveHiddenMemory(const std::stop_token& cancel);
   Status SaveImages(const std::stop_token& cancel);
   Status Publish(const std::stop_token& cancel);
@@ -102,6 +105,8 @@ class Checkpoint {
 
   Status Enter(Phase from) const;  // kFailedPrecondition: a verb out of order
   Status Note();                   // writes the journal as things are
+  bool GoesOn() const { return !plan_.request.exit && !plan_.paused; }
+  void Hurry();
   Status EndFreeze();
   void StopCriu();
   Status Undo(Status why);
@@ -119,10 +124,12 @@ class Checkpoint {
   std::optional<ContainerFiles> files_;
   UniqueFd work_fd_;
   std::optional<ProgressWatch> progress_;
+  std::optional<TaskImages> task_images_;  // until they are among the others
   std::optional<criu::Session> session_;
   ContainerView view_;
   std::vector<criu::Process> processes_;
-  bool stopped_ = false;  // by SIGSTOP, one of them
+  std::vector<pid_t> members_;  // of the cgroup, just before `processes_` were read for the freeze
+  bool stopped_ = false;        // by SIGSTOP, one of them
   Source source_ = Source::kCriu;
   ShownMemory shown_;
   std::optional<Twins> twins_;
@@ -130,6 +137,8 @@ class Checkpoint {
   bool has_watches_ = false;
   bool criu_waits_ = false;  // for our answer to a notification
   bool changed_ = false;     // the freezer, perhaps, by us or by CRIU on our behalf
+  // From the freeze to the thaw of a container that is to go on.
+  std::optional<RealTimeScope> hurry_;
   Phase phase_ = Phase::kNew;
 
   Manifest manifest_;

@@ -171,13 +171,12 @@ StatusOr<std::vector<std::string>> BindDestinations(const Json& spec, int root) 
   return destinations;
 }
 
-std::string RuntimeState(const std::string& shim_directory, const std::string& container_id) {
+std::string RuntimeRoot(const std::string& shim_directory) {
   std::string root;
   if (auto text = ReadFile(shim_directory + "/" + protocol::kShimConfigFile); text.ok()) {
     if (auto json = ParseJson(*text); json.ok()) JsonReader(*json).Get("runtime_root", &root);
   }
-  if (root.empty()) root = "/run/runc";
-  return root + "/" + container_id + "/state.json";
+  return root.empty() ? "/run/runc" : root;
 }
 
 StatusOr<ContainerView> ReadContainerView(const std::string& bundle, pid_t init,

@@ -32,7 +32,7 @@ StatusOr<ContainerView> ReadContainerView(const std::string& bundle, pid_t init,
 // written).
 StatusOr<std::vector<std::string>> BindDestinations(const Json& spec, int root);
 
-// Where runc keeps the container's state.json, by the shim's own configuration.
-std::string RuntimeState(const std::string& shim_directory, const std::string& container_id);
+// Of runc (`--root`), by the shim's own configuration; runc keeps ID/state.json of a container there.
+std::string RuntimeRoot(const std::string& shim_directory);
 
 }  // namespace stasis::checkpoint

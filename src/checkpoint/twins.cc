@@ -47,6 +47,12 @@ StatusOr<Held> Hold(const criu::Process& process) {
   return held;
 }
 
+// Since it was looked at: a zombie now.
+bool HasEnded(const criu::Process& process) {
+  const auto stat = ReadProcessStat(process.pid);
+  return stat.ok() && stat->state == 'Z';
+}
+
 // Whatever becomes of it, a twin that is there is among `twins`, and so is not left behind.
 Status MakeTwin(Held& held, Deadline deadline, std::vector<Twin>* twins) {
   STASIS_ASSIGN_OR_RETURN(const user_regs_struct registers, held.threads.front().Registers());
@@ -54,13 +60,11 @@ Status MakeTwin(Held& held, Deadline deadline, std::vector<Twin>* twins) {
   STASIS_ASSIGN_OR_RETURN(Injection injection, Injection::Prepare(held.process->pid));
   for (TracedThread& thread : held.threads) STASIS_RETURN_IF_ERROR(injection.Settle(thread));
   STASIS_ASSIGN_OR_RETURN(Injection::Twin made, injection.Clone(held.threads.front(), deadline));
-  const pid_t id = made.thread.id();
   twins->push_back({.original = held.process->pid,
                     .original_inside = held.process->inside,
                     .inside = made.inside,
                     .thread = std::move(made.thread)});
-  // Where memory runs short it goes first.
-  return WriteControlFile(ProcPath(id, "oom_score_adj"), "1000");
+  return absl::OkStatus();
 }
 
 Status UnmapShared(pid_t twin, Injection& injection, TracedThread& thread, Deadline deadline) {
@@ -131,6 +135,7 @@ StatusOr<Twins> Twins::Make(const std::vector<criu::Process>& processes, const C
   for (const criu::Process& process : processes) {
     if (process.state == 'Z') continue;  // it has no memory
     auto held = Hold(process);
+    if (!held.ok() && HasEnded(process)) continue;
     if (!held.ok()) return Annotate(held.status(), "hold " + criu::Label(process));
     all.push_back(*std::move(held));
   }
@@ -155,6 +160,9 @@ StatusOr<Twins> Twins::Make(const std::vector<criu::Process>& processes, const C
 }
 
 Status Twins::Quieten(Deadline deadline) {
+  // Where memory runs short they go first.
+  for (const Twin& twin : twins_)
+    STASIS_RETURN_IF_ERROR(WriteControlFile(ProcPath(twin.thread.id(), "oom_score_adj"), "1000"));
   for (Twin& twin : twins_) {
     Status status = QuietenOne(twin, *cgroup_, deadline);
     if (!status.ok()) return Annotate(status, "the copy of process " + std::to_string(twin.original_inside));

@@ -1,5 +1,5 @@
 // What the library that is loaded into CRIU puts in the place of slow steps of a dump (preload/tmpfs.c,
-// preload/network.c), seen by programs that take the same steps as CRIU does.
+// preload/network.c, preload/kerndat.c), seen by programs that take the same steps as CRIU does.
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -33,6 +33,24 @@ for directory, below, files in os.walk('.'):
         print(repr(os.fsencode(path)), oct(s.st_mode), s.st_uid, s.st_gid, links, s.st_rdev, int(s.st_mtime), what)
 )";
 
+// As criu/filesystems.c saves a tmpfs.
+constexpr char kSave[] = R"(
+import fcntl, os, sys
+os.chdir(sys.argv[1])
+tree = os.open('tree', os.O_RDONLY)
+fcntl.fcntl(tree, fcntl.F_SETFD, 0)
+images = os.open('.', os.O_RDONLY)
+image = os.open('tmpfs-dev-7.tar.gz.img', os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600, dir_fd=images)
+child = os.fork()
+if child == 0:
+    os.dup2(tree, 0)
+    os.dup2(image, 1)
+    os.execvp('tar', ['tar', '--create', '--gzip', '--no-unquote', '--no-wildcards', '--one-file-system', '--check-links',
+                      '--preserve-permissions', '--sparse', '--numeric-owner', '--directory', '/proc/self/fd/0', '.'])
+assert os.waitpid(child, 0) == (child, 0)
+os.rename('tmpfs-dev-7.tar.gz.img', 'image')
+)";
+
 class PreloadTest : public testing::Test {
  protected:
   void SetUp() override {
@@ -64,17 +82,8 @@ class PreloadTest : public testing::Test {
     return Run({.argv = {kPython, "-c", code, argument}, .env = environment});
   }
 
-  // As criu/filesystems.c saves a tmpfs: by execvp, which env(1) calls as well.
   std::string Save() {
-    auto tree = OpenDirectory(Path("tree"));
-    auto image = OpenFile(Path("image"), O_RDWR | O_CREAT | O_TRUNC);
-    EXPECT_TRUE(tree.ok() && image.ok());
-    if (!tree.ok() || !image.ok()) return "";
-    Run({.argv = {"/usr/bin/env", "tar", "--create", "--gzip", "--no-unquote", "--no-wildcards",
-                  "--one-file-system", "--check-links", "--preserve-permissions", "--sparse",
-                  "--numeric-owner", "--directory", "/proc/self/fd/0", "."},
-         .env = {{"LD_PRELOAD", STASIS_PRELOAD}},
-         .fds = {{0, tree->get()}, {1, image->get()}}});
+    Python(kSave, temporary_->path());
     auto bytes = ReadFile(Path("image"));
     EXPECT_TRUE(bytes.ok()) << bytes.status();
     return bytes.ok() ? *bytes : "";
@@ -261,6 +270,130 @@ print(ask(GET, DUMP))
     EXPECT_THAT(told, testing::Not(EndsWith("\n0\n0\n")));
     GTEST_SKIP() << "connections cannot be tracked here: " << told;
   }
+}
+
+// As criu/kerndat.c does it: reads what is there, else writes what it has learnt, made aside and renamed.
+constexpr char kKerndat[] = R"(
+import ctypes, os, sys
+libc = ctypes.CDLL(None)
+def look():
+    try: file = os.open('/run/criu.kdat', os.O_RDONLY)
+    except FileNotFoundError: return None
+    return os.read(file, 1 << 20)
+def keep(learnt):
+    file = os.open('/run/criu.kdat.tmp', os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    statfs = ctypes.create_string_buffer(256)
+    assert libc.fstatfs64(file, statfs) == 0 and statfs.raw[:4] == (0x01021994).to_bytes(4, 'little'), 'a tmpfs'
+    os.write(file, learnt)
+    os.close(file)
+    os.rename('/run/criu.kdat.tmp', '/run/criu.kdat')
+)";
+
+class KerndatTest : public PreloadTest {
+ protected:
+  std::string Kerndat(const std::string& code) {
+    return Python(kKerndat + code, "", {{"STASIS_KERNDAT", Path("kept")}});
+  }
+};
+
+TEST_F(KerndatTest, WhatCriuHasLearntIsKeptOnAnyFileSystem) {
+  EXPECT_EQ(Kerndat("print(look()); keep(b'learnt'); print(look())"), "None\nb'learnt'\n");
+  EXPECT_EQ(Kerndat("print(look())"), "b'learnt'\n") << "by another CRIU";
+  EXPECT_FALSE(Exists(Path("kept.new")));
+  EXPECT_EQ(Kerndat("os.unlink('/run/criu.kdat'); print(look())"), "None\n") << "it was stale to CRIU";
+  EXPECT_FALSE(Exists(Path("kept")));
+}
+
+TEST_F(KerndatTest, WhatIsDamagedIsProbedAgain) {
+  Kerndat("keep(b'learnt')");
+  const auto good = ReadFile(Path("kept"));
+  ASSERT_TRUE(good.ok()) << good.status();
+  std::string changed = *good;
+  changed.back() ^= 1;
+  for (const std::string& damaged : {changed, good->substr(0, good->size() - 1), std::string()}) {
+    ASSERT_TRUE(WriteFileAtomically(Path("kept"), damaged).ok());
+    EXPECT_EQ(Kerndat("print(look()); print(os.path.exists('" + Path("kept") + "'))"), "None\nFalse\n");
+    EXPECT_EQ(Kerndat("keep(b'learnt'); print(look())"), "b'learnt'\n");
+  }
+}
+
+TEST_F(KerndatTest, WhatAnotherBootOrKernelHasTaughtIsNotBelieved) {
+  Kerndat("keep(b'learnt')");
+  EXPECT_THAT(*ReadFile(Path("kept")), StartsWith("kerndat 1, boot "));
+  // A copy of the program is another program.
+  const std::string copy = Path("python");
+  Run({.argv = {"/bin/cp", "-L", kPython, copy}});
+  EXPECT_EQ(Run({.argv = {copy, "-c", std::string(kKerndat) + "print(look()); keep(b'more'); print(look())"},
+                 .env = {{"LD_PRELOAD", STASIS_PRELOAD}, {"STASIS_KERNDAT", Path("kept")}}}),
+            "None\nb'more'\n");
+}
+
+TEST_F(KerndatTest, AKilledWriterLeavesNothingInTheWay) {
+  Kerndat("os.open('/run/criu.kdat.tmp', os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)");  // no further
+  ASSERT_TRUE(WriteFileAtomically(Path("kept.new"), "half").ok());
+  EXPECT_EQ(Kerndat("print(look()); keep(b'learnt'); print(look())"), "None\nb'learnt'\n");
+  EXPECT_FALSE(Exists(Path("kept.new")));
+}
+
+TEST_F(KerndatTest, ALinkInItsPlaceIsNotFollowed) {
+  ASSERT_TRUE(WriteFileAtomically(Path("tree/victim"), "victim").ok());
+  ASSERT_EQ(::symlink(Path("tree/victim").c_str(), Path("kept").c_str()), 0);
+  ASSERT_EQ(::symlink(Path("tree/victim").c_str(), Path("kept.new").c_str()), 0);
+  EXPECT_EQ(Kerndat("print(look()); keep(b'learnt')"), "None\n");
+  EXPECT_EQ(*ReadFile(Path("tree/victim")), "victim");
+}
+
+// As CRIU makes the images of two processes and of what they share.
+constexpr char kImages[] = R"(
+import os, sys
+images = os.open(sys.argv[1], os.O_RDONLY)
+for name in ('pstree.img', 'core-7.img', 'mm-7.img', 'pagemap-7.img', 'pages-1.img', 'fs-7.img', 'ids-7.img', 'fdinfo-2.img',
+             'pagemap-shmem-5.img', 'pages-2.img', 'tmpfs-dev-3.tar.gz.img', 'core-x.img', 'mm-7.img.bak'):
+    os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600, dir_fd=images))
+)";
+
+class TaskImagesTest : public PreloadTest {
+ protected:
+  void MakeImages(std::map<std::string, std::string> environment) {
+    environment["STASIS_TASK_IMAGES"] = Path("back");
+    Python(kImages, Path("tree"), environment);
+  }
+  std::vector<std::string> In(const std::string& directory) {
+    return ListDirectory(Path(directory)).value_or(std::vector<std::string>());
+  }
+};
+
+TEST_F(TaskImagesTest, SmallImagesOfEachProcessAreMadeInTheirOwnDirectory) {
+  ASSERT_TRUE(WriteFileAtomically(Path("shown"), "").ok());
+  MakeImages({{"STASIS_SHOWN_MEMORY", Path("shown")}});
+  EXPECT_THAT(In("back"), testing::ElementsAre("core-7.img", "fdinfo-2.img", "fs-7.img", "ids-7.img",
+                                               "mm-7.img", "pagemap-7.img", "pages-1.img"));
+  EXPECT_THAT(In("tree"), testing::ElementsAre("core-x.img", "mm-7.img.bak", "pagemap-shmem-5.img",
+                                               "pages-2.img", "pstree.img", "tmpfs-dev-3.tar.gz.img"));
+}
+
+TEST_F(TaskImagesTest, MemoryThatIsNotHiddenIsNoSmallImage) {
+  MakeImages({});
+  EXPECT_THAT(In("tree"), testing::Contains("pages-1.img"));
+  EXPECT_THAT(In("back"), testing::Contains("pagemap-7.img"));
+}
+
+// As criu/mount.c reads a mount that has others below it.
+TEST_F(PreloadTest, AMountIsReadWithoutBeingMountedElsewhere) {
+  ASSERT_TRUE(WriteFileAtomically(Path("tree/file"), "content").ok());
+  EXPECT_EQ(Python(R"(
+import ctypes, os, sys, tempfile
+libc = ctypes.CDLL(None, use_errno=True)
+place = tempfile.mkdtemp(prefix='cr-tmpfs.', dir='/tmp')
+assert libc.mount(sys.argv[1].encode(), place.encode(), None, 4096, None) == 0, ctypes.get_errno()
+print(place in open('/proc/self/mounts').read())
+opened = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+assert libc.umount2(place.encode(), 2) == 0
+os.rmdir(place)
+print(os.listdir(opened), os.fstat(opened).st_ino == os.stat(sys.argv[1]).st_ino)
+)",
+                   Path("tree")),
+            "False\n['file'] True\n");
 }
 
 }  // namespace

@@ -119,6 +119,8 @@ StatusOr<Session> Session::Start(const Program& program) {
   if (!program.shown_memory.empty()) command.env["STASIS_SHOWN_MEMORY"] = program.shown_memory;
   if (!program.waits.empty()) command.env["STASIS_WAITS"] = program.waits;
   if (!program.late_signals.empty()) command.env["STASIS_LATE_SIGNALS"] = program.late_signals;
+  if (!program.kerndat.empty()) command.env["STASIS_KERNDAT"] = program.kerndat;
+  if (!program.task_images.empty()) command.env["STASIS_TASK_IMAGES"] = program.task_images;
   command.fds = {{kChildSocket, theirs.get()}};
   // It must not die with us by a signal: it sees the socket closed at its next notification, and lets the
   // tasks go on unharmed.

@@ -54,6 +54,11 @@ struct Program {
   std::string waits = {};
   // Signals that came while it dumped (preload/late_signals.c): written until `post-dump`.
   std::string late_signals = {};
+  // What it has learnt of the kernel (preload/kerndat.c); empty: it probes anew, or keeps its own.
+  std::string kerndat = {};
+  // A directory for the small images of each process (preload/task_images.c); empty: they are made beside the
+  // others.
+  std::string task_images = {};
 };
 
 struct ExternalMount {
@@ -67,7 +72,7 @@ struct DumpOptions {
   int images_directory = -1;  // descriptor
   int work_directory = -1;    // descriptor; the log, statistics and irmap cache lie there
   std::string log_file;       // in the work directory
-  int log_level = 4;
+  int log_level = 3;          // 4 costs each process a fifth of its time
   std::string root;           // root file system of the tree, as the host sees it
   std::string freezer;        // freezer directory of its cgroup
   bool leave_running = true;  // else CRIU kills the tree once `post-dump` was answered with true

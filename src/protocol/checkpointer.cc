@@ -4,6 +4,10 @@
 
 namespace stasis::protocol {
 
+std::string KerndatFile(std::string_view runtime_root) {
+  return std::string(runtime_root.substr(0, runtime_root.rfind('/') + 1)) + "criu.kerndat";
+}
+
 Json ToJson(const CheckpointPlan& plan) {
   return {{"request", ToJson(plan.request)},
           {"container_id", plan.container_id},

@@ -31,6 +31,7 @@
 #include <sys/types.h>
 
 #include <string>
+#include <string_view>
 
 #include "base/json.h"
 #include "base/status.h"
@@ -41,6 +42,10 @@ namespace stasis::protocol {
 // In CRIU's images: begins the name of what the container sees of a hierarchy of cgroup v1, followed by the
 // hierarchy's ("memory"). At the restore the shim names the directory.
 inline constexpr char kOwnCgroupMount[] = "own-cgroup-";
+
+// Where CRIU keeps what it has learnt of the kernel, for the dumps and restores of all containers of an
+// engine: beside ShimConfig.runtime_root.
+std::string KerndatFile(std::string_view runtime_root);
 
 struct CheckpointPlan {
   CheckpointRequest request;

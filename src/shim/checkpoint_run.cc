@@ -5,6 +5,7 @@
 #include <thread>
 #include <vector>
 
+#include "linux/priority.h"
 #include "protocol/frame.h"
 #include "protocol/journal.h"
 #include "shim/checkpointer_process.h"
@@ -19,16 +20,22 @@ using protocol::CheckpointResult;
 StatusOr<CheckpointResult> Drive(const CheckpointPlan& plan, protocol::Caller* caller,
                                  const CheckpointHooks& hooks, std::stop_token cancel) {
   const bool thawed_first = !plan.request.exit && !plan.paused;
+  std::optional<RealTimeScope> hurry;
   auto on_notice = [&](const std::string& notice, const Json& params) {
     if (notice != "progress") return;
     // The container goes on before its checkpoint is on disk, and so does who waits for it.
-    if (thawed_first && params.value("phase", "") == "publish") hooks.after_thaw();
+    if (thawed_first && params.value("phase", "") == "publish") {
+      hurry.reset();
+      hooks.after_thaw();
+    }
     if (hooks.progress) hooks.progress(params);
   };
   STASIS_RETURN_IF_ERROR(
       caller->Call("prepare", protocol::ToJson(plan), CheckpointerProcess::kQuietLimit, cancel, on_notice)
           .status());
   STASIS_RETURN_IF_ERROR(hooks.before_freeze());
+  // This thread only passes on from one verb to the next, between which the container stands still.
+  if (thawed_first) hurry.emplace();
   STASIS_RETURN_IF_ERROR(
       caller->Call("freeze", Json::object(), CheckpointerProcess::kQuietLimit, cancel, on_notice).status());
   STASIS_ASSIGN_OR_RETURN(Json result, caller->Call("finish", Json::object(),

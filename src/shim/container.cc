@@ -327,7 +327,8 @@ StatusOr<pid_t> Container::Restore(const OnProgress& progress) {
   std::string criu_options = directory_ + "/criu.conf";
   STASIS_ASSIGN_OR_RETURN(std::string options, CriuOptions(cgroup_));
   STASIS_RETURN_IF_ERROR(WriteFileAtomically(criu_options, options));
-  restore.criu_environment = {{"CRIU_CONFIG_FILE", criu_options}};
+  restore.criu_environment = {{"CRIU_CONFIG_FILE", criu_options},
+                              {"STASIS_KERNDAT", protocol::KerndatFile(config_.runtime_root)}};
   STASIS_ASSIGN_OR_RETURN(restore.criu_environment["LD_PRELOAD"], CriuPreload());
   RestoredCheckpoint checkpoint(config_.checkpointer, log_);
   STASIS_RETURN_IF_ERROR(OpenCheckpoint(&checkpoint, &restore, limits.cancel));

@@ -22,7 +22,7 @@ CHECKPOINT_STAGES = {
     "started": lambda e: checkpointer_pids(e),
     "criu-started": lambda e: criu_pids(e),
     "frozen": lambda e: frozen(),
-    "dumping": lambda e: staged(e, "criu/pages-1.img") or staged(e, "criu/core-1.img"),
+    "dumping": lambda e: staged(e, "criu/files.img"),
     "copied": lambda e: twins(e),
     "memory": lambda e: list(e.root.glob("checkpoint-store/packs/.partial-*")),
     "described": lambda e: staged(e, "manifest.json"),

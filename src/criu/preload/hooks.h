@@ -16,6 +16,35 @@ bool network_answers(long number, const long arguments[6], long* result);
 // Before a name below the descriptor `directory` is opened.
 void network_is_read(int directory);
 
+// clean_mounts.c
+
+// True where a mount that CRIU is about to bind somewhere is copied instead.
+bool clean_mount_is_made(const char* source, const char* target, unsigned long flags);
+// True where a name is that of the copy: `result` and errno are those of opening it.
+bool clean_mount_is_opened(const char* path, int flags, int* result);
+
+// kerndat.c, of the file in which CRIU keeps what it has learnt of the kernel: true where a call is answered
+// there, and then its result and errno are set.
+
+bool kerndat_opens(const char* path, int flags, int* result);
+bool kerndat_renames(const char* from, const char* to, int* result);
+bool kerndat_unlinks(const char* path, int* result);
+
+// pages.c
+
+// All private memory is hidden from CRIU, in every process.
+bool memory_is_hidden(void);
+
+// task_images.c
+
+// Before an image is opened. True where that was done here: `result` and errno are the call's.
+bool task_image_opens(const char* name, int flags, mode_t mode, int* result);
+
+// tmpfs.c
+
+// After an image was opened; `opened` is -1 where that has failed.
+void tmpfs_image_was_opened(const char* name, int flags, int opened);
+
 // late_signals.c
 
 // After ptrace(PTRACE_PEEKSIGINFO) has told CRIU of `count` pending signals; `asked` is its argument.

@@ -23,19 +23,22 @@ enum { SHARED = PTRACE_PEEKSIGINFO_SHARED, BATCH = 8 };
 
 // A queue of which `seen` have been read. Nothing is taken out of it while CRIU holds the thread.
 struct queue {
+  struct queue* next;
   pid_t thread;
   uint32_t flags;
   uint64_t seen;
 };
 
-static struct queue* queues;
-static size_t queue_count;
+// By the last digits of their threads' ids.
+enum { LISTS = 4096 };
+static struct queue* queues[LISTS];
+
+static struct queue** list_of(pid_t thread) { return &queues[(unsigned)thread % LISTS]; }
 
 static struct queue* find(pid_t thread, uint32_t flags) {
-  for (size_t i = 0; i < queue_count; ++i) {
-    if (queues[i].thread == thread && queues[i].flags == flags) return &queues[i];
-  }
-  return NULL;
+  struct queue* queue = *list_of(thread);
+  while (queue != NULL && (queue->thread != thread || queue->flags != flags)) queue = queue->next;
+  return queue;
 }
 
 void signals_were_read(pid_t thread, const void* asked, long count) {
@@ -44,11 +47,10 @@ void signals_were_read(pid_t thread, const void* asked, long count) {
   if (count < 0 || getenv("STASIS_LATE_SIGNALS") == NULL) return;
   struct queue* queue = find(thread, question.flags);
   if (queue == NULL) {
-    struct queue* grown = reallocarray(queues, queue_count + 1, sizeof *queues);
-    if (grown == NULL) return;
-    queues = grown;
-    queue = &queues[queue_count++];
-    *queue = (struct queue){thread, question.flags, 0};
+    queue = malloc(sizeof *queue);
+    if (queue == NULL) return;
+    *queue = (struct queue){*list_of(thread), thread, question.flags, 0};
+    *list_of(thread) = queue;
   }
   queue->seen = question.off + (uint64_t)count;
 }

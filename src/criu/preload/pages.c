@@ -19,6 +19,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "hooks.h"
 #include "linux/pagemap_scan.h"
 
 #define EXPORTED __attribute__((visibility("default")))
@@ -48,6 +49,8 @@ __attribute__((constructor)) static void read_shown(void) {
   }
   fclose(file);
 }
+
+bool memory_is_hidden(void) { return hides && shown_count == 0; }
 
 // Of the /proc/PID/pagemap behind a descriptor; 0: it is none.
 static int process_of(int descriptor) {

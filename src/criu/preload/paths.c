@@ -116,6 +116,8 @@ EXPORTED int open64(const char* path, int flags, ...) {
   va_start(list, flags);
   mode_t mode = mode_of(flags, list);
   va_end(list);
+  int answer = -1;
+  if (kerndat_opens(path, flags, &answer) || clean_mount_is_opened(path, flags, &answer)) return answer;
   return open_at(AT_FDCWD, path, flags, mode);
 }
 
@@ -126,7 +128,11 @@ EXPORTED int openat64(int directory, const char* path, int flags, ...) {
   va_end(list);
   network_is_read(directory);
   image_is_read(path);
-  return open_at(directory, path, flags, mode);
+  int answer = -1;
+  if (task_image_opens(path, flags, mode, &answer)) return answer;
+  answer = open_at(directory, path, flags, mode);
+  tmpfs_image_was_opened(path, flags, answer);
+  return answer;
 }
 
 EXPORTED int creat64(const char* path, mode_t mode) {
@@ -174,6 +180,8 @@ EXPORTED int linkat(int from_directory, const char* from, int to_directory, cons
 EXPORTED int rename(const char* from, const char* to) {
   struct place source;
   struct place target;
+  int answer = -1;
+  if (kerndat_renames(from, to, &answer)) return answer;
   if (find_place(AT_FDCWD, from, &source) != 0) return -1;
   if (find_place(AT_FDCWD, to, &target) != 0) return done(&source, -1);
   long result = syscall(SYS_renameat2, source.directory, source.name, target.directory, target.name, 0);
@@ -186,7 +194,10 @@ EXPORTED int unlinkat(int directory, const char* path, int flags) {
   return done(&place, syscall(SYS_unlinkat, place.directory, place.name, flags));
 }
 
-EXPORTED int unlink(const char* path) { return unlinkat(AT_FDCWD, path, 0); }
+EXPORTED int unlink(const char* path) {
+  int answer = -1;
+  return kerndat_unlinks(path, &answer) ? answer : unlinkat(AT_FDCWD, path, 0);
+}
 
 EXPORTED int rmdir(const char* path) { return unlinkat(AT_FDCWD, path, AT_REMOVEDIR); }
 
@@ -248,5 +259,6 @@ static int check_mount_path(const char* path) {
 EXPORTED int mount(const char* source, const char* target, const char* type, unsigned long flags,
                    const void* data) {
   if (check_mount_path(source) != 0 || check_mount_path(target) != 0) return -1;
+  if (clean_mount_is_made(source, target, flags)) return 0;
   return (int)syscall(SYS_mount, source, target, type, flags, data);
 }

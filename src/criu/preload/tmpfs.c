@@ -1,9 +1,9 @@
 // Loaded into CRIU (LD_PRELOAD). CRIU saves each tmpfs of a container by tar and gzip, for which the
 // container stands still: 5 to 20 ms for every one, however empty (the masked directories are such), and many
-// seconds for 100 MiB in /dev/shm. So where a child of CRIU's is about to become that tar, the archive is
-// written here: ustar, in a gzip that compresses nothing, which CRIU's restore extracts as any other. Where
-// something is not plain (hard links, holes, long names, mounts below, what vanishes meanwhile), the whole is
-// left to tar.
+// seconds for 100 MiB in /dev/shm. So where CRIU is about to fork for that tar, the archive is
+// written here, and nobody is forked: ustar, in a gzip that compresses nothing, which CRIU's restore extracts
+// as any other. Where something is not plain (hard links, holes, long names, mounts below, what vanishes
+// meanwhile), the whole is left to tar.
 //
 // A restore extracts an archive of nothing but the tmpfs itself here as well: that is most of them.
 #define _GNU_SOURCE
@@ -11,17 +11,23 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+
+#include "hooks.h"
 
 #define EXPORTED __attribute__((visibility("default")))
 
 typedef int (*execvp_function)(const char* file, char* const argv[]);
+typedef pid_t (*fork_function)(void);
 
 // ---- gzip (RFC 1952) of stored blocks (RFC 1951, 3.2.4).
 
@@ -282,22 +288,59 @@ static bool put_directory(int directory, const char* name) {
 
 // ---- In place of tar.
 
-// CRIU's way of saving a tmpfs (criu/filesystems.c): the mount is descriptor 0, the image 1.
-static bool is_save(const char* file, char* const argv[]) {
-  if (strcmp(file, "tar") != 0 || argv[0] == NULL || argv[1] == NULL || argv[2] == NULL) return false;
-  if (strcmp(argv[1], "--create") != 0 || strcmp(argv[2], "--gzip") != 0) return false;
-  size_t count = 3;
-  while (argv[count] != NULL) ++count;
-  return strcmp(argv[count - 2], "/proc/self/fd/0") == 0 && strcmp(argv[count - 1], ".") == 0;
-}
-
-static bool put_all(void) {
+static bool put_all(int mount, int to) {
   struct stat state;
-  if (fstat(STDIN_FILENO, &state) != 0) return false;
+  image = to;
+  sum = size_of_all = 0;
+  block_size = 0;
+  if (fstat(mount, &state) != 0) return false;
   device = state.st_dev;
-  const int root = openat(STDIN_FILENO, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const int root = openat(mount, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   return root >= 0 && begin_gzip() && put_directory(root, "./") && put(NULL, (size_t)2 * RECORD) &&
          end_gzip();
+}
+
+// CRIU's way of saving a tmpfs (criu/filesystems.c): it lets the mount's descriptor outlive an exec, opens
+// the image, and forks.
+enum { NOBODY = 0x3ffffff0 };  // greater than any process's number
+static int mount_to_save = -1, image_to_fill = -1;
+
+void tmpfs_image_was_opened(const char* name, int flags, int opened) {
+  if (opened >= 0 && (flags & O_CREAT) != 0 && strncmp(name, "tmpfs-dev-", 10) == 0) image_to_fill = opened;
+}
+
+EXPORTED int fcntl64(int descriptor, int command, ...) {
+  va_list list;
+  va_start(list, command);
+  void* argument = va_arg(list, void*);
+  va_end(list);
+  if (command == F_SETFD && ((long)argument & FD_CLOEXEC) == 0) mount_to_save = descriptor;
+  return (int)syscall(SYS_fcntl, descriptor, command, argument);
+}
+
+// Only what can be taken back is written.
+static bool is_saved(int mount, int to) {
+  if (lseek(to, 0, SEEK_CUR) != 0) return false;
+  if (put_all(mount, to)) return true;
+  if (ftruncate(to, 0) != 0 || lseek(to, 0, SEEK_SET) != 0)
+    abort();  // half an archive would be taken for one
+  return false;
+}
+
+EXPORTED pid_t fork(void) {
+  const int mount = mount_to_save, to = image_to_fill;
+  mount_to_save = image_to_fill = -1;
+  if (mount >= 0 && to >= 0 && is_saved(mount, to)) return NOBODY;
+  fork_function next;
+  void* symbol = dlsym(RTLD_NEXT, "fork");
+  memcpy(&next, &symbol, sizeof next);
+  return next();
+}
+
+EXPORTED pid_t waitpid(pid_t process, int* status, int options) {
+  if (process != NOBODY) return (pid_t)syscall(SYS_wait4, process, status, options, NULL);
+  if (status != NULL) *status = 0;
+  return process;
 }
 
 // And of bringing it back: the image is descriptor 0.
@@ -352,12 +395,6 @@ static bool make_empty(const struct header* header, const char* path) {
 }
 
 EXPORTED int execvp(const char* file, char* const argv[]) {
-  // Only what can be taken back is written.
-  if (is_save(file, argv) && lseek(STDOUT_FILENO, 0, SEEK_CUR) == 0) {
-    image = STDOUT_FILENO;
-    if (put_all()) _exit(0);
-    if (ftruncate(image, 0) != 0 || lseek(image, 0, SEEK_SET) != 0) _exit(1);
-  }
   struct empty_archive archive;
   if (is_restore(file, argv) && is_empty_archive(&archive) && make_empty(&archive.header, argv[6])) _exit(0);
   execvp_function next;

@@ -63,20 +63,24 @@ struct thread {
   unsigned char* state;  // extended: floating point and vectors; of one with a restart block
 };
 
-static struct thread* threads;
+// By the last digits of their ids: of many threads each is asked for again and again.
+enum { LISTS = 4096 };
+static struct thread* threads[LISTS];
+
+static struct thread** list_of(pid_t id) { return &threads[(unsigned)id % LISTS]; }
 
 static long do_ptrace(long request, pid_t id, const void* address, const void* data) {
   return syscall(SYS_ptrace, request, (long)id, address, data);
 }
 
 static struct thread* find(pid_t id) {
-  struct thread* thread = threads;
+  struct thread* thread = *list_of(id);
   while (thread != NULL && thread->id != id) thread = thread->next;
   return thread;
 }
 
 static void forget(pid_t id) {
-  for (struct thread** at = &threads; *at != NULL; at = &(*at)->next) {
+  for (struct thread** at = list_of(id); *at != NULL; at = &(*at)->next) {
     struct thread* thread = *at;
     if (thread->id != id) continue;
     *at = thread->next;
@@ -86,18 +90,45 @@ static void forget(pid_t id) {
   }
 }
 
-static int64_t wait_began(pid_t id) {
+// A line of the file; `thread` 0 stands for all that have none.
+struct wait {
+  pid_t thread;
+  int64_t began;
+};
+
+static struct wait* waits;
+static size_t wait_count;
+
+static int by_thread(const void* one, const void* other) {
+  const pid_t a = ((const struct wait*)one)->thread, b = ((const struct wait*)other)->thread;
+  return (a > b) - (a < b);
+}
+
+static void read_waits(void) {
+  static bool read;
   const char* path = getenv("STASIS_WAITS");
-  FILE* file = path == NULL ? NULL : fopen(path, "re");
-  if (file == NULL) return 0;
-  int64_t began = 0, read;
-  bool found = false;
-  for (pid_t thread; !found && fscanf(file, "%d %" SCNd64, &thread, &read) == 2;) {
-    found = thread == id;
-    if (found || thread == 0) began = read;
+  FILE* file = read || path == NULL ? NULL : fopen(path, "re");
+  read = true;
+  if (file == NULL) return;
+  struct wait next;
+  while (fscanf(file, "%d %" SCNd64, &next.thread, &next.began) == 2) {
+    struct wait* grown = reallocarray(waits, wait_count + 1, sizeof *waits);
+    if (grown == NULL) break;
+    waits = grown;
+    waits[wait_count++] = next;
   }
   fclose(file);
-  return began;
+  qsort(waits, wait_count, sizeof *waits, by_thread);
+}
+
+static int64_t wait_began(pid_t id) {
+  read_waits();
+  const struct wait wanted[] = {{id, 0}, {0, 0}};
+  for (int i = 0; i < 2 && wait_count != 0; ++i) {
+    const struct wait* found = bsearch(&wanted[i], waits, wait_count, sizeof *waits, by_thread);
+    if (found != NULL) return found->began;
+  }
+  return 0;
 }
 
 static int64_t now(void) {
@@ -120,8 +151,8 @@ static struct thread* note(pid_t id, const struct user_regs_struct* registers) {
   struct thread* thread = calloc(1, sizeof *thread);
   if (thread == NULL) return NULL;
   thread->id = id;
-  thread->next = threads;
-  threads = thread;
+  thread->next = *list_of(id);
+  *list_of(id) = thread;
   thread->found = thread->shown = thread->goes_on = *registers;
   if (!StasisIs64Bit(registers) || (int64_t)registers->orig_rax < 0) return thread;
   if (StasisGoOnWaiting(&thread->goes_on)) {
