@@ -83,9 +83,11 @@ Status Checkpoint::DoFreeze(const std::stop_token& cancel) {
   // By ourselves: CRIU would poll the freezer in steps of 0.1 s. A stopped process that is frozen cannot be
   // seized: then CRIU holds them by itself.
   if (!stopped_) {
-    STASIS_ASSIGN_OR_RETURN(frozen_since_,
+    STASIS_ASSIGN_OR_RETURN(const auto freeze,
                             FreezeContainer(*cgroup_, plan_.paused, processes_, work_ + "/" + kWaitsFile,
                                             frozen_deadline_, cancel));
+    frozen_since_ = freeze.since;
+    manifest_.thaws = freeze.thaws;
   }
   STASIS_RETURN_IF_ERROR(Answer(true));
   STASIS_RETURN_IF_ERROR(AwaitNotification("post-dump", "dump", cancel));

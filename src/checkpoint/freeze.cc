@@ -7,8 +7,10 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <thread>
 
 #include "base/log.h"
+#include "linux/cancel.h"
 #include "linux/files.h"
 #include "linux/proc.h"
 #include "linux/process_handle.h"
@@ -21,6 +23,7 @@ namespace {
 constexpr int kFreezes = 10;
 constexpr std::chrono::milliseconds kExec{3000};  // for a child to come to its exec, or to end
 constexpr std::chrono::milliseconds kLook{1};     // between looks at it
+constexpr std::chrono::milliseconds kSeize{500};  // for all threads to be seized
 
 struct Vfork {
   pid_t parent = 0;
@@ -113,12 +116,38 @@ Status Halt(std::vector<TracedThread>& threads, const Waits& waits, Deadline dea
   return absl::OkStatus();
 }
 
+// Whether it is in the midst of an execve, or of its end: then one of its threads is killed already. Nobody
+// waits in it, and it cannot be seized before it goes on: the kernel lets nobody attach while it executes.
+bool IsReplaced(pid_t process) {
+  const std::vector<pid_t> threads = ThreadsOf(process);
+  return std::any_of(threads.begin(), threads.end(), [](pid_t thread) {
+    const auto killed = IsKilled(thread);
+    return killed.ok() && *killed;
+  });
+}
+
+// Thaws the group if it is there for too long. An exec that begins while the group is half frozen waits for
+// the thaw, and a seize of that process waits for the exec. The waits that such a thaw ends are not mended.
+class ThawAfter {
+ public:
+  ThawAfter(const Cgroup& cgroup, std::chrono::milliseconds limit)
+      : thread_([&cgroup, limit](const std::stop_token& in_time) {
+          if (!absl::IsDeadlineExceeded(WaitFor(-1, 0, After(limit), in_time).status())) return;
+          spdlog::warn("threads could not be seized before the thaw: they see an interrupted wait");
+          cgroup.Thaw().IgnoreError();  // whoever seizes thaws as well, and sees the error
+        }) {}
+
+ private:
+  std::jthread thread_;
+};
+
 // What is frozen goes on, its waits too. Children in a vfork first, since their parents cannot stop before
 // that. These come second: while a thread is traced, the end of its child would be told to all that are let
 // go already, and end their waits, even where nobody asked to be told (SIGCHLD ignored).
 Status LetGoOn(const Cgroup& cgroup, const std::vector<Vfork>& vforks, const Waits& waits,
                Deadline deadline) {
   STASIS_ASSIGN_OR_RETURN(std::vector<pid_t> processes, cgroup.Processes());
+  std::erase_if(processes, IsReplaced);
   const auto is = [&](pid_t Vfork::*who) {
     return [&vforks, who](pid_t process) {
       return std::any_of(vforks.begin(), vforks.end(), [&](const Vfork& v) { return v.*who == process; });
@@ -126,12 +155,23 @@ Status LetGoOn(const Cgroup& cgroup, const std::vector<Vfork>& vforks, const Wai
   };
   const auto others = std::stable_partition(processes.begin(), processes.end(), is(&Vfork::child));
   std::stable_partition(others, processes.end(), is(&Vfork::parent));
+  std::optional<ThawAfter> thaw(std::in_place, cgroup, kSeize);
   std::vector<TracedThread> children = Seize({processes.begin(), others});
   std::vector<TracedThread> rest = Seize({others, processes.end()});
+  thaw.reset();
   STASIS_RETURN_IF_ERROR(cgroup.Thaw());
   STASIS_RETURN_IF_ERROR(Halt(children, waits, deadline));
   children.clear();
   return Halt(rest, waits, deadline);
+}
+
+// Half frozen, and what keeps it from a stop is somebody who waits for one that stands still.
+Status LetGoOnForAMoment(const Cgroup& cgroup, const std::vector<BegunWait>& begun, Deadline deadline,
+                         const std::stop_token& cancel) {
+  STASIS_RETURN_IF_ERROR(
+      Annotate(LetGoOn(cgroup, {}, Ended(begun), deadline), "a container that does not come to a stop"));
+  const Status waited = WaitFor(-1, 0, std::min(deadline, After(Cgroup::kBetweenAttempts)), cancel).status();
+  return absl::IsDeadlineExceeded(waited) ? absl::OkStatus() : waited;
 }
 
 Status InVfork(const Vfork& vfork) {
@@ -143,24 +183,28 @@ Status InVfork(const Vfork& vfork) {
 
 }  // namespace
 
-StatusOr<std::chrono::steady_clock::time_point> FreezeContainer(const Cgroup& cgroup, bool is_frozen,
-                                                                const std::vector<criu::Process>& processes,
-                                                                const std::string& waits_file,
-                                                                Deadline deadline,
-                                                                const std::stop_token& cancel) {
-  for (int freeze = 1;; ++freeze) {
+StatusOr<Freeze> FreezeContainer(const Cgroup& cgroup, bool is_frozen,
+                                 const std::vector<criu::Process>& processes, const std::string& waits_file,
+                                 Deadline deadline, const std::stop_token& cancel) {
+  int vfork_freezes = 0;
+  for (Freeze freeze;; ++freeze.thaws) {
     const std::vector<BegunWait> begun = is_frozen ? std::vector<BegunWait>() : LookAtWaits(processes);
-    const auto since = std::chrono::steady_clock::now();
+    freeze.since = std::chrono::steady_clock::now();
+    bool stands = true;
     if (!is_frozen) {
-      STASIS_RETURN_IF_ERROR(cgroup.Freeze(deadline, cancel));
+      STASIS_ASSIGN_OR_RETURN(stands, cgroup.TryFreeze(deadline, cancel));
+    }
+    if (!stands) {
+      STASIS_RETURN_IF_ERROR(LetGoOnForAMoment(cgroup, begun, deadline, cancel));
+      continue;
     }
     const Waits waits = Ended(begun);
     STASIS_ASSIGN_OR_RETURN(const std::vector<Vfork> vforks, FindVforks(cgroup));
     if (vforks.empty()) {
       STASIS_RETURN_IF_ERROR(WriteWaits(waits, waits_file));
-      return since;
+      return freeze;
     }
-    if (freeze == kFreezes || is_frozen) return InVfork(vforks.front());
+    if (++vfork_freezes == kFreezes || is_frozen) return InVfork(vforks.front());
     const Deadline limit = std::min(deadline, After(kExec));
     const Status thawed = LetGoOn(cgroup, vforks, waits, limit);
     if (absl::IsDeadlineExceeded(thawed)) return InVfork(vforks.front());

@@ -30,7 +30,7 @@ struct Summary {
   std::string name, container_id, created, criu_version, kernel, architecture, network_namespace, freeze,
       freeze_reason;
   uint64_t bytes = 0, stored_bytes = 0, layer_files = 0, layer_bytes = 0, total_us = 0;
-  uint64_t frozen_us = 0, prepare_us = 0, dump_us = 0, files_us = 0, copy_us = 0, memory_us = 0;
+  uint64_t frozen_us = 0, thaws = 0, prepare_us = 0, dump_us = 0, files_us = 0, copy_us = 0, memory_us = 0;
   bool has_layer = false;
   bool exit = false, paused = false;
   std::vector<std::string> exec_processes;
@@ -73,6 +73,7 @@ StatusOr<Summary> ReadSummary(const Json& manifest) {
   reader.Get("total_us", &summary.total_us);
   if (const Json* layer = reader.Find("layer")) summary.has_layer = !layer->is_null();
   reader.Get("frozen_us", &summary.frozen_us);
+  reader.Get("thaws", &summary.thaws);
   reader.Get("prepare_us", &summary.prepare_us);
   reader.Get("dump_us", &summary.dump_us);
   reader.Get("files_us", &summary.files_us);
@@ -215,6 +216,9 @@ TreeNode Frozen(const Summary& summary) {
                   (summary.exit     ? ", then ended"
                    : summary.paused ? ", stayed paused"
                                     : ", then ran on")};
+  if (summary.thaws > 0)
+    frozen.children.push_back(
+        {"Let go on before that: " + std::to_string(summary.thaws) + ", since it was in an exec or a vfork"});
   frozen.children.push_back({"Dump: " + HumanMicroseconds(summary.dump_us)});
   if (summary.has_layer) frozen.children.push_back({"Files: " + HumanMicroseconds(summary.files_us)});
   if (summary.freeze == "cow") frozen.children.push_back({"Copies: " + HumanMicroseconds(summary.copy_us)});

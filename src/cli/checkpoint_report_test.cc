@@ -17,6 +17,7 @@ TEST(CheckpointReportTest, ProcessesAreDrawnBelowTheirParents) {
                    {"stored_bytes", 20'000},
                    {"total_us", 1'500'000},
                    {"frozen_us", 12'345},
+                   {"thaws", 2},
                    {"criu_version", "4.2.1"},
                    {"prepare_us", 2'000},
                    {"dump_us", 900},
@@ -42,6 +43,7 @@ TEST(CheckpointReportTest, ProcessesAreDrawnBelowTheirParents) {
             "├── Files: 12 (34kB)\n"
             "├── Prepared: 2 ms, before the freeze\n"
             "├── Frozen: 12.3 ms, then ended\n"
+            "│   ├── Let go on before that: 2, since it was in an exec or a vfork\n"
             "│   ├── Dump: 900 us\n"
             "│   └── Files: 300 us\n"
             "├── CRIU: 4.2.1\n"

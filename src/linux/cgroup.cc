@@ -24,6 +24,7 @@ namespace {
 constexpr char kRoot[] = "/sys/fs/cgroup";
 constexpr std::chrono::seconds kThawLimit{10};
 constexpr std::chrono::seconds kFreezeToKillLimit{1};
+constexpr std::chrono::milliseconds kAttempt{50};  // most freezes take less than 5 ms
 
 bool IsDirectory(const std::string& path) {
   struct stat found;
@@ -161,11 +162,26 @@ Status Cgroup::WaitFrozen(bool frozen, Deadline deadline, std::stop_token cancel
   }
 }
 
-Status Cgroup::Freeze(Deadline deadline, std::stop_token cancel) const {
-  Status status = WriteFrozen(true);
-  if (status.ok()) status = WaitFrozen(true, deadline, std::move(cancel));
-  if (!status.ok()) WriteFrozen(false).IgnoreError();  // the first error says more
-  return Annotate(status, "freeze " + path_);
+StatusOr<bool> Cgroup::TryFreeze(Deadline deadline, const std::stop_token& cancel) const {
+  STASIS_RETURN_IF_ERROR(Annotate(WriteFrozen(true), "freeze " + path_));
+  const Deadline attempt = layout_ == CgroupLayout::kV1 ? std::min(deadline, After(kAttempt)) : deadline;
+  const Status frozen = WaitFrozen(true, attempt, cancel);
+  if (absl::IsDeadlineExceeded(frozen) && std::chrono::steady_clock::now() < deadline) return false;
+  STASIS_RETURN_IF_ERROR(Annotate(frozen, "freeze " + path_));
+  return true;
+}
+
+Status Cgroup::Freeze(Deadline deadline, std::stop_token cancel, uint64_t* thaws) const {
+  for (;;) {
+    const StatusOr<bool> frozen = TryFreeze(deadline, cancel);
+    if (frozen.ok() && *frozen) return absl::OkStatus();
+    const Status thawed = WriteFrozen(false);
+    STASIS_RETURN_IF_ERROR(frozen.status());  // says more than the thaw's
+    STASIS_RETURN_IF_ERROR(Annotate(thawed, "freeze " + path_ + ": thaw it for a moment"));
+    if (thaws != nullptr) ++*thaws;
+    const Status waited = WaitFor(-1, 0, std::min(deadline, After(kBetweenAttempts)), cancel).status();
+    if (!absl::IsDeadlineExceeded(waited)) return Annotate(waited, "freeze " + path_);
+  }
 }
 
 Status Cgroup::Thaw() const {

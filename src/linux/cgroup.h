@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstdint>
 #include <stop_token>
 #include <string>
@@ -48,8 +49,16 @@ class Cgroup {
   std::string FreezerDirectory() const;
 
   // Freezes or thaws, and waits until the kernel says it is done. kDeadlineExceeded: a freeze that did not
-  // come about is undone. Idempotent. kNotFound where the group is gone.
-  Status Freeze(Deadline deadline, std::stop_token cancel) const;
+  // come about is undone. Idempotent. kNotFound where the group is gone. Adds to `thaws` how often the group
+  // had to be thawed for a moment, because an attempt did not come about (TryFreeze).
+  Status Freeze(Deadline deadline, std::stop_token cancel, uint64_t* thaws = nullptr) const;
+  // One attempt. false: some of it stands still and some cannot, and the caller thaws it before the next
+  // attempt. The freezer of v1 keeps even threads that were killed. So a thread in execve(2), which kills its
+  // siblings and waits for their end, waits for ever where they were frozen before. v2 lets them end: there
+  // one attempt lasts until the deadline. After an error it may be frozen in part, too.
+  StatusOr<bool> TryFreeze(Deadline deadline, const std::stop_token& cancel) const;
+  // How long what an attempt has kept from its end needs, at the least, before the next one.
+  static constexpr std::chrono::milliseconds kBetweenAttempts{10};
   Status Thaw() const;
   StatusOr<bool> Frozen() const;
 

@@ -5,11 +5,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <optional>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "linux/files.h"
+#include "linux/proc.h"
 #include "linux/random_hex.h"
 #include "linux/subprocess.h"
 
@@ -80,6 +82,39 @@ TEST_P(RootCgroupTest, FreezesAndThawsAProcess) {
     ASSERT_TRUE(group_->Thaw().ok()) << "again";
     while (size() == before) ::sched_yield();
   }
+}
+
+TEST_P(RootCgroupTest, FreezesThreadsThatAreEndingInAnExec) {
+  auto program = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "execs";
+  auto child = StartIn(directory_, {program.string()});
+  ASSERT_TRUE(child.ok()) << child.status();
+  uint64_t thaws = 0;
+  for (int round = 0; round < 40; ++round) {
+    const Status status = group_->Freeze(Soon(), {}, &thaws);
+    ASSERT_TRUE(status.ok()) << round << ": " << status;
+    EXPECT_TRUE(*group_->Frozen());
+    ASSERT_TRUE(group_->Thaw().ok());
+    ::usleep(3000);  // not to wait for anything: it is to be met at another point of its way
+  }
+  EXPECT_FALSE(child->process().Ended());
+  if (GetParam().layout == CgroupLayout::kV2) {
+    EXPECT_EQ(thaws, 0u);
+  }
+  RecordProperty("thaws", static_cast<int>(thaws));
+}
+
+TEST_P(RootCgroupTest, AFrozenThreadThatWasKilledIsSeenToBe) {
+  if (GetParam().layout == CgroupLayout::kV2) GTEST_SKIP() << "there it ends at once";
+  auto child = Sleeper(directory_);
+  ASSERT_TRUE(child.ok());
+  ASSERT_TRUE(*group_->TryFreeze(Soon(), {}));
+  EXPECT_FALSE(*IsKilled(child->process().pid()));
+  ASSERT_TRUE(child->process().Signal(SIGKILL).ok());
+  EXPECT_TRUE(*IsKilled(child->process().pid()));
+  EXPECT_FALSE(child->process().Ended());
+  ASSERT_TRUE(group_->Thaw().ok());
+  EXPECT_EQ(child->Wait(Soon(), {})->signal, SIGKILL);
+  EXPECT_EQ(IsKilled(child->process().pid()).status().code(), StatusCode::kNotFound);
 }
 
 TEST_P(RootCgroupTest, AnEmptyGroupCanBeFrozen) {

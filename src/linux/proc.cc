@@ -1,6 +1,7 @@
 #include "linux/proc.h"
 
 #include <limits.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -53,6 +54,16 @@ StatusOr<std::vector<pid_t>> ListThreads(pid_t process) {
     if (pid_t thread = 0; absl::SimpleAtoi(name, &thread)) threads.push_back(thread);
   }
   return threads;
+}
+
+StatusOr<bool> IsKilled(pid_t thread) {
+  STASIS_ASSIGN_OR_RETURN(const std::string text, ReadFile(ProcPath(thread, "status"), kMaxStat));
+  constexpr std::string_view kPending = "\nSigPnd:\t";
+  const size_t begin = text.find(kPending);
+  uint64_t signals = 0;
+  if (begin == text.npos || !absl::SimpleHexAtoi(text.substr(begin + kPending.size(), 16), &signals))
+    return DataLoss("status of a thread: no pending signals");
+  return (signals & (1ull << (SIGKILL - 1))) != 0;
 }
 
 std::vector<pid_t> ListChildren(pid_t process) {

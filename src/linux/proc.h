@@ -29,6 +29,9 @@ StatusOr<ProcessStat> ReadProcessStat(pid_t process);
 
 StatusOr<std::vector<pid_t>> ListThreads(pid_t process);
 
+// Whether SIGKILL is pending for the thread, as it is for all but one in an execve(2), until they have ended.
+StatusOr<bool> IsKilled(pid_t thread);
+
 // Of all its threads. One that is gone has none.
 std::vector<pid_t> ListChildren(pid_t process);
 

@@ -94,8 +94,12 @@ StatusOr<TracedThread::Stop> TracedThread::AwaitStop(Deadline deadline) {
     siginfo_t info = {};
     if (::waitid(P_PID, static_cast<id_t>(id_), &info, WEXITED | WSTOPPED | __WALL | WNOHANG | WNOWAIT) !=
             0 &&
-        errno != EINTR)
-      return Failed("wait", id_);
+        errno != EINTR) {
+      // In an execve(2) of a thread other than the first it gets the first one's id, which others wait for.
+      if (errno != ECHILD) return Failed("wait", id_);
+      const pid_t gone = std::exchange(id_, 0);
+      return NotFound("thread " + std::to_string(gone) + " is not there");
+    }
     if (info.si_pid == id_) {
       const bool stopped = info.si_code == CLD_TRAPPED || info.si_code == CLD_STOPPED;
       const Stop stop = {info.si_status & 0xff, info.si_status >> 8};

@@ -131,6 +131,7 @@ StatusOr<Manifest> ReadFields(const Json& json) {
   reader.Get("exit", &manifest.exit);
   reader.Get("paused", &manifest.paused);
   reader.Get("frozen_us", &manifest.frozen_us);
+  reader.Get("thaws", &manifest.thaws);
   reader.Get("prepare_us", &manifest.prepare_us);
   reader.Get("dump_us", &manifest.dump_us);
   reader.Get("copy_us", &manifest.copy_us);
@@ -193,6 +194,7 @@ std::string ToText(const Manifest& manifest) {
                    {"exit", manifest.exit},
                    {"paused", manifest.paused},
                    {"frozen_us", manifest.frozen_us},
+                   {"thaws", manifest.thaws},
                    {"prepare_us", manifest.prepare_us},
                    {"dump_us", manifest.dump_us},
                    {"copy_us", manifest.copy_us},

@@ -51,6 +51,7 @@ struct Manifest {
 
   // How long the container stood still for the checkpoint; with exit: until all of it was read.
   uint64_t frozen_us = 0;
+  uint64_t thaws = 0;       // before that it was frozen so often, and let go on since it could not be saved
   uint64_t prepare_us = 0;  // before the freeze
   uint64_t dump_us = 0;     // CRIU, within the freeze
   uint64_t copy_us = 0;     // the making of twins, within the freeze; 0 where there were none

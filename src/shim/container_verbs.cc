@@ -143,7 +143,9 @@ Status Container::KillEverything(bool all) {
 Status Container::Pause(std::stop_token cancel) {
   STASIS_ASSIGN_OR_RETURN(VerbLock::Hold hold, Acquire(VerbLock::Kind::kAlone, cancel));
   if (phase() != Phase::kRunning) return FailedPrecondition("the container is " + State().status);
-  STASIS_RETURN_IF_ERROR(cgroup_.Freeze(After(kFreezeLimit), cancel));
+  uint64_t thaws = 0;
+  STASIS_RETURN_IF_ERROR(cgroup_.Freeze(After(kFreezeLimit), cancel, &thaws));
+  if (thaws > 0) log_->Line("pause: the freeze came about after " + std::to_string(thaws) + " thaws");
   SetPhase(Phase::kPaused);
   loop_->Call([&] { table_->AddEvent("pause", protocol::kInit); });
   return {};

@@ -448,3 +448,19 @@ def test_init_reaps_and_comes_back(engine):
     wait_for_more(engine, "c1", before)
     assert_counts_on(engine, "c1")
     assert " Z " not in engine.out("exec", "c1", "ps", "-o", "pid,stat,comm")
+
+
+def test_threads_that_end_in_an_exec(engine, tmp_path):
+    """A freezer of cgroup v1 that stops some of them keeps the others from a stop: they wait for each other's end."""
+    program = build_program("execs", tmp_path)
+    engine.docker("run", "-d", "--name", "c1", "-v", f"{program}:/execs:ro", "busybox", "/execs")
+    wait_until(lambda: engine.numbers("c1"), "it executes itself")
+    for n in range(4):
+        engine.docker("checkpoint", "create", "--leave-running", "c1", f"cp{n}")
+        before = len(engine.numbers("c1"))
+        wait_until(lambda: len(engine.numbers("c1")) > before, "it goes on")
+    engine.docker("checkpoint", "create", "c1", "cp")
+    last = engine.numbers("c1")[-1]
+    engine.docker("start", "--checkpoint", "cp", "c1")
+    wait_until(lambda: engine.numbers("c1")[-1] > last, "it goes on after its restore")
+    assert engine.numbers("c1") == list(range(0, engine.numbers("c1")[-1] + 1, 50))

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from harness import wait_until
+from harness import build_program, wait_until
 
 
 def test_run_prints_output_and_passes_the_exit_code(engine):
@@ -63,6 +63,16 @@ def test_stop_kill_restart_and_wait(engine):
     engine.docker("rm", "-f", "c1")
     result = engine.docker("kill", "c1", check=False)
     assert "No such container" in result.stderr
+
+
+def test_threads_that_end_in_an_exec_can_be_paused(engine, tmp_path):
+    program = build_program("execs", tmp_path)
+    engine.docker("run", "-d", "--name", "c1", "-v", f"{program}:/execs:ro", "busybox", "/execs")
+    for _ in range(8):
+        engine.docker("pause", "c1")
+        engine.docker("unpause", "c1")
+    before = len(engine.numbers("c1"))
+    wait_until(lambda: len(engine.numbers("c1")) > before, "it goes on")
 
 
 def test_kill_of_a_stopped_container_is_refused(engine):
