@@ -1,5 +1,6 @@
 #include "cli/create_options.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -125,6 +126,12 @@ Status AddLimits(const CreateOptions& options, Json& host) {
   return absl::OkStatus();
 }
 
+// A file that the user names, which may be a pipe of the shell's.
+StatusOr<std::string> ReadUsersFile(const std::string& path) {
+  STASIS_ASSIGN_OR_RETURN(const UniqueFd file, OpenFile(path, O_RDONLY));
+  return ReadAll(file.get());
+}
+
 // The daemon gets the profile itself, since the file is the client's.
 StatusOr<std::string> SecurityOption(const std::string& option) {
   constexpr std::string_view kSeccomp = "seccomp";
@@ -132,7 +139,7 @@ StatusOr<std::string> SecurityOption(const std::string& option) {
   if (parts.key != kSeccomp || !parts.value || *parts.value == "unconfined" || *parts.value == "builtin" ||
       parts.value->substr(0, 1) == "{")
     return option;
-  auto profile = ReadFile(*parts.value);
+  auto profile = ReadUsersFile(*parts.value);
   if (!profile.ok()) return InvalidArgument("opening seccomp profile failed: " + Message(profile.status()));
   auto json = ParseJson(*profile);
   if (!json.ok())
@@ -199,7 +206,7 @@ StatusOr<std::vector<std::string>> Environment(const std::vector<std::string>& f
                                                const std::vector<std::string>& values) {
   std::vector<std::string> environment;
   for (const std::string& path : files) {
-    StatusOr<std::string> text = ReadFile(path);
+    StatusOr<std::string> text = ReadUsersFile(path);
     if (!text.ok()) return InvalidArgument("open " + path + ": " + Message(text.status()));
     for (const std::string& line : Split(*text, '\n')) {
       STASIS_RETURN_IF_ERROR(Annotate(AddEnvironmentLine(line, environment), path));

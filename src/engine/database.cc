@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "linux/files.h"
+#include "linux/regular_file.h"
 
 namespace stasis::engine {
 namespace {
@@ -76,10 +77,10 @@ Status Transaction::Execute(const std::string& sql) {
 StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& path,
                                                    const std::vector<std::string>& migrations) {
   // It holds what containers keep in their environment. SQLite gives its other files the mode of the first.
-  for (const char* suffix : {"", "-wal", "-shm"}) {
+  for (const char* suffix : {"", "-wal", "-shm", "-journal"}) {
     const std::string file = path + suffix;
     if (suffix[0] != '\0' && !Exists(file)) continue;
-    STASIS_ASSIGN_OR_RETURN(const UniqueFd opened, OpenFile(file, O_RDWR | O_CREAT, 0600));
+    STASIS_ASSIGN_OR_RETURN(const UniqueFd opened, OpenRegularFile(file, O_RDWR | O_CREAT, 0600));
     if (::fchmod(opened.get(), 0600) != 0) return ErrnoError(errno, "chmod " + file);
   }
   sqlite3* handle = nullptr;

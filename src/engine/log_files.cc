@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "linux/files.h"
+#include "linux/regular_file.h"
 
 namespace stasis::engine {
 namespace {
@@ -22,7 +23,7 @@ std::string NumberedPath(const std::string& path, int number) {
 
 StatusOr<LogFile> OpenOne(const std::string& path) {
   LogFile file;
-  STASIS_ASSIGN_OR_RETURN(file.fd, OpenFile(path, O_RDONLY | O_NOFOLLOW));
+  STASIS_ASSIGN_OR_RETURN(file.fd, OpenRegularFile(path, O_RDONLY));
   struct stat info {};
   if (::fstat(file.fd.get(), &info) != 0) return ErrnoError(errno, "stat " + path);
   file.inode = info.st_ino;

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "linux/random_hex.h"
+#include "linux/regular_file.h"
 
 namespace stasis {
 namespace {
@@ -79,7 +80,7 @@ StatusOr<std::string> ReadFile(const std::string& path, size_t limit) {
 }
 
 StatusOr<std::string> ReadFileAt(int directory, const std::string& name, size_t limit) {
-  STASIS_ASSIGN_OR_RETURN(UniqueFd fd, OpenFileAt(directory, name, O_RDONLY));
+  STASIS_ASSIGN_OR_RETURN(const UniqueFd fd, OpenRegularFileOrLinkAt(directory, name));
   auto bytes = ReadAll(fd.get(), limit);
   if (!bytes.ok()) return Annotate(bytes.status(), name);
   return bytes;

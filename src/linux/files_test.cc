@@ -1,4 +1,5 @@
 #include "linux/files.h"
+#include "linux/regular_file.h"
 
 #include <fcntl.h>
 #include <sys/mount.h>
@@ -51,6 +52,26 @@ TEST_F(FilesTest, ReadsWhatWasWrittenAndRefusesMoreThanTheLimit) {
   EXPECT_EQ(ReadFile(Path("f"), 4).status().code(), StatusCode::kOutOfRange);
   EXPECT_EQ(ReadFile(Path("none")).status().code(), StatusCode::kNotFound);
   EXPECT_FALSE(ReadFile("/proc/self/status")->empty());
+}
+
+TEST_F(FilesTest, AFifoInPlaceOfAFileHoldsNobodyUp) {
+  ASSERT_EQ(::mkfifo(Path("fifo").c_str(), 0600), 0);
+  ASSERT_TRUE(WriteFileDurably(Path("f"), "12345").ok());
+  ASSERT_EQ(::symlink("f", Path("link").c_str()), 0);
+  ASSERT_EQ(::symlink("fifo", Path("to_fifo").c_str()), 0);
+  for (const std::string& other :
+       {Path("fifo"), Path("to_fifo"), directory_->path(), std::string("/dev/zero")}) {
+    const Status refused = ReadFile(other).status();
+    EXPECT_EQ(refused.code(), StatusCode::kFailedPrecondition) << other;
+    EXPECT_EQ(Message(refused), "open " + other + ": it is not a regular file");
+    for (const int flags : {O_RDONLY, O_WRONLY | O_CREAT | O_APPEND, O_RDWR | O_CREAT}) {
+      EXPECT_FALSE(OpenRegularFile(other, flags, 0600).ok()) << other << " " << flags;
+    }
+  }
+  EXPECT_EQ(*ReadFile(Path("link")), "12345");
+  EXPECT_FALSE(OpenRegularFile(Path("link"), O_RDONLY).ok());
+  EXPECT_TRUE(OpenRegularFile(Path("f"), O_RDWR).ok());
+  EXPECT_TRUE(OpenRegularFile(Path("new"), O_WRONLY | O_CREAT, 0600).ok());
 }
 
 TEST_F(FilesTest, WritingReplacesTheWholeFileWithTheExactMode) {

@@ -13,6 +13,7 @@
 
 #include "linux/cancel.h"
 #include "linux/files.h"
+#include "linux/regular_file.h"
 
 namespace stasis {
 namespace {
@@ -62,7 +63,7 @@ Status RemoveStaleSocket(const std::string& path) {
 }
 
 StatusOr<UniqueFd> TakeLock(const std::string& path) {
-  STASIS_ASSIGN_OR_RETURN(UniqueFd lock, OpenFile(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
+  STASIS_ASSIGN_OR_RETURN(UniqueFd lock, OpenRegularFile(path, O_RDWR | O_CREAT, 0600));
   if (::flock(lock.get(), LOCK_EX | LOCK_NB) == 0) return lock;
   if (errno == EWOULDBLOCK) return AlreadyExists("another process serves here: " + path + " is locked");
   return ErrnoError(errno, "flock " + path);

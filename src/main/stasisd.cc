@@ -22,6 +22,7 @@
 #include "engine/supervisor_link.h"
 #include "linux/cancel.h"
 #include "linux/files.h"
+#include "linux/regular_file.h"
 #include "linux/unix_socket.h"
 #include "supervisor_process.h"
 
@@ -105,7 +106,7 @@ StatusOr<std::vector<UnixListener>> Listen(const Flags& flags) {
 // Held while we run: one engine for each root.
 StatusOr<UniqueFd> LockRoot(const std::string& root) {
   STASIS_RETURN_IF_ERROR(MakeDirectories(root, 0711));
-  STASIS_ASSIGN_OR_RETURN(UniqueFd lock, OpenFile(root + "/stasis.lock", O_RDWR | O_CREAT, 0600));
+  STASIS_ASSIGN_OR_RETURN(UniqueFd lock, OpenRegularFile(root + "/stasis.lock", O_RDWR | O_CREAT, 0600));
   if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
     return AlreadyExists("another stasisd has " + root);
   }

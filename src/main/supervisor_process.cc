@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "linux/files.h"
+#include "linux/regular_file.h"
 #include "linux/unix_socket.h"
 
 namespace stasis {
@@ -55,7 +56,8 @@ SupervisorProcess::~SupervisorProcess() {
 }
 
 Status SupervisorProcess::SpawnOne(std::stop_token cancel) {
-  STASIS_ASSIGN_OR_RETURN(const UniqueFd log, OpenFile(plan_.log_path, O_WRONLY | O_CREAT | O_APPEND, 0600));
+  STASIS_ASSIGN_OR_RETURN(const UniqueFd log,
+                          OpenRegularFile(plan_.log_path, O_WRONLY | O_CREAT | O_APPEND, 0600));
   Command command;
   command.argv = plan_.argv;
   command.env = BaseEnvironment();

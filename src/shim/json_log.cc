@@ -9,6 +9,7 @@
 
 #include "base/time.h"
 #include "linux/files.h"
+#include "linux/regular_file.h"
 
 namespace stasis {
 namespace {
@@ -100,7 +101,7 @@ StatusOr<JsonLog> JsonLog::Open(const std::string& path, uint64_t max_size, uint
 }
 
 Status JsonLog::Reopen(int flags) {
-  STASIS_ASSIGN_OR_RETURN(file_, OpenFile(path_, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | flags, 0640));
+  STASIS_ASSIGN_OR_RETURN(file_, OpenRegularFile(path_, O_WRONLY | O_CREAT | O_APPEND | flags, 0640));
   struct stat info;
   if (::fstat(file_.get(), &info) != 0) return ErrnoError(errno, "fstat the log");
   size_ = static_cast<uint64_t>(info.st_size);

@@ -15,6 +15,7 @@
 
 #include "linux/files.h"
 #include "linux/process_handle.h"
+#include "linux/regular_file.h"
 #include "linux/subprocess.h"
 #include "linux/unix_socket.h"
 #include "protocol/frame.h"
@@ -98,8 +99,8 @@ Status Shim::Open(const std::string& directory) {
   if (!config.ok()) return Annotate(config.status(), protocol::kShimConfigFile);
   STASIS_RETURN_IF_ERROR(TakeSignals(&child_signals_));
   STASIS_RETURN_IF_ERROR(Detach());
-  STASIS_ASSIGN_OR_RETURN(UniqueFd log, OpenFile(directory + "/" + protocol::kShimLogFile,
-                                                 O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW, 0600));
+  STASIS_ASSIGN_OR_RETURN(UniqueFd log, OpenRegularFile(directory + "/" + protocol::kShimLogFile,
+                                                        O_WRONLY | O_CREAT | O_APPEND, 0600));
   log_ = std::make_unique<ShimLog>(std::move(log));
   STASIS_ASSIGN_OR_RETURN(loop_, EventLoop::Create());
   // The socket's lock tells a second shim of the same directory away before it touches anything.

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "linux/files.h"
+#include "linux/regular_file.h"
 #include "store/live_pages.h"
 #include "store/pack.h"
 #include "store/page_index.h"
@@ -36,7 +37,7 @@ Status AddAll(const std::vector<StreamId>& streams, LivePages* live, const std::
 
 StatusOr<UniqueFd> TakeCollectorLock(const std::string& directory) {
   const std::string path = directory + "/collector.lock";
-  STASIS_ASSIGN_OR_RETURN(UniqueFd file, OpenFile(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
+  STASIS_ASSIGN_OR_RETURN(UniqueFd file, OpenRegularFile(path, O_RDWR | O_CREAT, 0600));
   if (::flock(file.get(), LOCK_EX | LOCK_NB) == 0) return file;
   return Unavailable(directory + " is being collected already");
 }

@@ -13,6 +13,7 @@
 
 #include "linux/files.h"
 #include "linux/random_hex.h"
+#include "linux/regular_file.h"
 
 namespace stasis::store {
 namespace {
@@ -55,7 +56,7 @@ struct PageIndex::Slot {
 
 StatusOr<PageIndexLock> PageIndexLock::Take(const std::string& directory) {
   const std::string path = directory + "/" + kLockName;
-  STASIS_ASSIGN_OR_RETURN(UniqueFd file, OpenFile(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
+  STASIS_ASSIGN_OR_RETURN(UniqueFd file, OpenRegularFile(path, O_RDWR | O_CREAT, 0600));
   while (::flock(file.get(), LOCK_EX) != 0) {
     if (errno != EINTR) return ErrnoError(errno, "lock " + path);
   }

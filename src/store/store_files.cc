@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "linux/files.h"
+#include "linux/regular_file.h"
 
 namespace stasis::store {
 namespace {
@@ -96,7 +97,7 @@ class RealFiles : public StoreFiles {
     const std::string name = DamageMarkName(id);
     if (!damaged) {
       STASIS_RETURN_IF_ERROR(Unlink(name));
-    } else if (const auto mark = OpenFileAt(packs_.get(), name, O_WRONLY | O_CREAT | O_NOFOLLOW, 0600);
+    } else if (const auto mark = OpenRegularFileAt(packs_.get(), name, O_WRONLY | O_CREAT, 0600);
                !mark.ok()) {
       return mark.status();
     }

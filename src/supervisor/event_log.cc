@@ -8,6 +8,7 @@
 
 #include "base/json.h"
 #include "linux/files.h"
+#include "linux/regular_file.h"
 
 namespace stasis::supervisor {
 namespace {
@@ -114,7 +115,7 @@ Status EventLog::Load() {
   if (damaged) {  // writes only whole lines
     STASIS_RETURN_IF_ERROR(CutToHalf());
   }
-  STASIS_ASSIGN_OR_RETURN(file_, OpenFile(path_, O_WRONLY | O_CREAT | O_APPEND, 0600));
+  STASIS_ASSIGN_OR_RETURN(file_, OpenRegularFile(path_, O_WRONLY | O_CREAT | O_APPEND, 0600));
   off_t size = ::lseek(file_.get(), 0, SEEK_END);
   if (size < 0) return ErrnoError(errno, "lseek");
   file_bytes_ = static_cast<size_t>(size);
@@ -168,7 +169,7 @@ Status EventLog::CutToHalf() {
   STASIS_RETURN_IF_ERROR(WriteFileAtomically(path_, text));
   first_ += static_cast<uint64_t>(from - entries_.begin());
   entries_.erase(entries_.begin(), from);
-  STASIS_ASSIGN_OR_RETURN(file_, OpenFile(path_, O_WRONLY | O_APPEND));
+  STASIS_ASSIGN_OR_RETURN(file_, OpenRegularFile(path_, O_WRONLY | O_APPEND));
   file_bytes_ = text.size();
   return {};
 }

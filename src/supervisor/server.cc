@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "linux/files.h"
+#include "linux/regular_file.h"
 #include "linux/unix_socket.h"
 #include "supervisor/event_log.h"
 #include "supervisor/service.h"
@@ -38,7 +39,8 @@ std::unique_ptr<grpc::Server> BuildServer(ApiService& service) {
 
 // Two supervisors on two sockets must not share a state either.
 StatusOr<UniqueFd> LockState(const std::string& directory) {
-  STASIS_ASSIGN_OR_RETURN(UniqueFd lock, OpenFile(directory + "/supervisor.lock", O_RDWR | O_CREAT, 0600));
+  STASIS_ASSIGN_OR_RETURN(UniqueFd lock,
+                          OpenRegularFile(directory + "/supervisor.lock", O_RDWR | O_CREAT, 0600));
   if (::flock(lock.get(), LOCK_EX | LOCK_NB) == 0) return lock;
   if (errno == EWOULDBLOCK) return AlreadyExists("another supervisor runs on the state " + directory);
   return ErrnoError(errno, "flock " + directory);

@@ -3,12 +3,13 @@
 import os
 import signal
 import socket
+import stat
 import subprocess
 import time
 
 import pytest
 
-from harness import BIN, wait_until
+from harness import BIN, REPOSITORY, wait_until
 
 # Never serves; never answers who connects, and does not end when it is asked to.
 SILENT = """#!/bin/sh
@@ -46,6 +47,10 @@ def daemon(tmp_path):
             process.wait()
 
 
+def answers(state):
+    return subprocess.run(["curl", "-sf", "--unix-socket", state / "stasis.sock", "http://d/_ping"], capture_output=True).returncode == 0
+
+
 def end(process):
     """SIGTERM; the exit code, and the seconds that it took."""
     began = time.monotonic()
@@ -71,11 +76,7 @@ def test_a_start_that_hangs_is_ended_at_once(daemon, tmp_path, program):
 def test_an_upload_does_not_hold_up_the_end(daemon, tmp_path):
     process = daemon()
     path = tmp_path / "state/stasis.sock"
-
-    def answers():
-        return subprocess.run(["curl", "-sf", "--unix-socket", path, "http://d/_ping"], capture_output=True).returncode == 0
-
-    wait_until(answers, "the engine answers")
+    wait_until(lambda: answers(tmp_path / "state"), "the engine answers")
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))
         client.sendall(b"POST /v1.47/images/load HTTP/1.1\r\nHost: d\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 1000)
@@ -83,3 +84,33 @@ def test_an_upload_does_not_hold_up_the_end(daemon, tmp_path):
         code, seconds = end(process)
     assert code == 0 and seconds < 2, (code, seconds)
     assert not list((tmp_path / "root/images/spool").iterdir())
+
+
+def test_a_fifo_in_place_of_a_file_holds_up_no_start(daemon, tmp_path):
+    """Whatever file of ours it has the name of: the engine serves without it, or says which one it is, and ends."""
+    state, root = tmp_path / "state", tmp_path / "root"
+
+    def docker(*arguments):
+        subprocess.run(["docker", "-H", f"unix://{state}/stasis.sock", *arguments], check=True, capture_output=True)
+
+    process = daemon()
+    wait_until(lambda: answers(state), "the engine answers")
+    subprocess.run([REPOSITORY / "scripts/make-image", "busybox", tmp_path / "busybox.tar"], check=True)
+    docker("load", "-i", tmp_path / "busybox.tar")
+    docker("create", "--name", "c1", "busybox", "true")
+    assert end(process)[0] == 0
+    files = {path for top in (state, root) for path in top.rglob("*") if stat.S_ISREG(path.lstat().st_mode) and "/bin/" not in str(path)}
+    files |= {root / f"stasis.db{suffix}" for suffix in ("-wal", "-shm", "-journal")}
+    assert root / "stasis.db" in files and root / "stasis.lock" in files
+    for path in sorted(files):
+        if path.exists():
+            path.rename(tmp_path / "aside")
+        os.mkfifo(path)
+        process = daemon()
+        wait_until(lambda: process.poll() is not None or answers(state), f"a start with a FIFO as {path}")
+        code, seconds = end(process) if process.poll() is None else (process.returncode, 0)
+        log = (tmp_path / "log").read_text()
+        assert (code == 0 and seconds < 5) or (code == 1 and str(path) in log), (path, code, seconds, log)
+        path.unlink(missing_ok=True)
+        if (tmp_path / "aside").exists():
+            (tmp_path / "aside").rename(path)
