@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/devices.h"
+#include "engine/leftovers.h"
 #include "engine/security_options.h"
 #include "image/root_user.h"
 #include "linux/files.h"
@@ -202,7 +203,7 @@ StatusOr<oci::SpecOptions> PlanSpec(const BundlePlan& plan) {
     spec.devices.push_back(std::move(device));
   }
   spec.sysctls = record.host_config.sysctls;
-  spec.cgroup_path = "/stasis/" + record.id.str();
+  spec.cgroup_path = CgroupPath(record.id);
   return spec;
 }
 

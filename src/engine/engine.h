@@ -213,6 +213,8 @@ class Engine final : public backend::ContainerBackend,
   Status Reconcile();
   void Adopt(Container& container, const types::Container& running);
   void RecoverLost(const ContainerRef& container);
+  // Ends what is left in the cgroup of a container that the supervisor does not have.
+  Status EndLeftovers(const ContainerId& id);
   void FinishInterrupted();
 
   // ---- remove.cc ----

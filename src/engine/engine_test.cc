@@ -7,10 +7,13 @@
 #include <cstring>
 
 #include "engine/fake_supervisor.h"
+#include "engine/leftovers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "layer/capture.h"
+#include "linux/cgroup.h"
 #include "linux/files.h"
+#include "linux/subprocess.h"
 #include "manifest/checkpoint_directory.h"
 
 namespace stasis::engine {
@@ -382,6 +385,57 @@ TEST_F(EngineTest, WhatEndedWhileTheEngineWasAwayIsFoundWithItsExitCode) {
   EXPECT_EQ(State(ended).exit_code, 5);
   EXPECT_EQ(State(lost).exit_code, 255);
   EXPECT_EQ(State(lost).error, "its shim is gone");
+}
+
+// A process in the container's cgroup, which its supervisor may know nothing of.
+class Leftover {
+ public:
+  explicit Leftover(const std::string& id)
+      : group_(*Cgroup::Open(CgroupPath(*ContainerId::Parse(id)))),
+        made_(MakeDirectories(group_.FreezerDirectory()).ok()),
+        child_(*Spawn({.argv = {"/bin/sleep", "1000"},
+                       .env = BaseEnvironment(),
+                       .cgroup_procs_files = {group_.FreezerDirectory() + "/cgroup.procs"}})) {}
+  ~Leftover() {
+    group_.KillAll(After(std::chrono::seconds(10))).IgnoreError();
+    group_.Remove().IgnoreError();
+  }
+  const Cgroup& group() const { return group_; }
+  bool Ended() const { return child_.process().Ended(); }
+  bool GroupIsThere() const { return Exists(group_.FreezerDirectory()); }
+
+ private:
+  Cgroup group_;
+  bool made_;
+  Child child_;
+};
+
+TEST_F(EngineTest, ProcessesOfALostContainerAreEndedFrozenOnesToo) {
+  const std::string lost = Run("lost");
+  const std::string frozen = Run("frozen");
+  const std::string runs = Run("runs");
+  const Leftover of_lost(lost), of_frozen(frozen), of_runs(runs);
+  ASSERT_TRUE(of_frozen.group().Freeze(After(std::chrono::seconds(10)), {}).ok());
+  Down();
+  world_->Lose(lost);
+  world_->Lose(frozen);
+  Up();
+  EXPECT_TRUE(of_lost.Ended());
+  EXPECT_FALSE(of_lost.GroupIsThere());
+  EXPECT_TRUE(of_frozen.Ended());
+  EXPECT_FALSE(of_frozen.GroupIsThere());
+  EXPECT_EQ(State(lost).status, "exited");
+  EXPECT_FALSE(of_runs.Ended()) << "the supervisor has that container";
+  EXPECT_EQ(State(runs).status, "running");
+}
+
+TEST_F(EngineTest, AStartEndsWhatIsLeftOfARunBeforeIt) {
+  const std::string id = Run("web");
+  world_->End(id, 0);
+  Wait(id);
+  const Leftover left(id);
+  EXPECT_TRUE(engine_->Start(id, {}, {}).ok());
+  EXPECT_TRUE(left.Ended());
 }
 
 TEST_F(EngineTest, RemovalIsRefusedInDockersWordsAndForceKills) {

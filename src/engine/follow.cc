@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "engine/engine.h"
+#include "engine/leftovers.h"
 #include "engine/restart_policy.h"
 #include "engine/supervisor_link.h"
 #include "manifest/checkpoint_directory.h"
@@ -132,8 +133,16 @@ void Engine::RecoverLost(const ContainerRef& container) {
               event.reason()};
     }
   }
+  if (Status status = EndLeftovers(record.id); !status.ok())
+    spdlog::error("container {}: {}", record.id.str(), Message(status));
   spdlog::warn("container {}: found ended, exit code {} {}", record.id.str(), exit.code, exit.reason);
   HandleExit(container, exit, {});
+}
+
+Status Engine::EndLeftovers(const ContainerId& id) {
+  if (!HasCgroup(id)) return {};
+  STASIS_ASSIGN_OR_RETURN(const std::vector<types::Container> found, supervisor_->State(id.str()));
+  return found.empty() ? engine::EndLeftovers(id) : Status();
 }
 
 // What a crash left half done, and what is to run whenever the engine does.
@@ -149,6 +158,8 @@ void Engine::FinishInterrupted() {
     const ContainerRecord record = container->Record();
     const uint64_t exits = container->exits();
     if (!IsAlive(record.state.phase)) {
+      if (const Status status = EndLeftovers(record.id); !status.ok())
+        spdlog::error("container {}: {}", record.id.str(), Message(status));
       RevertFiles(record.id);  // an engine died in a restore that came to nothing
       // Only a machine that went down, or a maker that died with its shim, leaves something made aside.
       const Status status = RemoveLeftovers(options_.paths.Checkpoints(record.id));

@@ -77,6 +77,7 @@ StatusOr<backend::Change> Engine::Start(const std::string& name, const backend::
 Status Engine::Launch(Container& container, const backend::StartOptions& options, std::stop_token cancel) {
   const ContainerRecord record = container.Record();
   STASIS_ASSIGN_OR_RETURN(std::optional<RestorePoint> restore, FindRestorePoint(record, options));
+  STASIS_RETURN_IF_ERROR(EndLeftovers(record.id));
   STASIS_RETURN_IF_ERROR(RevertFilesOfDeadStart(record.id));
   container.BeginStarting();
   Status status = Boot(container, record, restore, std::move(cancel));

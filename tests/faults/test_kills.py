@@ -8,6 +8,7 @@ the next checkpoint and restore work. Only CRIU's own window may end the contain
 import contextlib
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import threading
@@ -406,6 +407,33 @@ def test_a_killed_shim_takes_its_container_with_it(engine, workload):
     assert "shim died" in engine.inspect("c1", "{{.State.Error}}")
     engine.docker("start", "c1")
     assert engine.inspect("c1", "{{.State.Status}}") == "running"
+
+
+@pytest.mark.parametrize("paused", [False, True], ids=["running", "frozen"])
+def test_what_nobody_knows_of_any_more_is_ended(engine, paused):
+    """Everything that knew of a container is gone but the engine's record; its processes are there."""
+    engine.counter("c1")
+    engine.docker("checkpoint", "create", "--leave-running", "c1", "cp")
+    container = engine.inspect("c1", "{{.Id}}")
+    if paused:
+        engine.docker("pause", "c1")
+    inside = [int(pid) for path in freezer_files(container) for pid in (path.parent / "cgroup.procs").read_text().split()]
+    assert inside
+    [shim] = engine.program_pids("stasis-shim")
+    engine.kill_daemons()
+    os.kill(shim, signal.SIGKILL)
+    for line in reversed(pathlib.Path("/proc/self/mounts").read_text().splitlines()):
+        if line.split()[1].startswith(f"{engine.state}/"):
+            subprocess.run(["umount", "-l", line.split()[1]], check=True)
+    shutil.rmtree(engine.state)
+    engine.start()
+    assert [pid for pid in inside if os.path.exists(f"/proc/{pid}")] == []
+    assert engine.inspect("c1", "{{.State.Status}} {{.State.ExitCode}}") == "exited 255"
+    engine.docker("start", "--checkpoint", "cp", "c1")
+    before = len(engine.numbers("c1"))
+    wait_until(lambda: len(engine.numbers("c1")) > before + 2, "it counts on")
+    engine.docker("rm", "-f", "c1")
+    assert freezer_files(container) == []
 
 
 def test_a_container_whose_shim_was_just_killed_can_be_removed(engine):
