@@ -69,15 +69,17 @@ StatusOr<backend::StopOptions> StopOptionsOf(const Request& request) {
   return options;
 }
 
+// A client that leaves takes nothing back: without the SIGKILL at the end the container would be neither
+// stopped nor left alone, and a restart would leave it stopped.
 Status Stop(ContainerBackend& backend, Request& request, Response& response) {
   STASIS_ASSIGN_OR_RETURN(backend::StopOptions options, StopOptionsOf(request));
-  STASIS_ASSIGN_OR_RETURN(Change change, backend.Stop(request.Value("id"), options, request.cancel));
+  STASIS_ASSIGN_OR_RETURN(Change change, backend.Stop(request.Value("id"), options, request.server_stop));
   return response.Empty(change == Change::kDone ? 204 : 304);
 }
 
 Status Restart(ContainerBackend& backend, Request& request, Response& response) {
   STASIS_ASSIGN_OR_RETURN(backend::StopOptions options, StopOptionsOf(request));
-  STASIS_RETURN_IF_ERROR(backend.Restart(request.Value("id"), options, request.cancel));
+  STASIS_RETURN_IF_ERROR(backend.Restart(request.Value("id"), options, request.server_stop));
   return response.Empty(204);
 }
 

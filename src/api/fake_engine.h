@@ -137,11 +137,16 @@ class FakeEngine : public backend::SystemBackend,
   }
   Recorded<std::string> started_from;
   Gate started;
-  StatusOr<backend::Change> Stop(const std::string& container, const backend::StopOptions&,
-                                 std::stop_token) override {
+  StatusOr<backend::Change> Stop(const std::string& container, const backend::StopOptions& options,
+                                 std::stop_token cancel) override {
     STASIS_RETURN_IF_ERROR(Check(container));
-    return backend::Change::kAlreadySo;
+    if (!options.timeout) return backend::Change::kAlreadySo;
+    stop_begun.Open();
+    STASIS_RETURN_IF_ERROR(stop_may_end.Wait(std::move(cancel)));
+    stop_ended.Open();
+    return backend::Change::kDone;
   }
+  Gate stop_begun, stop_may_end, stop_ended;
   Status Kill(const std::string& container, const std::string&, std::stop_token) override {
     return Check(container);
   }

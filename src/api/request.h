@@ -35,6 +35,8 @@ struct Request {
   backend::ByteSource body;
   // Asked to stop when the client is gone or the server stops.
   std::stop_token cancel;
+  // Asked to stop only when the server stops: for what goes on when its client leaves.
+  std::stop_token server_stop;
 
   std::string Header(std::string_view name) const;        // "" when absent
   const std::string& Value(std::string_view name) const;  // of the pattern; it must be there

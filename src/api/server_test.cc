@@ -230,6 +230,24 @@ TEST_F(ServerTest, ALongCallIsCancelledWhenItsClientLeavesAndDelaysNobody) {
   EXPECT_TRUE(engine_.checkpoint_cancelled.WaitBriefly());
 }
 
+TEST_F(ServerTest, AStopGoesOnWhenItsClientLeaves) {
+  Start();
+  RawClient stopper = Connect();
+  stopper.Send("POST /containers/c1/stop?t=30 HTTP/1.1\r\n\r\n");
+  ASSERT_TRUE(engine_.stop_begun.WaitBriefly());
+  stopper.Close();
+  // The server has seen that once it has seen the same of a client that leaves after it.
+  RawClient other = Connect();
+  other.Send(
+      "POST /containers/c1/checkpoints HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: "
+      "2\r\n\r\n{}");
+  ASSERT_TRUE(engine_.checkpoint_begun.WaitBriefly());
+  other.Close();
+  ASSERT_TRUE(engine_.checkpoint_cancelled.WaitBriefly());
+  engine_.stop_may_end.Open();
+  EXPECT_TRUE(engine_.stop_ended.WaitBriefly());
+}
+
 TEST_F(ServerTest, AHalfClosedClientStillGetsItsAnswer) {
   Start();
   RawClient client = Connect();

@@ -102,6 +102,7 @@ bool Session::ServeOne() {
 
   Request request;
   request.cancel = gone.get_token();
+  request.server_stop = stop_.get_token();
   Status outcome = watch.ok() ? Handle(*parser, request, response) : watch.status();
   bool goes_on = response.Finish(outcome);
   LogRequest(request, response, outcome, begun);

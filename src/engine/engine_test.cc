@@ -263,6 +263,46 @@ TEST_F(EngineTest, TheRestartPolicyRunsItAgainUntilTheUserStopsIt) {
   EXPECT_EQ(*engine_->Stop(id, {}, {}), backend::Change::kAlreadySo);
 }
 
+TEST_F(EngineTest, AKillOfOneThatWaitsForItsRestartPolicyCallsThatOff) {
+  const std::string id = Run("web", AlwaysRestarted());
+  int starts = 1;
+  for (; starts < 4; ++starts) {  // each pause is twice as long as the one before
+    world_->End(id, 1);
+    WaitForEvents("start", starts + 1);
+  }
+  world_->End(id, 1);
+  while (!State(id).restarting) ::usleep(1000);
+  EXPECT_TRUE(engine_->Kill(id, "USR1", {}).ok());
+  EXPECT_TRUE(State(id).restarting);
+  EXPECT_TRUE(engine_->Kill(id, "KILL", {}).ok());
+  EXPECT_EQ(State(id).status, "exited");
+  EXPECT_EQ(State(id).exit_code, 1);
+  EXPECT_EQ(*engine_->Stop(id, {}, {}), backend::Change::kAlreadySo);
+  EXPECT_THAT(Message(engine_->Kill(id, "KILL", {})), HasSubstr("is not running"));
+  EXPECT_EQ(world_->runs(), starts);
+}
+
+TEST_F(EngineTest, AKillIsAnsweredWhenTheContainerHasEnded) {
+  const std::string id = Run("web");
+  world_->ends_when_killed = false;
+  std::jthread ender([&] {
+    WaitForEvents("kill", 1);
+    world_->End(id, 137);
+  });
+  EXPECT_TRUE(engine_->Kill(id, "KILL", {}).ok());
+  EXPECT_EQ(State(id).status, "exited");
+  EXPECT_TRUE(engine_->Remove(id, {}).ok());
+}
+
+TEST_F(EngineTest, WithRmAFailedStartLeavesNoContainer) {
+  const std::string id = Create("web", RemovedAtTheEnd());
+  world_->run_status = Internal("exec: \"serve\": executable file not found in $PATH");
+  EXPECT_EQ(engine_->Start(id, {}, {}).status().code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(engine_->Inspect(id, false).status().code(), StatusCode::kNotFound);
+  world_->run_status = {};
+  Create("web");
+}
+
 TEST_F(EngineTest, StopKillsWhatDoesNotHeedTheSignal) {
   const std::string id = Run("web");
   world_->obeys_sigterm = false;

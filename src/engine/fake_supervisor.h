@@ -43,6 +43,7 @@ class FakeWorld {
   Status run_status;          // what Run of a created container answers
   bool ends_at_once = false;  // with code 0, before Run answers
   bool obeys_sigterm = true;
+  bool ends_when_killed = true;  // else the test ends it
   std::function<Status(const types::CreateCheckpointRequest&, std::stop_token)> on_checkpoint;
 
  private:
@@ -101,7 +102,7 @@ class FakeSupervisor final : public Supervisor {
   Status Signal(const std::string& id, const std::string&, int signal, bool) override {
     const std::lock_guard lock(world_->mutex_);
     if (!world_->containers_.contains(id)) return NotFound("No such container: " + id);
-    if (signal == SIGKILL || (signal == SIGTERM && world_->obeys_sigterm)) {
+    if ((signal == SIGKILL && world_->ends_when_killed) || (signal == SIGTERM && world_->obeys_sigterm)) {
       world_->EndLocked(id, 128 + signal, "init");
     }
     return {};

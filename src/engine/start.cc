@@ -68,8 +68,9 @@ StatusOr<backend::Change> Engine::Start(const std::string& name, const backend::
   if (turn.cancel().stop_requested())
     return Cancelled("the start of container " + record.name + " was cancelled: it is being removed");
   if (record.host_config.auto_remove && options.checkpoint.empty()) {
-    const uint64_t exits = container->exits();
-    tasks_.Post([this, container, exits](std::stop_token stop) { Settle(container, exits, stop); });
+    // Before the error is told: whoever gets it finds the container gone.
+    if (const Status removed = RemoveWithTurn(container); !removed.ok())
+      spdlog::error("--rm: {}", Message(removed));
   }
   return AsStartError(status);
 }

@@ -11,6 +11,7 @@ namespace {
 constexpr int kDefaultStopTimeout = 10;  // seconds
 constexpr std::chrono::seconds kKillLimit{30};
 constexpr std::chrono::seconds kWordLimit{5};
+constexpr std::chrono::seconds kEndLimit{10};  // for a killed container to have ended, as dockerd's
 
 int StopSignal(const ContainerRecord& record) {
   return ParseSignal(record.config.stop_signal).value_or(SIGTERM);
@@ -28,23 +29,29 @@ StatusOr<backend::Change> Engine::Stop(const std::string& name, const backend::S
                                        std::stop_token cancel) {
   STASIS_ASSIGN_OR_RETURN(const ContainerRef container, containers_.Find(name));
   STASIS_RETURN_IF_ERROR(container->WaitForStart(cancel));
-  const Phase phase = container->phase();
-  if (phase == Phase::kRestarting) {
-    // It waits for its restart policy: that is called off.
-    STASIS_RETURN_IF_ERROR(Change(
-        *container,
-        [](ContainerRecord& record) -> Status {
-          if (record.state.phase == Phase::kRestarting) record.state.phase = Phase::kExited;
-          record.stopped_by_user = true;
-          return {};
-        },
-        "stop"));
-    return backend::Change::kDone;
-  }
-  if (!IsAlive(phase)) return backend::Change::kAlreadySo;
+  STASIS_ASSIGN_OR_RETURN(const bool called_off, CallOffRestart(container, "stop", cancel));
+  if (called_off) return backend::Change::kDone;
+  if (!IsAlive(container->phase())) return backend::Change::kAlreadySo;
   STASIS_RETURN_IF_ERROR(StopAndWait(*container, options, std::move(cancel)));
   Emit(ContainerEvent(container->Record(), "stop", {}));
   return backend::Change::kDone;
+}
+
+StatusOr<bool> Engine::CallOffRestart(const ContainerRef& container, const std::string& event,
+                                      std::stop_token cancel) {
+  if (container->phase() != Phase::kRestarting) return false;
+  // The policy's own start has the turn: one that has begun comes to its end first.
+  STASIS_ASSIGN_OR_RETURN(const Turn turn, container->TakeTurn(std::move(cancel)));
+  if (container->phase() != Phase::kRestarting) return false;
+  STASIS_RETURN_IF_ERROR(Change(
+      *container,
+      [](ContainerRecord& record) -> Status {
+        record.state.phase = Phase::kExited;
+        record.stopped_by_user = true;
+        return {};
+      },
+      event));
+  return true;
 }
 
 Status Engine::StopAndWait(Container& container, const backend::StopOptions& options,
@@ -115,27 +122,49 @@ Status Engine::Kill(const std::string& name, const std::string& signal_text, std
   if (!signal_text.empty()) {
     STASIS_ASSIGN_OR_RETURN(signal, ParseSignal(signal_text));
   }
-  STASIS_RETURN_IF_ERROR(container->WaitForStart(std::move(cancel)));
-  const ContainerRecord record = container->Record();
-  if (!IsAlive(record.state.phase)) {
-    return FailedPrecondition("Cannot kill container: " + name + ": Container " + record.id.str() +
-                              " is not running");
+  const Status status = KillRunning(container, signal, cancel);
+  return Annotate(status, "Cannot kill container: " + name);
+}
+
+Status Engine::KillRunning(const ContainerRef& container, int signal, const std::stop_token& cancel) {
+  const bool ends = signal == SIGKILL || signal == StopSignal(container->Record());
+  for (;;) {  // it may end, and be started by its policy, at any time
+    STASIS_RETURN_IF_ERROR(container->WaitForStart(cancel));
+    // There is no process that could get the signal. One that would have ended it ends its restarts.
+    if (!ends && container->phase() == Phase::kRestarting) return {};
+    if (ends) {
+      STASIS_ASSIGN_OR_RETURN(const bool called_off, CallOffRestart(container, "", cancel));
+      if (called_off) return {};
+    }
+    const uint64_t exits = container->exits();
+    const Status status = SignalInit(*container, signal, ends);
+    if (!absl::IsNotFound(status)) return status;
+    // It has ended by itself, and word of that is on the way.
+    const bool told = ends && WaitForExit(*container, exits, After(kWordLimit), cancel).ok();
+    if (!told) return FailedPrecondition("Container " + container->id().str() + " is not running");
+    if (container->phase() != Phase::kRestarting) return {};
   }
-  const bool ends = signal == SIGKILL || signal == StopSignal(record);
+}
+
+Status Engine::SignalInit(Container& container, int signal, bool ends) {
+  const uint64_t exits = container.exits();
+  const ContainerRecord record = container.Record();
+  const std::string id = record.id.str();
+  if (!IsAlive(record.state.phase)) return FailedPrecondition("Container " + id + " is not running");
   if (ends) {
-    STASIS_RETURN_IF_ERROR(MarkStoppedByUser(*container));
-    container->CancelCheckpoint();
+    STASIS_RETURN_IF_ERROR(MarkStoppedByUser(container));
+    container.CancelCheckpoint();
   }
-  Status status = supervisor_->Signal(record.id.str(), "init", signal, false);
-  if (absl::IsNotFound(status)) {
-    status = FailedPrecondition("Container " + record.id.str() + " is not running");
-  }
-  STASIS_RETURN_IF_ERROR(Annotate(status, "Cannot kill container: " + name));
+  STASIS_RETURN_IF_ERROR(supervisor_->Signal(id, "init", signal, false));
   Emit(ContainerEvent(record, "kill", {{"signal", std::to_string(signal)}}));
   if (ends && record.state.phase == Phase::kPaused) {
     // Frozen, it would take the signal only once somebody thaws it. That it has ended meanwhile is no error.
-    supervisor_->Run(record.id.str(), {}).IgnoreError();
+    supervisor_->Run(id, {}).IgnoreError();
   }
+  if (signal != SIGKILL) return {};
+  // As dockerd: who is told that it was killed can remove it.
+  if (absl::IsDeadlineExceeded(WaitForExit(container, exits, After(kEndLimit), {})))
+    return Internal("tried to kill container, but did not receive an exit event");
   return {};
 }
 

@@ -65,6 +65,38 @@ def test_stop_kill_restart_and_wait(engine):
     assert "No such container" in result.stderr
 
 
+def test_a_kill_is_answered_when_the_container_has_ended(engine):
+    for _ in range(10):
+        engine.docker("run", "-d", "--name", "c1", "busybox", "sleep", "1000")
+        engine.docker("kill", "c1")
+        engine.docker("rm", "c1")
+
+
+def test_a_kill_calls_the_restart_policy_off(engine):
+    engine.docker("run", "-d", "--name", "c1", "--restart", "always", "busybox", "false")
+    # Each pause is twice as long as the one before.
+    wait_until(lambda: engine.inspect("c1", "{{.RestartCount}} {{.State.Restarting}}") == "4 true", "it waits for its policy")
+    engine.docker("kill", "c1")
+    assert engine.inspect("c1", "{{.State.Status}} {{.State.ExitCode}} {{.RestartCount}}") == "exited 1 4"
+    engine.docker("rm", "c1")
+
+
+def test_a_stop_goes_on_when_its_client_is_gone(engine):
+    engine.docker("run", "-d", "--name", "c1", "busybox", "sh", "-c", "trap 'echo no' TERM; while :; do sleep 0.1; done")
+    wait_until(lambda: "Up" in engine.out("ps", "--format", "{{.Status}}"), "it runs")
+    with subprocess.Popen(["docker", "-H", engine.host, "stop", "-t", "2", "c1"], stdout=subprocess.DEVNULL) as stop:
+        wait_until(lambda: "no" in engine.out("logs", "c1"), "it was asked to end")
+        stop.kill()
+    wait_until(lambda: engine.inspect("c1", "{{.State.Status}} {{.State.ExitCode}}") == "exited 137", "it is ended by force")
+
+
+def test_with_rm_nothing_is_there_when_a_start_has_failed(engine):
+    code, answer = engine.api("POST", "/containers/create", {"Image": "busybox", "Cmd": ["nosuch"], "HostConfig": {"AutoRemove": True}})
+    assert code == 201
+    assert engine.api("POST", f"/containers/{answer['Id']}/start")[0] == 400
+    assert engine.api("GET", f"/containers/{answer['Id']}/json")[0] == 404
+
+
 def test_threads_that_end_in_an_exec_can_be_paused(engine, tmp_path):
     program = build_program("execs", tmp_path)
     engine.docker("run", "-d", "--name", "c1", "-v", f"{program}:/execs:ro", "busybox", "/execs")
