@@ -17,6 +17,7 @@ int Serve(const stasis::supervisor::ServerOptions& options) {
   sigaddset(&signals, SIGINT);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
+  signal(SIGHUP, SIG_IGN);  // there is nothing to read anew
 
   auto server = stasis::supervisor::Server::Start(options);
   if (!server.ok()) {

@@ -5,6 +5,7 @@
 #include <sys/file.h>
 #include <sys/signalfd.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -136,8 +137,16 @@ StatusOr<std::unique_ptr<SupervisorProcess>> StartSupervisor(const Flags& flags,
   return SupervisorProcess::Start(std::move(plan), std::move(stop));
 }
 
+// Nothing that it serves works without: mounts, namespaces, cgroups, processes of other users.
+Status CheckPrivileges() {
+  if (::geteuid() != 0)
+    return FailedPrecondition("stasisd needs root, and was started by user " + std::to_string(::geteuid()));
+  return absl::OkStatus();
+}
+
 // Starts, and serves until `stop`. kCancelled: it was to stop before it had started.
 Status Serve(const Flags& flags, const std::stop_token& stop) {
+  STASIS_RETURN_IF_ERROR(CheckPrivileges());
   STASIS_RETURN_IF_ERROR(CheckPaths(flags));
   STASIS_ASSIGN_OR_RETURN(const UniqueFd lock, LockRoot(flags.root));
   STASIS_RETURN_IF_ERROR(MakeDirectories(flags.state, 0711));
@@ -166,14 +175,34 @@ Status Serve(const Flags& flags, const std::stop_token& stop) {
   return server->Run(stop);
 }
 
-// Asks `stop` to stop when one of `signals` comes, which all threads have blocked.
+// Blocked before any thread is there, so that all of them leave these signals to the one that waits for them.
+// It does so from the beginning: what a start waits for may never come.
+sigset_t BlockSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);
+  return signals;
+}
+
+// Asks `stop` to stop when one of `signals` comes, which all threads have blocked. SIGHUP asks dockerd to
+// read its configuration anew. Ours is the command line, so nothing changes, and that is said.
 StatusOr<std::jthread> StopAtSignal(const sigset_t& signals, std::stop_source* stop) {
   UniqueFd coming(::signalfd(-1, &signals, SFD_CLOEXEC));
   if (!coming.valid()) return ErrnoError(errno, "signalfd");
-  return std::jthread([coming = std::move(coming), stop](std::stop_token over) {
-    if (!WaitFor(coming.get(), POLLIN, kNoDeadline, std::move(over)).ok()) return;
-    spdlog::info("stopping; the containers run on");
-    stop->request_stop();
+  return std::jthread([coming = std::move(coming), stop](const std::stop_token& over) {
+    while (WaitFor(coming.get(), POLLIN, kNoDeadline, over).ok()) {
+      signalfd_siginfo signal{};
+      if (::read(coming.get(), &signal, sizeof signal) != sizeof signal) continue;
+      if (signal.ssi_signo == SIGHUP) {
+        spdlog::info("SIGHUP: all configuration is on the command line, so nothing is loaded anew");
+        continue;
+      }
+      spdlog::info("stopping; the containers run on");
+      stop->request_stop();
+      return;
+    }
   });
 }
 
@@ -193,14 +222,7 @@ int Main(int argc, char** argv) {
     api::PrintRoutes(api::EngineRoutes({}), std::cout);
     return 0;
   }
-  // Blocked before any thread is there, so that all of them leave these signals to the one that waits for
-  // them. It does so from the beginning: what a start waits for may never come.
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  ::signal(SIGPIPE, SIG_IGN);
+  const sigset_t signals = BlockSignals();
   std::stop_source stop;
   const StatusOr<std::jthread> waiter = StopAtSignal(signals, &stop);
   const Status status = waiter.ok() ? Serve(flags, stop.get_token()) : waiter.status();

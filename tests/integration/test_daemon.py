@@ -86,6 +86,22 @@ def test_an_upload_does_not_hold_up_the_end(daemon, tmp_path):
     assert not list((tmp_path / "root/images/spool").iterdir())
 
 
+def test_a_hang_up_changes_nothing_and_is_told(daemon, tmp_path):
+    process = daemon()
+    wait_until(lambda: answers(tmp_path / "state"), "the engine answers")
+    process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "SIGHUP" in (tmp_path / "log").read_text(), "it is told")
+    assert process.poll() is None and answers(tmp_path / "state")
+    assert end(process)[0] == 0
+
+
+def test_another_user_than_root_is_told_at_once(tmp_path):
+    result = subprocess.run([BIN / "stasisd", "--root", tmp_path / "root", "--state", tmp_path / "state"], user=65534,
+                            extra_groups=[], capture_output=True, text=True, timeout=20)
+    assert result.returncode == 1
+    assert "stasisd needs root, and was started by user 65534" in result.stderr and "serving" not in result.stderr
+
+
 def test_a_fifo_in_place_of_a_file_holds_up_no_start(daemon, tmp_path):
     """Whatever file of ours it has the name of: the engine serves without it, or says which one it is, and ends."""
     state, root = tmp_path / "state", tmp_path / "root"
