@@ -89,6 +89,8 @@ Status OciRuntime::RunCall(const Call& call, const OciStreams* streams, const st
   command.argv = call.argv;
   command.env = BaseEnvironment(call.environment);
   command.input = input;
+  // This thread waits for its end. What it has begun is ended by the container's cgroup.
+  command.die_with_parent = true;
   ExitStatus exit;
   std::string error_tail;
   if (streams) {

@@ -436,6 +436,27 @@ def test_what_nobody_knows_of_any_more_is_ended(engine, paused):
     assert freezer_files(container) == []
 
 
+def test_a_runc_ends_with_the_shim_that_started_it(engine, workload):
+    """Also one that does not come to its end by itself."""
+    engine.docker("checkpoint", "create", "c1", "before")
+    engine.out("wait", "c1")
+    wait_until(lambda: not engine.program_pids("stasis-shim"), "the shim has ended")
+    start, results = begin_restore(engine)
+    [runc] = wait_until(lambda: runc_restores(engine), "runc is started")
+    os.kill(runc, signal.SIGSTOP)
+    helpers = criu_pids(engine)
+    [shim] = engine.program_pids("stasis-shim")
+    os.kill(shim, signal.SIGKILL)
+    start.join()
+    assert results[0].returncode == 1
+    wait_until(lambda: not runc_restores(engine), "runc has ended")
+    wait_until(lambda: not [pid for pid in helpers if os.path.exists(f"/proc/{pid}")], "its CRIU has ended")
+    wait_until(lambda: engine.inspect("c1", "{{.State.Status}}") == "exited", "it is reported")
+    before = len(engine.numbers("c1"))
+    engine.docker("start", "--checkpoint", "before", "c1")
+    wait_until(lambda: len(engine.numbers("c1")) > before, "it counts on")
+
+
 def test_a_container_whose_shim_was_just_killed_can_be_removed(engine):
     engine.counter("c1")
     [shim] = engine.program_pids("stasis-shim")
