@@ -103,6 +103,11 @@ std::optional<std::string> JudgeChildrensNamespace(const Process& process) {
       "is to have its children in a pid namespace of their own, which CRIU cannot save; end it first");
 }
 
+bool IsEnding(pid_t thread) {
+  const auto stat = ReadProcessStat(thread);
+  return !stat.ok() || stat->ending;
+}
+
 // CRIU takes these for the whole process's: threads would come back sharing them.
 std::optional<std::string> JudgeThread(const Process& process, pid_t thread) {
   for (const Namespace& one : kThreadNamespaces) {
@@ -114,6 +119,8 @@ std::optional<std::string> JudgeThread(const Process& process, pid_t thread) {
   }
   for (const Shared& one : kSharedByThreads) {
     if (::syscall(SYS_kcmp, process.pid, thread, one.kind, 0, 0) <= 0) continue;
+    // One that is ending, as all but one do in an execve, has let go of its own.
+    if (IsEnding(process.pid) || IsEnding(thread)) continue;
     return Says(process, "has a thread with " + std::string(one.what) +
                              " of its own (unshare), which CRIU cannot save; end it first");
   }

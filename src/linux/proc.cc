@@ -31,11 +31,14 @@ StatusOr<ProcessStat> ParseProcessStat(const std::string& text) {
   const auto read = [&](size_t field, auto* number) {
     return field - kFirst < fields.size() && absl::SimpleAtoi(fields[field - kFirst], number);
   };
+  constexpr uint32_t kExiting = 4;  // PF_EXITING of the kernel's sched.h
   ProcessStat stat;
-  if (!read(4, &stat.parent) || !read(22, &stat.start_time) || !read(38, &stat.exit_signal) ||
+  uint32_t flags = 0;
+  if (!read(4, &stat.parent) || !read(9, &flags) || !read(22, &stat.start_time) || !read(38, &stat.exit_signal) ||
       !read(39, &stat.processor) || !read(52, &stat.exit_code))
     return DataLoss("stat of a process: a field is missing");
   stat.state = fields[0][0];
+  stat.ending = (flags & kExiting) != 0;
   return stat;
 }
 

@@ -21,6 +21,7 @@ struct ProcessStat {
   uint64_t start_time = 0;  // in clock ticks since boot
   int exit_signal = 0;      // what its parent gets at its end; 0: none, or of a thread
   int processor = 0;        // on which it was last
+  bool ending = false;      // it is on its way out, and has none of its files any more
   int exit_code = 0;        // of one that has ended, as wait(2) tells it, where we may know
 };
 // From the text of /proc/PID/stat. kDataLoss.

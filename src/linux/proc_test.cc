@@ -37,6 +37,14 @@ TEST(ProcTest, ANameWithBlanksAndParenthesesMovesNoFieldOfStat) {
   }
 }
 
+TEST(ProcTest, OneThatIsEndingIsSeenToBe) {
+  EXPECT_FALSE(ReadProcessStat(::getpid())->ending);
+  auto child = Spawn({.argv = {"/bin/true"}, .env = BaseEnvironment()});
+  ASSERT_TRUE(child.ok());
+  ASSERT_TRUE(child->process().WaitEnded(After(std::chrono::seconds(10)), {}).ok());
+  EXPECT_TRUE(ReadProcessStat(child->process().pid())->ending) << "not reaped yet";
+}
+
 TEST(ProcTest, AStatThatIsCutShortIsDataLoss) {
   const std::string text = StatText("sh");
   for (const std::string& cut : {std::string(), std::string("7 (sh"), text.substr(0, text.size() - 5)})
