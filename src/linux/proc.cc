@@ -34,8 +34,8 @@ StatusOr<ProcessStat> ParseProcessStat(const std::string& text) {
   constexpr uint32_t kExiting = 4;  // PF_EXITING of the kernel's sched.h
   ProcessStat stat;
   uint32_t flags = 0;
-  if (!read(4, &stat.parent) || !read(9, &flags) || !read(22, &stat.start_time) || !read(38, &stat.exit_signal) ||
-      !read(39, &stat.processor) || !read(52, &stat.exit_code))
+  if (!read(4, &stat.parent) || !read(9, &flags) || !read(22, &stat.start_time) ||
+      !read(38, &stat.exit_signal) || !read(39, &stat.processor) || !read(52, &stat.exit_code))
     return DataLoss("stat of a process: a field is missing");
   stat.state = fields[0][0];
   stat.ending = (flags & kExiting) != 0;

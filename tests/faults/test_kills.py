@@ -73,6 +73,14 @@ def names_of_processes():
                 pass
 
 
+def is_there(pid):
+    """Not as a zombie: whose parent has died, nobody may reap."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def ancestors(pid):
     seen = set()
     while pid > 1 and pid not in seen:
@@ -427,7 +435,7 @@ def test_what_nobody_knows_of_any_more_is_ended(engine, paused):
             subprocess.run(["umount", "-l", line.split()[1]], check=True)
     shutil.rmtree(engine.state)
     engine.start()
-    assert [pid for pid in inside if os.path.exists(f"/proc/{pid}")] == []
+    wait_until(lambda: not [pid for pid in inside if is_there(pid)], "its processes have ended", 5)
     assert engine.inspect("c1", "{{.State.Status}} {{.State.ExitCode}}") == "exited 255"
     engine.docker("start", "--checkpoint", "cp", "c1")
     before = len(engine.numbers("c1"))
@@ -450,7 +458,7 @@ def test_a_runc_ends_with_the_shim_that_started_it(engine, workload):
     start.join()
     assert results[0].returncode == 1
     wait_until(lambda: not runc_restores(engine), "runc has ended")
-    wait_until(lambda: not [pid for pid in helpers if os.path.exists(f"/proc/{pid}")], "its CRIU has ended")
+    wait_until(lambda: not [pid for pid in helpers if is_there(pid)], "its CRIU has ended")
     wait_until(lambda: engine.inspect("c1", "{{.State.Status}}") == "exited", "it is reported")
     before = len(engine.numbers("c1"))
     engine.docker("start", "--checkpoint", "before", "c1")
