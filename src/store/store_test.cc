@@ -318,6 +318,14 @@ TEST_F(StoreTest, UsageTellsWhatADeletionGivesBack) {
   EXPECT_NEAR(static_cast<double>((*usage)[0].own_bytes), 500.0 * kPageBytes, 30.0 * kPageBytes);
   EXPECT_NEAR(static_cast<double>((*usage)[1].stored_bytes), 1000.0 * kPageBytes, 40.0 * kPageBytes);
   EXPECT_LE((*usage)[1].own_bytes, 10 * kPageBytes);  // nodes at its end
+  // One that cannot be walked does not hide the others.
+  StreamId missing = first;
+  missing.root[0] ^= 1;
+  usage = MeasureUsage(store_, {{missing, second}, {second}}, {});
+  ASSERT_TRUE(usage.ok()) << usage.status();
+  EXPECT_TRUE(absl::IsDataLoss((*usage)[0].status)) << (*usage)[0].status;
+  EXPECT_TRUE((*usage)[1].status.ok());
+  EXPECT_NEAR(static_cast<double>((*usage)[1].stored_bytes), 1000.0 * kPageBytes, 40.0 * kPageBytes);
 }
 
 }  // namespace

@@ -60,7 +60,9 @@ StatusOr<std::vector<Usage>> MeasureUsage(const std::string& directory,
   for (uint32_t owner = 0; owner < owners.size(); ++owner) {
     LivePages pages(finder.get());
     for (const StreamId& stream : owners[owner]) {
-      STASIS_RETURN_IF_ERROR(pages.Add(stream, cancel));
+      const Status added = pages.Add(stream, cancel);
+      if (!added.ok() && !absl::IsDataLoss(added)) return added;
+      usage[owner].status.Update(added);
       if (on_bytes) on_bytes(stream.size);
     }
     Status status;
