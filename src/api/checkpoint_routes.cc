@@ -1,5 +1,6 @@
 #include "api/routes.h"
 #include "backend/checkpoints.h"
+#include "base/time.h"
 
 namespace stasis::api {
 namespace {
@@ -72,10 +73,43 @@ Status Delete(CheckpointBackend& backend, Request& request, Response& response) 
   return response.Empty(204);
 }
 
-Status Inspect(CheckpointBackend& backend, Request& request, Response& response) {
+Status ListAll(CheckpointBackend& backend, Request& request, Response& response) {
+  STASIS_ASSIGN_OR_RETURN(const std::vector<backend::CheckpointSummary> all,
+                          backend.ListAllCheckpoints(request.query.Text("dir")));
+  Json list = Json::array();
+  for (const backend::CheckpointSummary& one : all) {
+    list.push_back({{"Container", one.container},
+                    {"ContainerName", one.container_name},
+                    {"Name", one.name},
+                    {"FilesOnly", one.files_only},
+                    {"Image", one.image},
+                    {"ImageID", one.image_id},
+                    {"Created", ToRfc3339(one.created)},
+                    {"Bytes", one.bytes},
+                    {"StoredBytes", one.stored_bytes},
+                    {"FrozenMicroseconds", one.frozen_us},
+                    {"Damage", one.damage}});
+  }
+  return response.Json(200, list);
+}
+
+Status Undo(CheckpointBackend& backend, Request& request, Response& response) {
   STASIS_ASSIGN_OR_RETURN(
-      Json manifest,
-      backend.InspectCheckpoint(request.Value("id"), request.Value("checkpoint"), request.query.Text("dir")));
+      const backend::UndoneRestore undone,
+      backend.UndoRestore(request.Value("id"), request.query.Text("checkpoint"), request.cancel));
+  return response.Json(200, {{"Restored", undone.restored}, {"Kept", undone.kept}});
+}
+
+// Of the routes of a checkpoint, those of a directory's name no container.
+std::string ContainerIn(const Request& request) {
+  const auto id = request.values.find("id");
+  return id == request.values.end() ? std::string() : id->second;
+}
+
+Status Inspect(CheckpointBackend& backend, Request& request, Response& response) {
+  STASIS_ASSIGN_OR_RETURN(Json manifest,
+                          backend.InspectCheckpoint(ContainerIn(request), request.Value("checkpoint"),
+                                                    request.query.Text("dir")));
   return response.Json(200, manifest);
 }
 
@@ -100,7 +134,7 @@ Status Processes(CheckpointBackend& backend, Request& request, Response& respons
   inspection.pid = static_cast<uint32_t>(pid.value_or(0));
   // Begun with the first one: what is wrong before it has a status of its own.
   STASIS_RETURN_IF_ERROR(backend.InspectProcesses(
-      request.Value("id"), request.Value("checkpoint"), inspection,
+      ContainerIn(request), request.Value("checkpoint"), inspection,
       [&](const Json& process) -> Status {
         if (!response.started()) {
           STASIS_RETURN_IF_ERROR(response.StartStream(200, "application/json"));
@@ -116,7 +150,10 @@ StatusOr<Json> Verify(CheckpointBackend& backend, Request& request, const backen
                           backend.VerifyCheckpoints(request.query.Text("dir"), on_progress, request.cancel));
   Json damaged = Json::array();
   for (const backend::CheckpointDamage& one : result.damaged)
-    damaged.push_back({{"Container", one.container}, {"Name", one.name}, {"Reason", one.reason}});
+    damaged.push_back({{"Container", one.container},
+                       {"ContainerName", one.container_name},
+                       {"Name", one.name},
+                       {"Reason", one.reason}});
   return Json({{"Bytes", result.bytes},
                {"Checkpoints", result.checkpoints},
                {"Damage", result.damage},
@@ -135,10 +172,12 @@ StatusOr<Json> Measure(CheckpointBackend& backend, Request& request, const backe
   Json list = Json::array();
   for (const backend::CheckpointUsage& one : all) {
     list.push_back({{"Container", one.container},
+                    {"ContainerName", one.container_name},
                     {"Name", one.name},
                     {"Bytes", one.bytes},
                     {"StoredBytes", one.stored_bytes},
-                    {"OwnBytes", one.own_bytes}});
+                    {"OwnBytes", one.own_bytes},
+                    {"Damage", one.damage}});
   }
   return list;
 }
@@ -169,6 +208,15 @@ std::vector<Route> CheckpointRoutes(CheckpointBackend* backend) {
        "The container's files that differ from a checkpoint's (an extension of Stasis)", "checkpoints"},
       {"GET", "/containers/{id}/checkpoints/{checkpoint}/processes", with(Processes),
        "The processes in a checkpoint, one JSON document a line (an extension of Stasis)", "checkpoints"},
+      {"POST", "/containers/{id}/undo", with(Undo),
+       "Give a stopped container the files back that a restore replaced (an extension of Stasis)",
+       "checkpoints"},
+      {"GET", "/checkpoints", with(ListAll), "List the checkpoints of one store (an extension of Stasis)",
+       "checkpoints"},
+      {"GET", "/checkpoints/{checkpoint}/json", with(Inspect),
+       "Inspect a checkpoint in a directory (an extension of Stasis)", "checkpoints"},
+      {"GET", "/checkpoints/{checkpoint}/processes", with(Processes),
+       "The processes in a checkpoint in a directory (an extension of Stasis)", "checkpoints"},
       {"POST", "/checkpoints/verify", with_progress(Verify), "Read all checkpoints (an extension of Stasis)",
        "checkpoints"},
       {"POST", "/checkpoints/prune", with_progress(Prune),

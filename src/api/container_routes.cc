@@ -58,7 +58,12 @@ Status Start(ContainerBackend& backend, Request& request, Response& response) {
   backend::StartOptions options;
   options.checkpoint = request.query.Text("checkpoint");
   options.checkpoint_dir = request.query.Text("checkpoint-dir");
+  std::string files_kept;
+  options.on_files_kept = [&](const std::string& name) { files_kept = name; };
   STASIS_ASSIGN_OR_RETURN(Change change, backend.Start(request.Value("id"), options, request.cancel));
+  // An extension of ours: who asks with report=1 is told what a restore has replaced.
+  if (change == Change::kDone && request.query.Flag("report"))
+    return response.Json(200, {{"FilesKept", files_kept}});
   return response.Empty(change == Change::kDone ? 204 : 304);
 }
 

@@ -280,8 +280,19 @@ class FakeEngine : public backend::SystemBackend,
     if (name == "cp1") return absl::OkStatus();
     return NotFound("checkpoint " + name + " does not exist for container " + container);
   }
-  StatusOr<Json> InspectCheckpoint(const std::string&, const std::string& name, const std::string&) override {
+  StatusOr<Json> InspectCheckpoint(const std::string& container, const std::string& name,
+                                   const std::string& directory) override {
+    if (container.empty()) return Json{{"Name", name}, {"In", directory}};
     return Json{{"Name", name}};
+  }
+  StatusOr<std::vector<backend::CheckpointSummary>> ListAllCheckpoints(const std::string& dir) override {
+    if (dir == "/none") return NotFound("there is none");
+    return std::vector<backend::CheckpointSummary>{{"1", "c1", "cp1", true, "busybox", "sha256:2"}};
+  }
+  StatusOr<backend::UndoneRestore> UndoRestore(const std::string& container, const std::string& name,
+                                               std::stop_token) override {
+    STASIS_RETURN_IF_ERROR(Check(container));
+    return backend::UndoneRestore{name.empty() ? "last" : name, "kept"};
   }
   StatusOr<std::vector<backend::FileChange>> DiffCheckpoint(const std::string&,
                                                             const backend::CheckpointDiff& request,

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "backend/progress.h"
 #include "base/json.h"
 #include "base/status.h"
@@ -38,6 +39,26 @@ struct CheckpointDiff {
   bool since_image = false;  // from the image to `from`; then without `to`
 };
 
+// A checkpoint among all of a store.
+struct CheckpointSummary {
+  std::string container;       // id of the container that has it; in a user's directory, that it was made of
+  std::string container_name;  // empty: not known
+  std::string name;
+  bool files_only = false;  // a safety checkpoint: what a restore replaced of the container's files
+  std::string image;        // as the container's user named it
+  std::string image_id;
+  absl::Time created = absl::InfinitePast();
+  uint64_t bytes = 0;
+  uint64_t stored_bytes = 0;
+  uint64_t frozen_us = 0;
+  std::string damage;  // why it cannot be read; then all but names is empty
+};
+
+struct UndoneRestore {
+  std::string restored;  // the safety checkpoint whose files the container has now; it is there no longer
+  std::string kept;      // the one that keeps what these replaced; empty: they were the same
+};
+
 // What CRIU's images say of the processes of a checkpoint.
 struct ProcessInspection {
   std::string directory;
@@ -51,9 +72,10 @@ struct ProcessInspection {
 // directory that a user named.
 
 struct CheckpointDamage {
-  std::string container;  // id; empty where its manifest cannot be read
+  std::string container;  // as CheckpointSummary has it; empty: not known
   std::string name;
   std::string reason;
+  std::string container_name = {};
 };
 
 struct CheckpointVerification {
@@ -64,11 +86,15 @@ struct CheckpointVerification {
 };
 
 struct CheckpointUsage {
-  std::string container;  // id
+  std::string container;  // as CheckpointSummary has it; empty: not known
   std::string name;
   uint64_t bytes = 0;         // of memory and files
   uint64_t stored_bytes = 0;  // on disk, shared with others or not
   uint64_t own_bytes = 0;     // what its deletion would give back
+  std::string container_name = {};
+  // Why it cannot be read in full. Then the sizes are of what was found of it, and others that share more
+  // with it would give back less than they say.
+  std::string damage = {};
 };
 
 class CheckpointBackend {
@@ -85,6 +111,15 @@ class CheckpointBackend {
   // kNotFound "checkpoint %s does not exist for container %s".
   virtual Status DeleteCheckpoint(const std::string& container, const std::string& name,
                                   const std::string& directory) = 0;
+  // All of one store: of the containers' own, safety checkpoints among them, or those in a directory. GET
+  // /checkpoints. kNotFound: no such directory.
+  virtual StatusOr<std::vector<CheckpointSummary>> ListAllCheckpoints(const std::string& directory) = 0;
+  // Gives a container that does not run the files back that a restore replaced: those kept as `name`, or the
+  // last. What it has now is kept in their place, so that a second one goes forth again. POST
+  // /containers/{id}/undo. kNotFound: there are none. kFailedPrecondition: it runs.
+  virtual StatusOr<UndoneRestore> UndoRestore(const std::string& container, const std::string& name,
+                                              std::stop_token cancel) = 0;
+  // With `directory`, `container` may be empty, here and in InspectProcesses: whoever it was made of.
   // The manifest as JSON. An extension of ours: GET /containers/{id}/checkpoints/{checkpoint}/json.
   virtual StatusOr<Json> InspectCheckpoint(const std::string& container, const std::string& name,
                                            const std::string& directory) = 0;
@@ -113,7 +148,7 @@ class CheckpointBackend {
   // is being done. kDataLoss: a checkpoint is damaged, so that what it needs is not known.
   virtual StatusOr<uint64_t> PruneCheckpoints(const std::string& directory, const OnProgress& on_progress,
                                               std::stop_token cancel) = 0;
-  // GET /checkpoints/usage. kDataLoss: a checkpoint is damaged.
+  // GET /checkpoints/usage. Damage of one is an answer, not an error.
   virtual StatusOr<std::vector<CheckpointUsage>> MeasureCheckpoints(const std::string& directory,
                                                                     const OnProgress& on_progress,
                                                                     std::stop_token cancel) = 0;

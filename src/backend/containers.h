@@ -45,6 +45,9 @@ enum class Change { kDone, kAlreadySo };  // 204 or 304
 struct StartOptions {
   std::string checkpoint;      // empty: a fresh start
   std::string checkpoint_dir;  // empty: the container's own
+  // Told, where a restore has replaced files of the container, the name of the safety checkpoint that keeps
+  // them (UndoRestore).
+  std::function<void(const std::string& name)> on_files_kept = {};
 };
 
 struct StopOptions {

@@ -11,11 +11,13 @@
 #include "cli/table.h"
 #include "cli/tree.h"
 #include "cli/units.h"
+#include "manifest/checkpoint_owner.h"
 
 namespace stasis::cli {
 namespace {
 
 constexpr uint64_t kPage = 4096;
+constexpr size_t kShortId = 12;
 
 struct Process {
   int pid = 0;
@@ -28,7 +30,7 @@ struct Process {
 
 struct Summary {
   std::string name, container_id, created, criu_version, kernel, architecture, network_namespace, freeze,
-      freeze_reason;
+      freeze_reason, engine_record;
   uint64_t bytes = 0, stored_bytes = 0, layer_files = 0, layer_bytes = 0, total_us = 0;
   uint64_t frozen_us = 0, thaws = 0, prepare_us = 0, dump_us = 0, files_us = 0, copy_us = 0, memory_us = 0;
   bool has_layer = false;
@@ -81,6 +83,7 @@ StatusOr<Summary> ReadSummary(const Json& manifest) {
   reader.Get("memory_us", &summary.memory_us);
   reader.Get("freeze", &summary.freeze);
   reader.Get("freeze_reason", &summary.freeze_reason);
+  reader.Get("engine_record", &summary.engine_record);
   reader.Get("exit", &summary.exit);
   reader.Get("paused", &summary.paused);
   reader.Get("exec_processes", &summary.exec_processes);
@@ -197,6 +200,15 @@ StatusOr<TreeNode> Files(const std::string& text, const CheckpointDetails& detai
   return files;
 }
 
+// "sha256:0123456789abcdef...", as Docker shows it in lists.
+std::string ShortImage(const std::string& id) { return id.substr(id.find(':') + 1).substr(0, kShortId); }
+
+std::string Joined(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : " ") + word;
+  return text;
+}
+
 std::string MemoryText(const Summary& summary) {
   uint64_t resident = 0;
   for (const Process& process : summary.processes) resident += process.resident_bytes;
@@ -241,15 +253,19 @@ std::string HumanMicroseconds(uint64_t microseconds) {
   return text;
 }
 
-StatusOr<CheckpointLine> ReadCheckpointLine(const std::string& container, const Json& manifest) {
+StatusOr<CheckpointLine> ReadCheckpointLine(const Json& entry) {
   CheckpointLine line;
-  line.container = container;
-  JsonReader reader(manifest, "manifest");
-  reader.Get("name", &line.name);
-  reader.Get("created", &line.created);
-  reader.Get("bytes", &line.bytes);
-  reader.Get("stored_bytes", &line.stored_bytes);
-  reader.Get("frozen_us", &line.frozen_us);
+  JsonReader reader(entry, "checkpoint");
+  reader.Get("Container", &line.container);
+  reader.Get("ContainerName", &line.container_name);
+  reader.Get("Name", &line.name);
+  reader.Get("FilesOnly", &line.files_only);
+  reader.Get("Image", &line.image);
+  reader.Get("Created", &line.created);
+  reader.Get("Bytes", &line.bytes);
+  reader.Get("StoredBytes", &line.stored_bytes);
+  reader.Get("FrozenMicroseconds", &line.frozen_us);
+  reader.Get("Damage", &line.damage);
   STASIS_RETURN_IF_ERROR(reader.status());
   return line;
 }
@@ -265,7 +281,13 @@ StatusOr<std::string> CheckpointReport(const Json& manifest, const CheckpointDet
   STASIS_ASSIGN_OR_RETURN(Summary summary, ReadSummary(manifest));
   TreeNode root{summary.name};
   auto add = [&](const std::string& label) { root.children.push_back({label}); };
-  add("Container: " + summary.container_id);
+  const CheckpointOwner owner = OwnerOf(summary.engine_record);
+  add("Container: " + (owner.name.empty()
+                           ? summary.container_id
+                           : owner.name + " (" + summary.container_id.substr(0, kShortId) + ")"));
+  if (!owner.image.empty()) add("Image: " + owner.image + " (" + ShortImage(owner.image_id) + ")");
+  if (!owner.options.empty()) add("Options: " + Joined(owner.options));
+  if (!owner.command.empty()) add("Command: " + Joined(owner.command));
   add("Created: " + summary.created);
   if (summary.total_us > 0) add("Took: " + HumanMicroseconds(summary.total_us) + ", until it was durable");
   STASIS_ASSIGN_OR_RETURN(root.children.emplace_back(), Size(summary, details));

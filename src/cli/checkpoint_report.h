@@ -1,5 +1,5 @@
-// What `stasis checkpoint inspect` and `checkpoint ls -a` show of a manifest (docs/formats/checkpoint.md),
-// which GET /containers/{id}/checkpoints/{name}/json gives.
+// What `stasis checkpoint inspect` shows of a manifest (docs/formats/checkpoint.md), which GET
+// /containers/{id}/checkpoints/{name}/json gives, and `checkpoint ls -a` of the list of GET /checkpoints.
 #pragma once
 
 #include <optional>
@@ -24,15 +24,20 @@ struct CheckpointDetails {
 // other as parents are shown all the same, once each.
 StatusOr<std::string> CheckpointReport(const Json& manifest, const CheckpointDetails& details = {});
 
+// An entry of GET /checkpoints.
 struct CheckpointLine {
-  std::string container;
+  std::string container;  // id
+  std::string container_name;
   std::string name;
+  bool files_only = false;
+  std::string image;
   std::string created;  // RFC 3339
   uint64_t bytes = 0;
   uint64_t stored_bytes = 0;  // that the store did not have
   uint64_t frozen_us = 0;
+  std::string damage;
 };
-StatusOr<CheckpointLine> ReadCheckpointLine(const std::string& container, const Json& manifest);
+StatusOr<CheckpointLine> ReadCheckpointLine(const Json& entry);
 
 // Files that differ, one a line, as `docker diff` prints them: "C /etc". `changes` is the answer of GET
 // .../diff. kInvalidArgument: it is not of that form.

@@ -122,10 +122,23 @@ TEST(CheckpointReportTest, DetailsAreDrawnWhereTheyBelong) {
 }
 
 TEST(CheckpointReportTest, ALineTellsWhatWasNewInTheStore) {
-  const Json manifest = {{"name", "cp"}, {"bytes", 5}, {"stored_bytes", 2}, {"frozen_us", 7}};
-  const CheckpointLine line = *ReadCheckpointLine("c1", manifest);
+  const Json entry = {{"Name", "cp"}, {"Bytes", 5}, {"StoredBytes", 2}, {"FilesOnly", true}};
+  const CheckpointLine line = *ReadCheckpointLine(entry);
   EXPECT_EQ(line.bytes, 5u);
   EXPECT_EQ(line.stored_bytes, 2u);
+  EXPECT_TRUE(line.files_only);
+}
+
+TEST(CheckpointReportTest, SaysOfWhatContainerAndImageItIs) {
+  Json manifest = {{"name", "cp"}, {"container_id", std::string(64, 'a')}};
+  EXPECT_NE(CheckpointReport(manifest)->find("Container: " + std::string(64, 'a')), std::string::npos);
+  manifest["engine_record"] =
+      R"({"Name": "web", "ImageId": "sha256:0123456789abcdef", "Argv": ["serve", "-p"],
+                                  "Config": {"Image": "nginx:1", "Tty": true}})";
+  const std::string report = *CheckpointReport(manifest);
+  for (const char* part : {"Container: web (aaaaaaaaaaaa)", "Image: nginx:1 (0123456789ab)", "Options: --tty",
+                           "Command: serve -p"})
+    EXPECT_NE(report.find(part), report.npos) << report;
 }
 
 TEST(CheckpointReportTest, ParentsInACircleAndEscapesDoNoHarm) {

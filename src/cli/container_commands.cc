@@ -8,6 +8,7 @@
 #include "cli/attached_run.h"
 #include "cli/commands.h"
 #include "cli/frames.h"
+#include "cli/table.h"
 #include "cli/target.h"
 #include "cli/units.h"
 #include "linux/files.h"
@@ -58,8 +59,17 @@ struct StartOptions {
 };
 
 Status Start(const ApiClient& client, const std::string& name, const StartOptions& options) {
-  const Query query = {{"checkpoint", options.checkpoint}, {"checkpoint-dir", options.checkpoint_dir}};
-  return client.Call({"POST", Target({"containers", name, "start"}, query), Json()}).status();
+  const Query query = {{"checkpoint", options.checkpoint},
+                       {"checkpoint-dir", options.checkpoint_dir},
+                       {"report", options.checkpoint.empty() ? "" : "1"}};
+  STASIS_ASSIGN_OR_RETURN(const Json answer,
+                          client.Call({"POST", Target({"containers", name, "start"}, query), Json()}));
+  std::string kept;
+  if (answer.is_object()) JsonReader(answer).Get("FilesKept", &kept);
+  if (kept.empty()) return absl::OkStatus();
+  PrintError("the files of " + name + " that the restore replaced are kept as " + Shown(kept) +
+             ": once it is stopped, 'stasis checkpoint undo " + name + "' brings them back");
+  return absl::OkStatus();
 }
 
 StatusOr<int> StartAttached(const ApiClient& client, const std::string& name, const StartOptions& options) {

@@ -7,6 +7,7 @@
 
 #include "cli/checkpoint_report.h"
 #include "cli/long_call.h"
+#include "cli/table.h"
 #include "cli/target.h"
 
 namespace stasis::cli {
@@ -26,6 +27,12 @@ struct InspectOptions {
   std::string format = "table";
 };
 
+// Of a checkpoint in a directory, also where no container is named.
+std::string CheckpointTarget(const InspectOptions& options, const std::string& what, const Query& query) {
+  if (options.container.empty()) return Target({"checkpoints", options.name, what}, query);
+  return Target({"containers", options.container, "checkpoints", options.name, what}, query);
+}
+
 std::string Flag(bool on) { return on ? "1" : ""; }
 
 StatusOr<std::vector<Json>> Processes(const ApiClient& client, const InspectOptions& options) {
@@ -35,13 +42,11 @@ StatusOr<std::vector<Json>> Processes(const ApiClient& client, const InspectOpti
                        {"pid", options.pid == 0 ? "" : std::to_string(options.pid)},
                        {"dir", options.directory}};
   std::string text;
-  STASIS_RETURN_IF_ERROR(client.Stream(
-      {"GET", Target({"containers", options.container, "checkpoints", options.name, "processes"}, query),
-       Json()},
-      [&](std::string_view bytes) {
-        text += bytes;
-        return absl::OkStatus();
-      }));
+  STASIS_RETURN_IF_ERROR(client.Stream({"GET", CheckpointTarget(options, "processes", query), Json()},
+                                       [&](std::string_view bytes) {
+                                         text += bytes;
+                                         return absl::OkStatus();
+                                       }));
   std::vector<Json> processes;
   for (size_t at = 0, end; (end = text.find('\n', at)) != text.npos; at = end + 1) {
     STASIS_ASSIGN_OR_RETURN(processes.emplace_back(), ParseJson(std::string_view(text).substr(at, end - at)));
@@ -49,22 +54,35 @@ StatusOr<std::vector<Json>> Processes(const ApiClient& client, const InspectOpti
   return processes;
 }
 
-StatusOr<Json> UsageOf(const ApiClient& client, const InspectOptions& options, const Json& manifest) {
+// The id of the container whose own checkpoint it is; empty: it is one of a directory, where names are
+// unique.
+StatusOr<std::string> OwnerId(const ApiClient& client, const InspectOptions& options) {
+  std::string id;
+  if (!options.directory.empty()) return id;
+  STASIS_ASSIGN_OR_RETURN(const Json container,
+                          client.Call({"GET", Target({"containers", options.container, "json"}), Json()}));
+  JsonReader reader(container, "container");
+  reader.Get("Id", &id);
+  STASIS_RETURN_IF_ERROR(reader.status());
+  return id;
+}
+
+StatusOr<Json> UsageOf(const ApiClient& client, const InspectOptions& options) {
   STASIS_ASSIGN_OR_RETURN(
       const Json all,
       LongCall(client, {"GET", Target({"checkpoints", "usage"}, {{"dir", options.directory}}), Json()}));
-  std::string container;
-  JsonReader of_manifest(manifest, "manifest");
-  of_manifest.Get("container_id", &container);
-  STASIS_RETURN_IF_ERROR(of_manifest.status());
+  STASIS_ASSIGN_OR_RETURN(const std::string owner, OwnerId(client, options));
   if (!all.is_array()) return Internal("the daemon's list of checkpoints is no array");
   for (const Json& entry : all) {
-    std::string its_container, its_name;
+    std::string container, name, damage;
     JsonReader reader(entry, "usage");
-    reader.Get("Container", &its_container);
-    reader.Get("Name", &its_name);
+    reader.Get("Container", &container);
+    reader.Get("Name", &name);
+    reader.Get("Damage", &damage);
     STASIS_RETURN_IF_ERROR(reader.status());
-    if (its_name == options.name && its_container == container) return entry;
+    if (name != options.name || (!owner.empty() && container != owner)) continue;
+    return damage.empty() ? StatusOr<Json>(entry)
+                          : DataLoss("checkpoint " + name + " is damaged: " + Shown(damage));
   }
   return NotFound("the daemon's list of checkpoints does not have it");
 }
@@ -81,7 +99,7 @@ Status GetDetails(const ApiClient& client, const InspectOptions& options, const 
     if (processes.ok()) details->processes = *std::move(processes);
   }
   if (options.sizes) {
-    auto usage = UsageOf(client, options, manifest);
+    auto usage = UsageOf(client, options);
     note(usage.status());
     if (usage.ok()) details->usage = *std::move(usage);
   }
@@ -89,8 +107,11 @@ Status GetDetails(const ApiClient& client, const InspectOptions& options, const 
   const Json* layer = JsonReader(manifest).Find("layer");
   if (layer != nullptr && layer->is_null()) return failure;  // and it is shown that there is none
   const Query query = {{"since-image", "1"}, {"dir", options.directory}};
-  auto changes = client.Call(
-      {"GET", Target({"containers", options.container, "checkpoints", options.name, "diff"}, query), Json()});
+  if (options.container.empty()) {
+    note(InvalidArgument("--changes wants a container of the checkpoint's image to compare with"));
+    return failure;
+  }
+  auto changes = client.Call({"GET", CheckpointTarget(options, "diff", query), Json()});
   note(changes.status());
   if (changes.ok()) details->changes = *std::move(changes);
   return failure;
@@ -102,10 +123,7 @@ Status Inspect(const ApiClient& client, InspectOptions options) {
   }
   STASIS_ASSIGN_OR_RETURN(
       Json manifest,
-      client.Call({"GET",
-                   Target({"containers", options.container, "checkpoints", options.name, "json"},
-                          {{"dir", options.directory}}),
-                   Json()}));
+      client.Call({"GET", CheckpointTarget(options, "json", {{"dir", options.directory}}), Json()}));
   CheckpointDetails details;
   Status failure = GetDetails(client, options, manifest, &details);
   if (options.format == "json") {
@@ -125,8 +143,9 @@ Status Inspect(const ApiClient& client, InspectOptions options) {
 void AddCheckpointInspect(CLI::App& group, Action* action) {
   auto options = std::make_shared<InspectOptions>();
   CLI::App* command = group.add_subcommand("inspect", "Show what is in a checkpoint");
-  command->add_option("container", options->container, "Id or name")->required();
-  command->add_option("checkpoint", options->name, "The checkpoint's name")->required();
+  command->add_option("container", options->container, "Id or name; may be left out with --checkpoint-dir")
+      ->required();
+  command->add_option("checkpoint", options->name, "The checkpoint's name");
   command->add_option("--checkpoint-dir", options->directory,
                       "The checkpoint is in this directory, as DIR/NAME");
   command->add_flag("--files", options->files, "The open files of each process");
@@ -138,8 +157,14 @@ void AddCheckpointInspect(CLI::App& group, Action* action) {
   command->add_flag("--all", options->all, "All of these");
   command->add_option("--pid", options->pid, "Of the processes only this one")->check(CLI::PositiveNumber);
   AddFormat(*command, options->format);
-  command->callback(
-      [=] { *action = [=](const ApiClient& client) { return Report(Inspect(client, *options)); }; });
+  command->callback([=] {
+    *action = [=](const ApiClient& client) {
+      if (options->name.empty() && options->directory.empty())
+        return Report(InvalidArgument("'stasis checkpoint inspect' requires a container and a checkpoint"));
+      if (options->name.empty()) options->name.swap(options->container);
+      return Report(Inspect(client, *options));
+    };
+  });
 }
 
 }  // namespace stasis::cli

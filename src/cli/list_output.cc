@@ -48,7 +48,9 @@ std::string CreatedAt(int64_t seconds) {
   return absl::FormatTime("%Y-%m-%d %H:%M:%S %z %Z", absl::FromUnixSeconds(seconds), absl::LocalTimeZone());
 }
 
+// Of the zero of an image whose configuration tells no time: as Docker's.
 std::string Ago(int64_t seconds, absl::Time now) {
+  if (seconds <= 0) return "N/A";
   return HumanDuration(now - absl::FromUnixSeconds(seconds)) + " ago";
 }
 

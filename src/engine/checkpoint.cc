@@ -8,12 +8,14 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "base/log.h"
 #include "base/time.h"
 #include "engine/engine.h"
 #include "engine/progress.h"
 #include "linux/files.h"
 #include "manifest/checkpoint_content.h"
 #include "manifest/checkpoint_directory.h"
+#include "manifest/checkpoint_owner.h"
 
 namespace stasis::engine {
 namespace {
@@ -70,6 +72,18 @@ bool IsBelow(const std::filesystem::path& path, const std::filesystem::path& dir
   return std::mismatch(directory.begin(), directory.end(), path.begin(), path.end()).first == directory.end();
 }
 
+// A directory that a user named may have it of another container.
+Status NameIsTaken(const std::string& directory, const CheckpointName& checkpoint,
+                   const ContainerRecord& record, const std::string& asked) {
+  const std::string what = "checkpoint with name " + checkpoint.str() + " already exists ";
+  const StatusOr<Manifest> manifest = ReadManifest(directory, checkpoint);
+  if (!manifest.ok()) return AlreadyExists(what + "in " + directory);
+  if (manifest->container_id == record.id.str()) return AlreadyExists(what + "for container " + asked);
+  const std::string owner = OwnerOf(*manifest).name;
+  return AlreadyExists(what + "in " + directory + ", of container " +
+                       Printable(owner.empty() ? manifest->container_id.substr(0, 12) : owner));
+}
+
 // The end of the engine's part in a checkpoint, however it comes about.
 class UnderWay {
  public:
@@ -113,8 +127,9 @@ StatusOr<std::string> Engine::ForeignDirectory(const std::string& directory) con
 }
 
 std::string Engine::StoreOf(const ContainerRecord& record, const std::string& directory) const {
-  return directory == options_.paths.Checkpoints(record.id) ? options_.paths.CheckpointStore()
-                                                            : OwnStore(directory);
+  const bool own = directory == options_.paths.Checkpoints(record.id) ||
+                   directory == options_.paths.ReplacedFiles(record.id);
+  return own ? options_.paths.CheckpointStore() : OwnStore(directory);
 }
 
 Status Engine::CreateCheckpoint(const std::string& name, const backend::CheckpointCreate& request,
@@ -130,10 +145,7 @@ Status Engine::CreateCheckpoint(const std::string& name, const backend::Checkpoi
   if (!taken_back.ok()) return Annotate(taken_back.status(), failed);
   const UnderWay under_way(*container);
   STASIS_ASSIGN_OR_RETURN(const bool exists, CheckpointExists(directory, checkpoint));
-  if (exists) {
-    return AlreadyExists("checkpoint with name " + checkpoint.str() + " already exists for container " +
-                         name);
-  }
+  if (exists) return NameIsTaken(directory, checkpoint, record, name);
   const bool made_directory = !Exists(directory);
   STASIS_RETURN_IF_ERROR(Annotate(MakeDirectories(directory), failed));
 
@@ -223,12 +235,11 @@ StatusOr<std::vector<std::string>> Engine::ListCheckpoints(const std::string& na
 Status Engine::DeleteCheckpoint(const std::string& container_name, const std::string& raw_name,
                                 const std::string& directory) {
   STASIS_ASSIGN_OR_RETURN(const CheckpointName name, CheckpointName::Parse(raw_name));
-  STASIS_ASSIGN_OR_RETURN(const ContainerRef container, containers_.Find(container_name));
-  STASIS_ASSIGN_OR_RETURN(const std::string where, CheckpointDirectory(container->Record(), directory));
-  Status status = stasis::DeleteCheckpoint(where, name);
-  if (status.ok()) stores_.CollectSoon(StoreOf(container->Record(), where));
+  STASIS_ASSIGN_OR_RETURN(const CheckpointPlace place, FindPlace(container_name, name, directory));
+  Status status = stasis::DeleteCheckpoint(place.directory, name);
+  if (status.ok()) stores_.CollectSoon(place.store);
   if (!absl::IsNotFound(status)) return status;
-  return NotFound("checkpoint " + name.str() + " does not exist for container " + container_name);
+  return NotFound("checkpoint " + name.str() + " does not exist " + place.owner);
 }
 
 backend::OnProgress Engine::StoreEvents(const std::string& store, const std::string& action) {
@@ -260,19 +271,11 @@ StatusOr<std::vector<backend::CheckpointUsage>> Engine::MeasureCheckpoints(
   return stores_.Measure(store, meter, cancel);
 }
 
-StatusOr<Manifest> Engine::FindCheckpoint(const std::string& directory, const CheckpointName& name,
-                                          const std::string& container) const {
-  StatusOr<Manifest> manifest = ReadManifest(directory, name);
-  if (!absl::IsNotFound(manifest.status())) return manifest;
-  return NotFound("checkpoint " + name.str() + " does not exist for container " + container);
-}
-
 StatusOr<Json> Engine::InspectCheckpoint(const std::string& container_name, const std::string& raw_name,
                                          const std::string& directory) {
   STASIS_ASSIGN_OR_RETURN(const CheckpointName name, CheckpointName::Parse(raw_name));
-  STASIS_ASSIGN_OR_RETURN(const ContainerRef container, containers_.Find(container_name));
-  STASIS_ASSIGN_OR_RETURN(const std::string where, CheckpointDirectory(container->Record(), directory));
-  STASIS_ASSIGN_OR_RETURN(const Manifest manifest, FindCheckpoint(where, name, container_name));
+  STASIS_ASSIGN_OR_RETURN(const CheckpointPlace place, FindPlace(container_name, name, directory));
+  STASIS_ASSIGN_OR_RETURN(const Manifest manifest, FindCheckpoint(place, name));
   return ParseJson(ToText(manifest));
 }
 

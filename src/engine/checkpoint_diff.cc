@@ -51,11 +51,10 @@ StatusOr<std::vector<backend::FileChange>> Engine::DiffCheckpoint(const std::str
   STASIS_ASSIGN_OR_RETURN(const CheckpointName from, CheckpointName::Parse(request.from));
   STASIS_ASSIGN_OR_RETURN(const ContainerRef container, containers_.Find(container_name));
   const ContainerRecord record = container->Record();
-  STASIS_ASSIGN_OR_RETURN(const std::string where, CheckpointDirectory(record, request.directory));
-  const std::string store = StoreOf(record, where);
   const auto read = [&](const CheckpointName& name) -> StatusOr<std::vector<layer::Entry>> {
-    STASIS_ASSIGN_OR_RETURN(const Manifest manifest, FindCheckpoint(where, name, container_name));
-    return LayerIn(manifest, store);
+    STASIS_ASSIGN_OR_RETURN(const CheckpointPlace place, FindPlace(container_name, name, request.directory));
+    STASIS_ASSIGN_OR_RETURN(const Manifest manifest, FindCheckpoint(place, name));
+    return LayerIn(manifest, place.store);
   };
   std::vector<layer::Entry> before, after;
   STASIS_ASSIGN_OR_RETURN(before, read(from));

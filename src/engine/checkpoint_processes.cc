@@ -117,12 +117,11 @@ Status Engine::InspectProcesses(const std::string& container_name, const std::st
                                 const backend::ProcessInspection& request, const OnProcess& on_process,
                                 std::stop_token cancel) {
   STASIS_ASSIGN_OR_RETURN(const CheckpointName name, CheckpointName::Parse(raw_name));
-  STASIS_ASSIGN_OR_RETURN(const ContainerRef container, containers_.Find(container_name));
-  const ContainerRecord record = container->Record();
-  STASIS_ASSIGN_OR_RETURN(const std::string where, CheckpointDirectory(record, request.directory));
-  STASIS_ASSIGN_OR_RETURN(const Manifest manifest, FindCheckpoint(where, name, container_name));
+  STASIS_ASSIGN_OR_RETURN(const CheckpointPlace place, FindPlace(container_name, name, request.directory));
+  STASIS_ASSIGN_OR_RETURN(const Manifest manifest, FindCheckpoint(place, name));
   const std::string what = "checkpoint " + name.str();
-  const auto finder = OpenStore(StoreOf(record, where));
+  if (manifest.files.empty()) return FailedPrecondition(what + " holds files and no processes");
+  const auto finder = OpenStore(place.store);
   if (!finder.ok()) return Annotate(finder.status(), what);
   std::unordered_map<std::string, store::StreamId> files;
   for (const ManifestFile& file : manifest.files) files.emplace(file.name, file.content);

@@ -3,12 +3,14 @@
 #include <chrono>
 #include <filesystem>
 #include <memory>
+#include <tuple>
 #include <utility>
 
 #include "base/log.h"
 #include "linux/files.h"
 #include "manifest/checkpoint_content.h"
 #include "manifest/checkpoint_directory.h"
+#include "manifest/checkpoint_owner.h"
 #include "store/store_files.h"
 #include "store/usage.h"
 #include "store/verifier.h"
@@ -63,9 +65,24 @@ StatusOr<std::vector<std::string>> CheckpointStores::DirectoriesOf(const std::st
   // As the disk has them: a container that is being removed is in no table.
   STASIS_ASSIGN_OR_RETURN(const std::vector<std::string> ids, ListDirectory(paths_.Containers()));
   for (const std::string& raw : ids) {
-    if (const auto id = ContainerId::Parse(raw); id.ok()) directories.push_back(paths_.Checkpoints(*id));
+    const auto id = ContainerId::Parse(raw);
+    if (!id.ok()) continue;
+    directories.push_back(paths_.Checkpoints(*id));
+    directories.push_back(paths_.ReplacedFiles(*id));
   }
   return directories;
+}
+
+std::pair<std::string, std::string> CheckpointStores::OwnerOf(const FoundCheckpoint& found) const {
+  // DIRECTORY is ROOT/containers/ID/checkpoints, or its sibling, or one that a user named.
+  const std::string parent = found.directory.substr(0, found.directory.rfind('/'));
+  if (parent.starts_with(paths_.Containers() + "/")) {
+    std::string id = parent.substr(paths_.Containers().size() + 1);
+    std::string name = name_of_(id);
+    return {std::move(id), std::move(name)};
+  }
+  if (!found.manifest.ok()) return {};
+  return {found.manifest->container_id, stasis::OwnerOf(*found.manifest).name};
 }
 
 StatusOr<store::Collected> CheckpointStores::Collect(const std::string& store, ProgressMeter& meter,
@@ -125,10 +142,9 @@ StatusOr<backend::CheckpointVerification> CheckpointStores::Verify(const std::st
     ++result.checkpoints;
     const Status status = Check(checkpoint, store, verifier.get(), meter, cancel);
     if (absl::IsCancelled(status)) return status;
-    if (!status.ok()) {
-      result.damaged.push_back({checkpoint.manifest.ok() ? checkpoint.manifest->container_id : "",
-                                checkpoint.name, Message(status)});
-    }
+    if (status.ok()) continue;
+    auto [container, name] = OwnerOf(checkpoint);
+    result.damaged.push_back({std::move(container), checkpoint.name, Message(status), std::move(name)});
   }
   return result;
 }
@@ -140,13 +156,18 @@ StatusOr<std::vector<backend::CheckpointUsage>> CheckpointStores::Measure(
   std::vector<backend::CheckpointUsage> result;
   std::vector<std::vector<store::StreamId>> owners;
   if (found.empty()) return result;
+  // Where a user removed the store all are damaged; none is made.
+  if (!Exists(store)) return NotFound("the store " + store + " of these checkpoints is not there");
   STASIS_ASSIGN_OR_RETURN(const std::unique_ptr<store::PageFinder> finder, store::PageFinder::Open(store));
   for (const FoundCheckpoint& checkpoint : found) {
     auto streams = checkpoint.manifest.ok() ? StreamsOf(*checkpoint.manifest, finder.get())
                                             : checkpoint.manifest.status();
-    if (!streams.ok()) return Annotate(streams.status(), "checkpoint " + checkpoint.name);
-    result.push_back({checkpoint.manifest->container_id, checkpoint.name, checkpoint.manifest->bytes});
-    owners.push_back(*std::move(streams));
+    backend::CheckpointUsage& one = result.emplace_back();
+    std::tie(one.container, one.container_name) = OwnerOf(checkpoint);
+    one.name = checkpoint.name;
+    if (checkpoint.manifest.ok()) one.bytes = checkpoint.manifest->bytes;
+    if (!streams.ok()) one.damage = Message(streams.status());
+    owners.push_back(streams.ok() ? *std::move(streams) : std::vector<store::StreamId>());
   }
   uint64_t bytes = 0;
   for (const std::vector<store::StreamId>& streams : owners) bytes += BytesOf(streams);
@@ -157,6 +178,7 @@ StatusOr<std::vector<backend::CheckpointUsage>> CheckpointStores::Measure(
   for (size_t i = 0; i < result.size(); ++i) {
     result[i].stored_bytes = usage[i].stored_bytes;
     result[i].own_bytes = usage[i].own_bytes;
+    if (result[i].damage.empty() && !usage[i].status.ok()) result[i].damage = Message(usage[i].status);
   }
   return result;
 }

@@ -37,7 +37,12 @@ Engine::Engine(EngineOptions options, std::unique_ptr<Supervisor> supervisor,
       networks_(std::move(networks)),
       host_(std::move(host)),
       events_(std::move(past)),
-      stores_(options_.paths),
+      stores_(options_.paths,
+              [this](const std::string& id) {
+                const auto container = containers_.Find(id);
+                return container.ok() ? (*container)->name() : std::string();
+              }),
+      safety_(options_.paths, images_.get(), &stores_),
       tasks_(kTaskThreads) {}
 
 Engine::~Engine() = default;

@@ -35,6 +35,7 @@
 #include "engine/exec_table.h"
 #include "engine/host.h"
 #include "engine/paths.h"
+#include "engine/safety_checkpoints.h"
 #include "engine/supervisor.h"
 #include "engine/task_queue.h"
 #include "image/image_store.h"
@@ -117,6 +118,9 @@ class Engine final : public backend::ContainerBackend,
   StatusOr<std::vector<backend::CheckpointUsage>> MeasureCheckpoints(const std::string& directory,
                                                                      const backend::OnProgress& on_progress,
                                                                      std::stop_token cancel) override;
+  StatusOr<std::vector<backend::CheckpointSummary>> ListAllCheckpoints(const std::string& directory) override;
+  StatusOr<backend::UndoneRestore> UndoRestore(const std::string& container, const std::string& name,
+                                               std::stop_token cancel) override;
   StatusOr<Json> InspectCheckpoint(const std::string& container, const std::string& name,
                                    const std::string& directory) override;
   StatusOr<std::vector<backend::FileChange>> DiffCheckpoint(const std::string& container,
@@ -239,7 +243,8 @@ class Engine final : public backend::ContainerBackend,
   static bool KeepsFiles(const ContainerRecord& record);
   // The container's own layer as it was at the checkpoint; what is there already stays.
   // Whether a restore was the container's last start decides which files it has, whatever died in between.
-  void KeepRestoredFiles(const ContainerId& id);
+  // What a restore replaced becomes a safety checkpoint: its name, or nothing where none was replaced.
+  std::optional<std::string> KeepRestoredFiles(const ContainerRecord& record);
   void RevertFiles(const ContainerId& id);
   Status RevertFilesOfDeadStart(const ContainerId& id);
   Status PutFilesBack(const ContainerRecord& record, const RestorePoint& restore,
@@ -252,9 +257,17 @@ class Engine final : public backend::ContainerBackend,
                                                const std::stop_token& cancel) const;
 
   // ---- checkpoint.cc ----
+  // Where a request finds a checkpoint.
+  struct CheckpointPlace {
+    std::string directory;
+    std::string store;
+    std::string owner;  // for messages: "for container web"
+  };
+  // Without a container the directory must be given. Among a container's own are its safety checkpoints.
+  StatusOr<CheckpointPlace> FindPlace(const std::string& container, const CheckpointName& name,
+                                      const std::string& directory) const;
   // kNotFound: the message names both.
-  StatusOr<Manifest> FindCheckpoint(const std::string& directory, const CheckpointName& name,
-                                    const std::string& container) const;
+  StatusOr<Manifest> FindCheckpoint(const CheckpointPlace& place, const CheckpointName& name) const;
   StatusOr<std::string> CheckpointDirectory(const ContainerRecord& record,
                                             const std::string& directory) const;
   // Tells by events how far work on a store has come. They are not recorded.
@@ -292,6 +305,7 @@ class Engine final : public backend::ContainerBackend,
   void ReadProgramVersions();
 
   CheckpointStores stores_;
+  SafetyCheckpoints safety_;
   TaskQueue tasks_;  // these two last: their threads use all of the above
   std::jthread follower_;
 };

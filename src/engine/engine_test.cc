@@ -377,6 +377,123 @@ TEST_F(EngineTest, FilesAreComparedWithACheckpointsAndTwoCheckpoints) {
   EXPECT_EQ(Diff("nobody", {"cp1", "", ""}), "No such container: nobody");
 }
 
+// One file of a container that runs: what it holds is what is tested.
+class UndoTest : public EngineTest {
+ protected:
+  void SetUp() override {
+    EngineTest::SetUp();
+    if (!engine_) return;
+    CheckpointsHoldFiles();
+    id_ = Run("web");
+    Write("first");
+    ASSERT_TRUE(engine_->CreateCheckpoint("web", {.name = "cp1", .directory = {}}, {}).ok());
+  }
+  std::string Roots() const { return directory_->path() + "/root/images/roots/" + id_; }
+  void Write(const std::string& text) {
+    ASSERT_TRUE(WriteFileAtomically(Roots() + "/merged/file", text).ok());
+  }
+  std::string Read() { return ReadFile(Roots() + "/upper/file").value_or("none"); }
+  void Stop() { ASSERT_TRUE(engine_->Stop("web", {}, {}).ok()); }
+  // Stops it and goes back to cp1; the name under which what it had is kept.
+  std::string Restore() {
+    Stop();
+    std::string kept;
+    backend::StartOptions options{"cp1", ""};
+    options.on_files_kept = [&](const std::string& name) { kept = name; };
+    const auto started = engine_->Start("web", options, {});
+    EXPECT_TRUE(started.ok()) << started.status();
+    EXPECT_EQ(Read(), "first");
+    return kept;
+  }
+  std::vector<std::string> Kept() {
+    std::vector<std::string> names;
+    const auto all = engine_->ListAllCheckpoints("");
+    EXPECT_TRUE(all.ok()) << all.status();
+    if (!all.ok()) return names;
+    for (const backend::CheckpointSummary& one : *all) {
+      if (one.files_only) names.push_back(one.name);
+    }
+    return names;
+  }
+  void WaitForKept(size_t count) {
+    const Deadline deadline = After(std::chrono::seconds(20));
+    std::mutex mutex;
+    std::unique_lock lock(mutex);
+    std::condition_variable polled;
+    while (Kept().size() != count) {
+      ASSERT_LT(std::chrono::steady_clock::now(), deadline) << Kept().size() << " are kept";
+      polled.wait_for(lock, std::chrono::milliseconds(20));
+    }
+  }
+  std::string id_;
+};
+
+TEST_F(UndoTest, TheFilesThatTwoRestoresReplacedComeBack) {
+  Write("second");
+  const std::string second = Restore();
+  Write("third");
+  const std::string third = Restore();
+  ASSERT_NE(second, third);
+  EXPECT_EQ(Message(engine_->UndoRestore("web", "", {}).status()),
+            "container web is running: stop it before its files are replaced");
+  Stop();
+  const auto undone = engine_->UndoRestore("web", "", {});
+  ASSERT_TRUE(undone.ok()) << undone.status();
+  EXPECT_EQ(undone->restored, third);
+  EXPECT_EQ(Read(), "third");
+  EXPECT_THAT(Kept(), testing::UnorderedElementsAre(second, undone->kept));
+  // It is undone as well, and older ones go by their names.
+  ASSERT_TRUE(engine_->UndoRestore("web", "", {}).ok());
+  EXPECT_EQ(Read(), "first");
+  ASSERT_TRUE(engine_->UndoRestore("web", second, {}).ok());
+  EXPECT_EQ(Read(), "second");
+  EXPECT_THAT(*ListDirectory(Roots()), testing::UnorderedElementsAre("layers", "merged", "upper", "work"));
+  EXPECT_EQ(Message(engine_->UndoRestore("web", "none", {}).status()),
+            "no files of container web are kept as none");
+}
+
+TEST_F(UndoTest, TheLastThreeAreKeptAndNoneWhereNothingChanged) {
+  EXPECT_EQ(Restore(), "") << "its files are as they were";
+  EXPECT_EQ(Message(engine_->UndoRestore("web", "", {}).status()),
+            "container web is running: stop it before its files are replaced");
+  std::vector<std::string> names;
+  for (const char* text : {"a", "b", "c", "d"}) {
+    Write(text);
+    names.push_back(Restore());
+  }
+  Stop();
+  ASSERT_TRUE(engine_->UndoRestore("web", names[1], {}).ok());
+  EXPECT_EQ(Read(), "b");
+  EXPECT_THAT(Kept(), SizeIs(3));
+  EXPECT_EQ(Diff("web", {names[2], names[3], ""}), "C /file\n");
+  EXPECT_TRUE(engine_->VerifyCheckpoints("", {}, {})->damaged.empty());
+  ASSERT_TRUE(engine_->DeleteCheckpoint("web", names[2], "").ok());
+  EXPECT_THAT(Kept(), SizeIs(2));
+}
+
+TEST_F(UndoTest, WhatAnEngineThatDiedHadSetAsideIsTakenByTheNext) {
+  Write("second");
+  const std::string second = Restore();
+  Down();  // before the half second is over, in which nothing is read
+  Up();
+  WaitForKept(1);
+  EXPECT_THAT(Kept(), testing::ElementsAre(second));
+  Stop();
+  ASSERT_TRUE(engine_->UndoRestore("web", "", {}).ok());
+  EXPECT_EQ(Read(), "second");
+}
+
+TEST_F(UndoTest, ARemovalTakesThemAndTheirSpace) {
+  Write("second");
+  Restore();
+  WaitForKept(1);
+  ASSERT_TRUE(engine_->Remove("web", {.force = true}).ok());
+  EXPECT_THAT(Kept(), IsEmpty());
+  EXPECT_FALSE(Exists(Roots()));
+  ASSERT_TRUE(engine_->PruneCheckpoints("", {}, {}).ok());
+  EXPECT_FALSE(Exists(directory_->path() + "/root/checkpoint-store/packs"));
+}
+
 TEST_F(EngineTest, ACheckpointWithoutFilesHasNothingToCompare) {
   CheckpointsHoldFiles();
   backend::CreateRequest request;

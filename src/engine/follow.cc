@@ -20,7 +20,7 @@ constexpr int kLostCode = 255;
 Status Engine::Start(Deadline deadline, std::stop_token cancel) {
   // Before any exit is heard of: what is recorded as running was restored.
   for (const ContainerRef& container : containers_.All()) {
-    if (IsAlive(container->phase())) KeepRestoredFiles(container->id());
+    if (IsAlive(container->phase())) KeepRestoredFiles(container->Record());
   }
   follower_ = std::jthread([this](std::stop_token stop) { FollowSupervisor(stop); });
   {
@@ -101,7 +101,7 @@ void Engine::Adopt(Container& container, const types::Container& running) {
     supervisor_->Signal(running.id(), "init", SIGKILL, true).IgnoreError();
     return;
   }
-  KeepRestoredFiles(container.id());
+  KeepRestoredFiles(container.Record());
   container.SetAttachSocket(running.attach_socket());
   const Phase phase = running.status() == "paused" ? Phase::kPaused : Phase::kRunning;
   if (container.phase() == phase) return;
@@ -161,9 +161,15 @@ void Engine::FinishInterrupted() {
       if (const Status status = EndLeftovers(record.id); !status.ok())
         spdlog::error("container {}: {}", record.id.str(), Message(status));
       RevertFiles(record.id);  // an engine died in a restore that came to nothing
+      // What an earlier engine had kept and not yet taken into the store.
+      const auto kept = images_->KeptUppers(record.id);
+      if (kept.ok() && !kept->empty()) safety_.TakeSoon(record);
       // Only a machine that went down, or a maker that died with its shim, leaves something made aside.
-      const Status status = RemoveLeftovers(options_.paths.Checkpoints(record.id));
-      if (!status.ok()) spdlog::warn("container {}: {}", record.id.str(), Message(status));
+      for (const std::string& directory :
+           {options_.paths.Checkpoints(record.id), options_.paths.ReplacedFiles(record.id)}) {
+        const Status status = RemoveLeftovers(directory);
+        if (!status.ok()) spdlog::warn("container {}: {}", record.id.str(), Message(status));
+      }
     }
     if (record.state.phase == Phase::kRemoving) {
       tasks_.Post([this, container](std::stop_token stop) {

@@ -8,6 +8,7 @@
 //     hostname, hosts, resolv.conf     bound into the container's /etc
 //     ID-json.log, ID-json.log.1 ...   its log, written by the shim
 //     checkpoints/                     its own checkpoints
+//     replaced-files/                  what restores replaced of its files (safety_checkpoints.h)
 //   STATE/stasis.sock                  the API
 //   STATE/supervisor.sock, supervisor/ the supervisor's socket and state
 //   STATE/netns/ID                     pinned network namespaces
@@ -34,6 +35,7 @@ struct Paths {
   std::string ResolvConf(const ContainerId& id) const { return Container(id) + "/resolv.conf"; }
   std::string Log(const ContainerId& id) const { return Container(id) + "/" + id.str() + "-json.log"; }
   std::string Checkpoints(const ContainerId& id) const { return Container(id) + "/checkpoints"; }
+  std::string ReplacedFiles(const ContainerId& id) const { return Container(id) + "/replaced-files"; }
   std::string NetworkNamespaces() const { return state + "/netns"; }
 };
 

@@ -45,7 +45,9 @@ Status Engine::RemoveWithTurn(const ContainerRef& container) {
     record.state.phase = Phase::kRemoving;  // whatever stops us now, the next start goes on with it
     return {};
   }));
-  const bool had_checkpoints = Exists(options_.paths.Checkpoints(id));
+  const SafetyCheckpoints::Hold hold(&safety_, id);
+  const bool had_checkpoints =
+      Exists(options_.paths.Checkpoints(id)) || Exists(options_.paths.ReplacedFiles(id));
   Status status = networks_.Remove(id);
   if (status.ok()) status = images_->RemoveRoot(id);
   if (status.ok()) status = RemoveTree(options_.paths.Container(id));

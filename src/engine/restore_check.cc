@@ -27,6 +27,13 @@ std::string NetworkKind(const ContainerRecord& record) {
   return mode.ok() ? std::to_string(static_cast<int>(mode->kind)) : record.host_config.network_mode;
 }
 
+// "busybox:latest (1a2b3c4d5e6f)"
+std::string ImageText(const ContainerRecord& record) {
+  constexpr size_t kShort = 12;
+  const std::string hex = record.image_id.substr(record.image_id.find(':') + 1);
+  return Printable(record.config.image) + " (" + Printable(hex.substr(0, kShort)) + ")";
+}
+
 std::vector<std::string> DifferentOptions(const ContainerRecord& saved, const ContainerRecord& target) {
   std::vector<std::string> different;
   std::vector<std::string> mounts;
@@ -52,7 +59,10 @@ std::vector<std::string> DifferentOptions(const ContainerRecord& saved, const Co
   compare("--ipc", a.ipc_mode == "host", b.ipc_mode == "host");
   compare("--pid", a.pid_mode == "host", b.pid_mode == "host");
   compare("--uts", a.uts_mode == "host", b.uts_mode == "host");
-  compare("the image", saved.image_id, target.image_id);
+  if (saved.image_id != target.image_id) {
+    different.push_back("the image: it was " + ImageText(saved) + ", the container's is " +
+                        ImageText(target));
+  }
   return different;
 }
 

@@ -25,11 +25,13 @@ TEST(RestoreCheckTest, TheMachineMustHaveWhatProgramsMayUse) {
   EXPECT_TRUE(CheckRestore(manifest, {}, target, {"x86_64", {"aes", "avx2", "avx512f"}, "4.10"}).ok());
   EXPECT_TRUE(CheckRestore(manifest, {}, target, {"x86_64", {"avx2", "avx512f"}, ""}).ok());
   ContainerRecord saved = target;
-  saved.image_id = "sha256:other";
+  saved.image_id = "sha256:0123456789abcdef";
+  saved.config.image = "busybox:1";
   EXPECT_EQ(
       Message(CheckRestore(manifest, saved, target, {"x86_64", {"avx2"}, "4.2"})),
       "container other was not created with the options of the container that the checkpoint was made of: "
-      "the image; and this machine lacks what the checkpoint's programs may use: the processor's avx512f, "
+      "the image: it was busybox:1 (0123456789ab), the container's is  (); and this machine lacks what the "
+      "checkpoint's programs may use: the processor's avx512f, "
       "CRIU 4.2.1 (it has 4.2)");
   EXPECT_EQ(Message(CheckRestore(manifest, {}, target, {"aarch64", {}, "4.2.1"})),
             "this machine lacks what the checkpoint's programs may use: the architecture x86_64");

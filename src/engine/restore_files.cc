@@ -1,4 +1,6 @@
 // The container's own files at a restore.
+#include <algorithm>
+
 #include "base/log.h"
 #include "engine/engine.h"
 #include "layer/capture.h"
@@ -19,9 +21,17 @@ bool Engine::KeepsFiles(const ContainerRecord& record) {
   return label == record.config.labels.end() || label->second != "no";
 }
 
-void Engine::KeepRestoredFiles(const ContainerId& id) {
-  if (const Status kept = images_->KeepUpper(id); !kept.ok())
-    spdlog::error("container {}: {}", id.str(), Message(kept));
+std::optional<std::string> Engine::KeepRestoredFiles(const ContainerRecord& record) {
+  const bool replaced = images_->IsUpperReplaced(record.id);
+  const Status status = images_->KeepUpper(record.id);
+  const auto kept = images_->KeptUppers(record.id);
+  if (!status.ok() || !kept.ok()) {
+    spdlog::error("container {}: {}", record.id.str(), Message(status.ok() ? kept.status() : status));
+    return std::nullopt;
+  }
+  if (kept->empty()) return std::nullopt;
+  safety_.TakeSoon(record);
+  return replaced ? std::optional(SafetyCheckpoints::NameFor(kept->back().at)) : std::nullopt;
 }
 
 void Engine::RevertFiles(const ContainerId& id) {
@@ -54,6 +64,45 @@ Status Engine::PutFilesBack(const ContainerRecord& record, const RestorePoint& r
           record.id,
           [&](int directory) { return layer::Rebuild(*entries, finder->get(), directory, nullptr, cancel); }),
       what);
+}
+
+StatusOr<backend::UndoneRestore> Engine::UndoRestore(const std::string& container_name,
+                                                     const std::string& raw_name, std::stop_token cancel) {
+  STASIS_ASSIGN_OR_RETURN(const ContainerRef container, containers_.Find(container_name));
+  STASIS_ASSIGN_OR_RETURN(const Turn turn, container->TakeTurn(cancel));
+  const ContainerRecord record = container->Record();
+  if (IsAlive(record.state.phase) || record.state.phase == Phase::kRestarting) {
+    return FailedPrecondition("container " + record.name + " is " + std::string(ToText(record.state.phase)) +
+                              ": stop it before its files are replaced");
+  }
+  if (record.state.phase == Phase::kRemoving || record.state.phase == Phase::kDead)
+    return FailedPrecondition("container is marked for removal and its files cannot be replaced");
+  STASIS_RETURN_IF_ERROR(RevertFilesOfDeadStart(record.id));
+  STASIS_RETURN_IF_ERROR(Annotate(safety_.Take(record, {}, cancel), "what the last restore replaced"));
+  STASIS_ASSIGN_OR_RETURN(const std::vector<Manifest> all, safety_.List(record.id));
+  const auto wanted = std::find_if(all.begin(), all.end(), [&](const Manifest& manifest) {
+    return raw_name.empty() || manifest.name == raw_name;
+  });
+  if (wanted == all.end()) {
+    return NotFound(raw_name.empty()
+                        ? "no restore has replaced files of container " + record.name
+                        : "no files of container " + record.name + " are kept as " + Printable(raw_name));
+  }
+  STASIS_ASSIGN_OR_RETURN(const CheckpointName name, CheckpointName::Parse(wanted->name));
+  STASIS_RETURN_IF_ERROR(
+      PutFilesBack(record, {name.str(), options_.paths.ReplacedFiles(record.id), false, *wanted}, cancel));
+  STASIS_RETURN_IF_ERROR(images_->KeepUpper(record.id));
+  STASIS_ASSIGN_OR_RETURN(const std::vector<image::KeptUpper> kept, images_->KeptUppers(record.id));
+  backend::UndoneRestore undone{name.str(), ""};
+  if (!kept.empty()) undone.kept = SafetyCheckpoints::NameFor(kept.back().at);
+  // The container has these files again: its checkpoint is removed once what they replaced is kept. Where
+  // that cannot be stored now, both stay until it can.
+  if (const Status taken = safety_.Take(record, name, {}); !taken.ok()) {
+    spdlog::warn("container {}: the files that an undo replaced stay beside its own: {}", record.id.str(),
+                 Message(taken));
+  }
+  Emit(ContainerEvent(record, "checkpoint-undo", {{"checkpoint", name.str()}}));
+  return undone;
 }
 
 }  // namespace stasis::engine

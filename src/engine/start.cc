@@ -96,7 +96,8 @@ Status Engine::Launch(Container& container, const backend::StartOptions& options
     if (told) RevertFiles(record.id);
     return status;
   }
-  KeepRestoredFiles(record.id);
+  const std::optional<std::string> kept = KeepRestoredFiles(record);
+  if (kept && options.on_files_kept) options.on_files_kept(*kept);
   container.ConnectAttachments(true);  // those that came since
   if (const std::optional<Exit> exit = container.EndStarting()) {
     HandleExit(container.shared_from_this(), *exit, {});
@@ -116,6 +117,12 @@ StatusOr<std::optional<Engine::RestorePoint>> Engine::FindRestorePoint(const Con
   STASIS_ASSIGN_OR_RETURN(const std::string directory, CheckpointDirectory(record, options.checkpoint_dir));
   STASIS_ASSIGN_OR_RETURN(const bool exists, CheckpointExists(directory, name));
   if (!exists) {
+    if (options.checkpoint_dir.empty() &&
+        Exists(CheckpointPath(options_.paths.ReplacedFiles(record.id), name))) {
+      return InvalidArgument("checkpoint " + name.str() +
+                             " holds files and no processes: 'stasis checkpoint undo " + record.name + " " +
+                             name.str() + "' brings them back");
+    }
     return NotFound("checkpoint " + name.str() + " does not exist for container " + record.name);
   }
   STASIS_ASSIGN_OR_RETURN(Manifest manifest, ReadManifest(directory, name));

@@ -83,6 +83,10 @@ class Store : public ImageStore {
     return roots_->IsUpperReplaced(container);
   }
   Status KeepUpper(const ContainerId& container) override { return roots_->KeepUpper(container); }
+  StatusOr<std::vector<KeptUpper>> KeptUppers(const ContainerId& container) override {
+    return roots_->KeptUppers(container);
+  }
+  Status RemoveKeptUpper(const KeptUpper& kept) override { return roots_->RemoveKeptUpper(kept); }
   Status RevertUpper(const ContainerId& container) override { return roots_->RevertUpper(container); }
   Status RemoveRoot(const ContainerId& container) override { return roots_->Remove(container); }
 

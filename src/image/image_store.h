@@ -57,6 +57,12 @@ struct ImportOptions {
   oci::Platform platform = oci::NativePlatform();
 };
 
+// A container's own layer that was replaced by ImageStore::ReplaceUpper and then kept.
+struct KeptUpper {
+  std::string path;  // its directory
+  absl::Time at;     // when it was kept; each a millisecond later than the one before, at least
+};
+
 struct RemoveResult {
   std::vector<std::string> untagged;  // references
   std::vector<std::string> deleted;   // digests
@@ -102,8 +108,12 @@ class ImageStore {
   // Whether neither of these has been called since, be it by an earlier program: which one is then for the
   // caller to know.
   virtual bool IsUpperReplaced(const ContainerId& container) const = 0;
-  // What was there stays aside until it is called again, for the user to look at. Idempotent.
+  // What was there becomes the last of KeptUppers. Idempotent.
   virtual Status KeepUpper(const ContainerId& container) = 0;
+  // The oldest first. Each stays until it is removed, or the root is.
+  virtual StatusOr<std::vector<KeptUpper>> KeptUppers(const ContainerId& container) = 0;
+  // At once as far as KeptUppers shows, whatever dies in it.
+  virtual Status RemoveKeptUpper(const KeptUpper& kept) = 0;
   // What was there comes back. Idempotent.
   virtual Status RevertUpper(const ContainerId& container) = 0;
   // Unmounts and removes the container's layer. Idempotent.

@@ -434,8 +434,25 @@ TEST_F(ImageStoreTest, AReplacedLayerIsKeptOrRevertedWhateverDiedInBetween) {
   ASSERT_TRUE(store_->KeepUpper(id).ok());
   ASSERT_TRUE(store_->RevertUpper(id).ok());
   EXPECT_EQ(*ReadFile(upper + "/file"), "fifth");
-  EXPECT_EQ(*ReadFile(parent + "/upper-before-restore/file"), "first");
+  ASSERT_THAT(*store_->KeptUppers(id), SizeIs(1));
+  EXPECT_EQ(*ReadFile(store_->KeptUppers(id)->front().path + "/file"), "first");
+  // Another one does not take its place, also where the clock says the same time.
+  ASSERT_TRUE(replace("sixth").ok());
+  ASSERT_TRUE(store_->KeepUpper(id).ok());
+  Reopen();
+  std::vector<KeptUpper> kept = *store_->KeptUppers(id);
+  ASSERT_THAT(kept, SizeIs(2));
+  EXPECT_EQ(*ReadFile(kept[1].path + "/file"), "fifth");
+  EXPECT_GE(kept[1].at - kept[0].at, absl::Milliseconds(1));
+  ASSERT_TRUE(store_->RemoveKeptUpper(kept[0]).ok());
+  // One that an earlier engine kept by another name.
+  ASSERT_EQ(::mkdir((parent + "/upper-before-restore").c_str(), 0700), 0);
+  kept = *store_->KeptUppers(id);
+  ASSERT_THAT(kept, SizeIs(2));
+  EXPECT_EQ(kept[0].path, parent + "/upper-before-restore");
+  EXPECT_EQ(*ReadFile(kept[1].path + "/file"), "fifth");
   ASSERT_TRUE(store_->RemoveRoot(id).ok());
+  EXPECT_THAT(*store_->KeptUppers(id), IsEmpty());
 }
 
 TEST_F(ImageStoreTest, LayersStayWhileARootStandsOnThem) {

@@ -8,9 +8,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <charconv>
+#include <cstdio>
+#include <optional>
+#include <string_view>
 #include <system_error>
 #include <thread>
 
+#include "absl/time/clock.h"
 #include "linux/files.h"
 #include "linux/mounts.h"
 #include "linux/random_hex.h"
@@ -19,7 +24,11 @@ namespace stasis::image {
 namespace {
 
 constexpr char kUpperReplaced[] = "/upper-replaced";
+// Of an engine that kept one only, under this name.
 constexpr char kUpperBefore[] = "/upper-before-restore";
+constexpr std::string_view kUpperKept = "upper-kept-";
+// Their names, and those that others make of their times, have milliseconds.
+constexpr absl::Duration kBetweenKept = absl::Milliseconds(2);
 constexpr size_t kMaxLayersFile = 64 << 10;
 constexpr size_t kMaxMountOptions = 4095;  // mount(2) takes one page
 
@@ -70,6 +79,22 @@ Status RemoveAsides(const std::string& directory) {
     STASIS_RETURN_IF_ERROR(RemoveTree(directory + "/" + name));
   }
   return absl::OkStatus();
+}
+
+std::string KeptName(absl::Time at) {
+  char digits[24];
+  std::snprintf(digits, sizeof digits, "%016llx", static_cast<unsigned long long>(absl::ToUnixMicros(at)));
+  return std::string(kUpperKept) + digits;
+}
+
+// Nothing: it is no such name.
+std::optional<absl::Time> KeptTime(std::string_view name) {
+  if (!name.starts_with(kUpperKept)) return std::nullopt;
+  name.remove_prefix(kUpperKept.size());
+  uint64_t micros = 0;
+  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), micros, 16);
+  if (error != std::errc() || end != name.data() + name.size()) return std::nullopt;
+  return absl::FromUnixMicros(static_cast<int64_t>(micros));
 }
 
 // The number first: a file that a power cut emptied is told from an image without layers.
@@ -204,11 +229,36 @@ bool RootStore::IsUpperReplaced(const ContainerId& container) const {
 
 Status RootStore::KeepUpper(const ContainerId& container) const {
   if (!IsUpperReplaced(container)) return absl::OkStatus();
+  STASIS_ASSIGN_OR_RETURN(const std::vector<KeptUpper> kept, KeptUppers(container));
+  absl::Time now = absl::Now();
+  // A clock that was set back must not mix up their order.
+  if (!kept.empty()) now = std::max(now, kept.back().at + kBetweenKept);
   const std::string replaced = PathOf(container) + kUpperReplaced;
-  const std::string before = PathOf(container) + kUpperBefore;
-  STASIS_RETURN_IF_ERROR(RemoveTree(before));
-  if (::rename(replaced.c_str(), before.c_str()) == 0) return absl::OkStatus();
+  const std::string path = PathOf(container) + "/" + KeptName(now);
+  if (::rename(replaced.c_str(), path.c_str()) == 0) return absl::OkStatus();
   return ErrnoError(errno, "rename " + replaced);
+}
+
+StatusOr<std::vector<KeptUpper>> RootStore::KeptUppers(const ContainerId& container) const {
+  std::vector<KeptUpper> kept;
+  const auto names = ListDirectory(PathOf(container));
+  if (absl::IsNotFound(names.status())) return kept;
+  if (!names.ok()) return names.status();
+  struct stat info;
+  const std::string before = PathOf(container) + kUpperBefore;
+  if (::lstat(before.c_str(), &info) == 0) kept.push_back({before, absl::TimeFromTimespec(info.st_ctim)});
+  for (const std::string& name : *names) {
+    if (const auto at = KeptTime(name)) kept.push_back({PathOf(container) + "/" + name, *at});
+  }
+  return kept;
+}
+
+Status RootStore::RemoveKeptUpper(const KeptUpper& kept) const {
+  // By another name first: a part of it would be taken for all of it.
+  const std::string parent = kept.path.substr(0, kept.path.rfind('/'));
+  const std::string aside = parent + "/" + kAsidePrefix + RandomHex(8);
+  if (::rename(kept.path.c_str(), aside.c_str()) != 0) return ErrnoError(errno, "rename " + kept.path);
+  return RemoveTree(aside);
 }
 
 Status RootStore::RevertUpper(const ContainerId& container) const {

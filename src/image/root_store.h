@@ -4,7 +4,7 @@
 //                          happens to the image
 //   DIR/CONTAINER/{upper,work,merged}
 //   DIR/CONTAINER/upper-replaced         what ReplaceUpper replaced, until it is kept or reverted
-//   DIR/CONTAINER/upper-before-restore   what it replaced when it was kept last
+//   DIR/CONTAINER/upper-kept-TIME        what was replaced and kept; TIME: microseconds, 16 digits of hex
 //
 // Thread-safe for different containers; calls about one container come one at a time.
 #pragma once
@@ -16,6 +16,7 @@
 
 #include "base/names.h"
 #include "base/status.h"
+#include "image/image_store.h"
 #include "image/layer_store.h"
 
 namespace stasis::image {
@@ -35,6 +36,8 @@ class RootStore {
   Status ReplaceUpper(const ContainerId& container, const std::function<Status(int)>& fill) const;
   bool IsUpperReplaced(const ContainerId& container) const;
   Status KeepUpper(const ContainerId& container) const;
+  StatusOr<std::vector<KeptUpper>> KeptUppers(const ContainerId& container) const;
+  Status RemoveKeptUpper(const KeptUpper& kept) const;
   Status RevertUpper(const ContainerId& container) const;
 
   StatusOr<std::vector<std::string>> LowerDirectories(const ContainerId& container) const;

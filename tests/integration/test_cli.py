@@ -208,9 +208,10 @@ def test_checkpoints(stasis):
     last = numbers()[-1]
     assert sorted(stasis("checkpoint", "ls", "c1").stdout.split()) == ["CHECKPOINT", "NAME", "alive", "cp1"]
     header, *lines = stasis("checkpoint", "ls", "-a").stdout.splitlines()
-    assert header.split() == ["CONTAINER", "CHECKPOINT", "CREATED", "SIZE", "NEW", "FROZEN"]
+    assert header.split() == ["CONTAINER", "CHECKPOINT", "IMAGE", "CREATED", "SIZE", "NEW", "FROZEN"]
     assert sorted(line.split()[:2] for line in lines) == [["c1", "alive"], ["c1", "cp1"]]
     rows = [json.loads(line) for line in stasis("checkpoint", "ls", "-a", "--format", "json").stdout.splitlines()]
+    assert all(row["Image"] == "busybox" for row in rows)
     assert all(row["Bytes"] > 0 and row["StoredBytes"] > 0 and row["FrozenMicroseconds"] > 0 for row in rows)
     report = stasis("checkpoint", "inspect", "c1", "cp1").stdout
     for part in ("CRIU: 4.", "Kernel: " + os.uname().release, "Process tree", "[1]  sh", "Prepared: ", "Frozen: ", "Dump: ", "Files: ",

@@ -30,7 +30,13 @@ def upper(engine, name):
     return engine.root / "images/roots" / identity / "upper"
 
 
-def test_back_in_time_with_the_files_of_that_time(engine):
+def kept(stasis):
+    """The names under which files that restores replaced are kept, the oldest first."""
+    rows = [json.loads(line) for line in stasis("checkpoint", "ls", "-a", "--format", "json").stdout.splitlines()]
+    return sorted(row["Checkpoint"] for row in rows if row["FilesOnly"])
+
+
+def test_back_in_time_with_the_files_of_that_time(engine, stasis):
     writer(engine, "c1")
     engine.docker("checkpoint", "create", "--leave-running", "c1", "cp1")
     engine.docker("exec", "c1", "sh", "-c",
@@ -42,7 +48,8 @@ def test_back_in_time_with_the_files_of_that_time(engine):
     assert engine.out("exec", "c1", "cat", "/changed", "/deleted") == "old\ngone"
     assert engine.out("exec", "c1", "sh", "-c", "ls /made 2>/dev/null; ls /bin/tac; stat -c %a /kept") == "/bin/tac\n644"
     # Today's are not lost.
-    assert (upper(engine, "c1").parent / "upper-before-restore/made/file").read_text() == "x\n"
+    wait_until(lambda: kept(stasis), "they are kept")
+    assert "A /made/file" in stasis("checkpoint", "diff", "c1", "cp1", kept(stasis)[0]).stdout
     # And again, and from the restored one.
     engine.docker("checkpoint", "create", "c1", "cp2")
     engine.docker("start", "--checkpoint", "cp1", "c1")
@@ -50,6 +57,59 @@ def test_back_in_time_with_the_files_of_that_time(engine):
     engine.docker("stop", "-t", "0", "c1")
     engine.docker("start", "--checkpoint", "cp2", "c1")
     counts_on(engine, "c1")
+
+
+def test_the_files_that_restores_replaced_come_back_by_undo(engine, stasis):
+    writer(engine, "c1")
+    engine.docker("checkpoint", "create", "--leave-running", "c1", "cp1")
+    file = upper(engine, "c1") / "work"
+    for text in ("monday", "tuesday"):
+        engine.docker("exec", "c1", "sh", "-c", f"echo {text} > /work")
+        engine.docker("stop", "-t", "0", "c1")
+        started = stasis("start", "--checkpoint", "cp1", "c1")
+        assert started.stdout == "c1\n" and "stasis checkpoint undo c1" in started.stderr, started
+        assert not file.exists()
+        counts_on(engine, "c1")
+    wait_until(lambda: len(kept(stasis)) == 2, "both are kept")
+    assert engine.out("checkpoint", "ls", "c1").split() == ["CHECKPOINT", "NAME", "cp1"]
+    monday, tuesday = kept(stasis)
+    assert [row for row in stasis("checkpoint", "du").stdout.splitlines() if monday in row]
+    refused = stasis("checkpoint", "undo", "c1", check=False)
+    assert refused.returncode == 1 and "stop it" in refused.stderr, refused
+    wrong = engine.docker("start", "--checkpoint", monday, "c1", check=False)
+    assert wrong.returncode == 1, wrong
+    engine.docker("stop", "-t", "0", "c1")
+    wrong = engine.docker("start", "--checkpoint", monday, "c1", check=False)
+    assert wrong.returncode == 1 and "stasis checkpoint undo" in wrong.stderr, wrong
+    undone = stasis("checkpoint", "undo", "c1")
+    assert undone.stdout == "c1\n" and tuesday in undone.stderr, undone
+    assert file.read_text() == "tuesday\n"
+    stasis("checkpoint", "undo", "c1")
+    assert not file.exists()
+    stasis("checkpoint", "undo", "c1", monday)
+    assert file.read_text() == "monday\n"
+    # What the program goes on with is that.
+    engine.docker("start", "c1")
+    assert engine.out("exec", "c1", "cat", "/work") == "monday"
+    stasis("checkpoint", "verify")
+    engine.docker("rm", "-f", "c1")
+    assert kept(stasis) == []
+    wait_until(lambda: not list((engine.root / "checkpoint-store").glob("packs/*.pack")), "the space is given back")
+
+
+def test_an_engine_that_dies_after_a_restore_loses_nothing_that_it_replaced(engine, stasis):
+    writer(engine, "c1")
+    engine.docker("checkpoint", "create", "--leave-running", "c1", "cp1")
+    engine.docker("exec", "c1", "sh", "-c", "echo new > /work")
+    engine.docker("stop", "-t", "0", "c1")
+    engine.docker("start", "--checkpoint", "cp1", "c1")
+    engine.kill_daemons()
+    engine.start()
+    wait_until(lambda: kept(stasis), "it is kept")
+    wait_until(lambda: not list(upper(engine, "c1").parent.glob("upper-kept-*")), "its directory is removed")
+    engine.docker("stop", "-t", "0", "c1")
+    stasis("checkpoint", "undo", "c1")
+    assert (upper(engine, "c1") / "work").read_text() == "new\n"
 
 
 def test_what_is_deleted_from_the_image_stays_deleted(engine):

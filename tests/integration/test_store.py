@@ -78,8 +78,7 @@ def test_a_flipped_bit_is_found_named_and_refused(engine, stasis):
     verified = stasis("checkpoint", "verify", check=False)
     assert verified.returncode == 1
     assert f"packs/{hurt[0].name}: block" in verified.stdout
-    identity = engine.inspect("hurt", "{{.Id}}")[:12]
-    assert f"checkpoint cp of {identity} cannot be restored: " in verified.stdout, verified.stdout
+    assert "checkpoint cp of hurt cannot be restored: " in verified.stdout, verified.stdout
     assert verified.stdout.count("cannot be restored") == 1
     refused = engine.docker("start", "--checkpoint", "cp", "hurt", check=False)
     assert refused.returncode == 1 and "is damaged" in refused.stderr, refused.stderr
@@ -120,7 +119,9 @@ def test_a_flipped_bit_of_a_manifest_is_found(engine, stasis):
     text = manifest.read_bytes()
     manifest.write_bytes(text.replace(b'"version":2', b'"version": 2', 1))
     verified = stasis("checkpoint", "verify", check=False)
-    assert verified.returncode == 1 and "checkpoint cp1 cannot be restored: " in verified.stdout, verified
+    assert verified.returncode == 1 and "checkpoint cp1 of c1 cannot be restored: " in verified.stdout, verified
+    listed = stasis("checkpoint", "ls", "-a", check=False)
+    assert listed.returncode == 1 and "checkpoint cp1 of c1: " in listed.stderr, listed
     refused = engine.docker("start", "--checkpoint", "cp1", "c1", check=False)
     assert refused.returncode == 1 and "manifest.sha256" in refused.stderr, refused.stderr
     manifest.write_bytes(text)
@@ -149,6 +150,50 @@ def test_a_checkpoint_directory_is_complete_in_itself(engine, stasis, tmp_path):
     assert refused.returncode == 1 and ".store is not there" in refused.stderr, refused.stderr
     engine.docker("checkpoint", "rm", "--checkpoint-dir", there, "c1", "cp1")
     wait_until(lambda: list(there.iterdir()) == [], "nothing is left of it")
+
+
+def test_what_is_whole_is_measured_beside_what_is_damaged(engine, stasis):
+    engine.counter("hurt")
+    engine.docker("checkpoint", "create", "hurt", "cp")
+    engine.counter("whole")
+    engine.docker("checkpoint", "create", "whole", "cp")
+    manifest = next((engine.root / "containers" / engine.inspect("hurt", "{{.Id}}")).glob("checkpoints/cp/manifest.json"))
+    text = manifest.read_bytes()
+    manifest.write_bytes(text[:-10])
+    inspected = stasis("checkpoint", "inspect", "--sizes", "whole", "cp")
+    assert "Compressed: " in inspected.stdout and "Unique: " in inspected.stdout, inspected
+    usage = stasis("checkpoint", "du", check=False)
+    assert usage.returncode == 1 and "checkpoint cp of hurt is damaged: " in usage.stderr, usage
+    rows = [line.split() for line in usage.stdout.splitlines()]
+    assert sorted(row[0] for row in rows[1:]) == ["hurt", "whole"], usage.stdout
+    hurt = stasis("checkpoint", "inspect", "--sizes", "hurt", "cp", check=False)
+    assert hurt.returncode == 1, hurt
+    manifest.write_bytes(text)
+    assert stasis("checkpoint", "du").stderr == ""
+
+
+def test_a_directory_says_what_is_in_it_without_a_container(engine, stasis, tmp_path):
+    engine.counter("web", "--user", "1000")
+    engine.docker("checkpoint", "create", "--checkpoint-dir", tmp_path, "web", "cp1")
+    engine.counter("other")
+    taken = engine.docker("checkpoint", "create", "--checkpoint-dir", tmp_path, "other", "cp1", check=False)
+    assert taken.returncode == 1 and "of container web" in taken.stderr and str(tmp_path) in taken.stderr, taken
+    engine.docker("rm", "-f", "web")
+    for words in (["ls"], ["ls", "-a"]):
+        header, line = stasis("checkpoint", *words, "--checkpoint-dir", tmp_path).stdout.splitlines()
+        assert line.split()[:3] == ["web", "cp1", "busybox"], line
+    report = stasis("checkpoint", "inspect", "--checkpoint-dir", tmp_path, "--files", "cp1").stdout
+    for part in ("Container: web (", "Image: busybox (", "Options: --user=1000", "Command: sh -c", "[file 0]  /dev/null"):
+        assert part in report, report
+    assert "web" in stasis("checkpoint", "du", "--checkpoint-dir", tmp_path).stdout
+    assert stasis("checkpoint", "ls", check=False).returncode == 1
+    assert stasis("checkpoint", "ls", "--checkpoint-dir", tmp_path / "none", check=False).returncode == 1
+    # What is in the way of a restore is named with both images.
+    engine.docker("tag", "busybox", "mine")
+    engine.docker("create", "--name", "c2", "busybox", "true")
+    refused = engine.docker("start", "--checkpoint-dir", tmp_path, "--checkpoint", "cp1", "c2", check=False)
+    assert refused.returncode == 1 and "--user" in refused.stderr, refused
+    engine.docker("rmi", "mine")
 
 
 def test_what_a_power_cut_left_in_a_checkpoint_directory_goes_with_the_next_checkpoint(engine, tmp_path):
