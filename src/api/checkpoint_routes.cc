@@ -145,6 +145,27 @@ Status Processes(CheckpointBackend& backend, Request& request, Response& respons
   return response.started() ? absl::OkStatus() : response.StartStream(200, "application/json");
 }
 
+Status Export(CheckpointBackend& backend, Request& request, Response& response) {
+  // Begun with the first bytes: what is wrong before them has a status of its own.
+  return backend.ExportCheckpoint(
+      ContainerIn(request), request.Value("checkpoint"), request.query.Text("dir"),
+      [&](std::string_view bytes) -> Status {
+        if (!response.started()) {
+          STASIS_RETURN_IF_ERROR(response.StartStream(200, "application/zstd"));
+        }
+        return response.Write(bytes);
+      },
+      request.cancel);
+}
+
+Status Import(CheckpointBackend& backend, Request& request, Response& response) {
+  const backend::CheckpointImport import = {request.query.Text("container"), request.query.Text("name"),
+                                            request.query.Text("dir")};
+  STASIS_ASSIGN_OR_RETURN(const std::string name,
+                          backend.ImportCheckpoint(request.body, import, request.cancel));
+  return response.Json(201, {{"Name", name}});
+}
+
 StatusOr<Json> Verify(CheckpointBackend& backend, Request& request, const backend::OnProgress& on_progress) {
   STASIS_ASSIGN_OR_RETURN(const backend::CheckpointVerification result,
                           backend.VerifyCheckpoints(request.query.Text("dir"), on_progress, request.cancel));
@@ -217,6 +238,12 @@ std::vector<Route> CheckpointRoutes(CheckpointBackend* backend) {
        "Inspect a checkpoint in a directory (an extension of Stasis)", "checkpoints"},
       {"GET", "/checkpoints/{checkpoint}/processes", with(Processes),
        "The processes in a checkpoint in a directory (an extension of Stasis)", "checkpoints"},
+      {"GET", "/containers/{id}/checkpoints/{checkpoint}/export", with(Export),
+       "A checkpoint as one file (an extension of Stasis)", "checkpoints", Lifetime::kStream},
+      {"GET", "/checkpoints/{checkpoint}/export", with(Export),
+       "A checkpoint in a directory as one file (an extension of Stasis)", "checkpoints", Lifetime::kStream},
+      {"POST", "/checkpoints/import", with(Import), "Take in what an export wrote (an extension of Stasis)",
+       "checkpoints", Lifetime::kStream},
       {"POST", "/checkpoints/verify", with_progress(Verify), "Read all checkpoints (an extension of Stasis)",
        "checkpoints"},
       {"POST", "/checkpoints/prune", with_progress(Prune),

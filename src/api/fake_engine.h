@@ -133,6 +133,7 @@ class FakeEngine : public backend::SystemBackend,
     STASIS_RETURN_IF_ERROR(Check(container));
     started_from = options.checkpoint + "@" + options.checkpoint_dir;
     started.Open();
+    if (options.on_files_kept && !options.checkpoint.empty()) options.on_files_kept("before");
     return backend::Change::kDone;
   }
   Recorded<std::string> started_from;
@@ -288,6 +289,18 @@ class FakeEngine : public backend::SystemBackend,
   StatusOr<std::vector<backend::CheckpointSummary>> ListAllCheckpoints(const std::string& dir) override {
     if (dir == "/none") return NotFound("there is none");
     return std::vector<backend::CheckpointSummary>{{"1", "c1", "cp1", true, "busybox", "sha256:2"}};
+  }
+  Status ExportCheckpoint(const std::string& container, const std::string& name, const std::string& dir,
+                          const backend::ByteSink& sink, std::stop_token) override {
+    if (name == "cp9") return NotFound("checkpoint cp9 does not exist");
+    STASIS_RETURN_IF_ERROR(sink(container + "/" + name + "/" + dir));
+    return name == "broken" ? DataLoss("it is damaged") : absl::OkStatus();
+  }
+  StatusOr<std::string> ImportCheckpoint(const backend::ByteSource& body,
+                                         const backend::CheckpointImport& request, std::stop_token) override {
+    char bytes[16];
+    STASIS_ASSIGN_OR_RETURN(const size_t size, body(bytes, sizeof bytes));
+    return request.container + "/" + request.name + "/" + request.directory + "/" + std::string(bytes, size);
   }
   StatusOr<backend::UndoneRestore> UndoRestore(const std::string& container, const std::string& name,
                                                std::stop_token) override {

@@ -313,6 +313,35 @@ TEST_F(ServerTest, TheProcessesOfACheckpointComeLineByLine) {
   EXPECT_THAT(get("pid=8"), AllOf(StartsWith("HTTP/1.1 200 "), Not(HasSubstr("\"pid\""))));
 }
 
+TEST_F(ServerTest, CheckpointsOfAStoreAreListedAndCarriedWithoutAContainer) {
+  Start();
+  EXPECT_THAT(Get("/checkpoints"),
+              AllOf(HasSubstr("\"ContainerName\":\"c1\""), HasSubstr("\"FilesOnly\":true"),
+                    HasSubstr("\"Created\":\"0001-01-01T00:00:00Z\"")));
+  EXPECT_THAT(Get("/checkpoints?dir=/none"), StartsWith("HTTP/1.1 404 "));
+  EXPECT_THAT(Get("/checkpoints/cp1/json?dir=/d"), EndsWith("{\"In\":\"/d\",\"Name\":\"cp1\"}\n"));
+  const auto export_of = [&](const std::string& path) {
+    RawClient client = Connect();
+    client.Send("GET " + path + " HTTP/1.1\r\n\r\n");
+    return client.ReadUntil("0\r\n\r\n");
+  };
+  EXPECT_THAT(export_of("/containers/c1/checkpoints/cp1/export"), HasSubstr("\r\nc1/cp1/\r\n"));
+  EXPECT_THAT(export_of("/checkpoints/cp1/export?dir=/d"), HasSubstr("\r\n/cp1//d\r\n"));
+  EXPECT_THAT(Get("/checkpoints/cp9/export?dir=/d"), StartsWith("HTTP/1.1 404 "));
+  EXPECT_THAT(Post("/checkpoints/import?container=c1&name=n&dir=/d", "bytes"),
+              AllOf(StartsWith("HTTP/1.1 201 "), EndsWith("{\"Name\":\"c1/n//d/bytes\"}\n")));
+}
+
+TEST_F(ServerTest, ARestoreTellsWhatItReplacedWhereThatIsAskedForAndIsUndone) {
+  Start();
+  EXPECT_THAT(Post("/containers/c1/start?checkpoint=cp1", ""), StartsWith("HTTP/1.1 204 "));
+  EXPECT_THAT(Post("/containers/c1/start?checkpoint=cp1&report=1", ""),
+              AllOf(StartsWith("HTTP/1.1 200 "), EndsWith("{\"FilesKept\":\"before\"}\n")));
+  EXPECT_THAT(Post("/containers/c1/undo", ""), EndsWith("{\"Kept\":\"kept\",\"Restored\":\"last\"}\n"));
+  EXPECT_THAT(Post("/containers/c1/undo?checkpoint=x", ""), HasSubstr("\"Restored\":\"x\""));
+  EXPECT_THAT(Post("/containers/c9/undo", ""), StartsWith("HTTP/1.1 404 "));
+}
+
 TEST_F(ServerTest, WaitSendsItsHeaderWhenTheWaitBegins) {
   Start();
   RawClient client = Connect();

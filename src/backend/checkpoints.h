@@ -10,6 +10,7 @@
 
 #include "absl/time/time.h"
 #include "backend/progress.h"
+#include "backend/streams.h"
 #include "base/json.h"
 #include "base/status.h"
 
@@ -51,12 +52,19 @@ struct CheckpointSummary {
   uint64_t bytes = 0;
   uint64_t stored_bytes = 0;
   uint64_t frozen_us = 0;
-  std::string damage;  // why it cannot be read; then all but names is empty
+  std::string damage = {};  // why it cannot be read; then all but names is empty
 };
 
 struct UndoneRestore {
   std::string restored;  // the safety checkpoint whose files the container has now; it is there no longer
   std::string kept;      // the one that keeps what these replaced; empty: they were the same
+};
+
+// Where a checkpoint is kept that comes as an archive.
+struct CheckpointImport {
+  std::string container;  // empty: of none; then a directory is given
+  std::string name;       // empty: the one that it had
+  std::string directory;  // empty: the container's own
 };
 
 // What CRIU's images say of the processes of a checkpoint.
@@ -119,8 +127,9 @@ class CheckpointBackend {
   // /containers/{id}/undo. kNotFound: there are none. kFailedPrecondition: it runs.
   virtual StatusOr<UndoneRestore> UndoRestore(const std::string& container, const std::string& name,
                                               std::stop_token cancel) = 0;
-  // With `directory`, `container` may be empty, here and in InspectProcesses: whoever it was made of.
-  // The manifest as JSON. An extension of ours: GET /containers/{id}/checkpoints/{checkpoint}/json.
+  // With `directory`, `container` may be empty, here, in InspectProcesses and in ExportCheckpoint: whoever it
+  // was made of. The manifest as JSON. An extension of ours: GET
+  // /containers/{id}/checkpoints/{checkpoint}/json.
   virtual StatusOr<Json> InspectCheckpoint(const std::string& container, const std::string& name,
                                            const std::string& directory) = 0;
   // The container's own files that differ, by path; volumes are not among them. GET
@@ -139,6 +148,17 @@ class CheckpointBackend {
   virtual Status InspectProcesses(const std::string& container, const std::string& name,
                                   const ProcessInspection& request, const OnProcess& on_process,
                                   std::stop_token cancel) = 0;
+
+  // Writes the checkpoint as one file (docs/formats/checkpoint-archive.md). GET
+  // /containers/{id}/checkpoints/{checkpoint}/export. kDataLoss: it is damaged; then what was written is
+  // refused by an import. What `sink` returns.
+  virtual Status ExportCheckpoint(const std::string& container, const std::string& name,
+                                  const std::string& directory, const ByteSink& sink,
+                                  std::stop_token cancel) = 0;
+  // Reads what ExportCheckpoint wrote, and returns the checkpoint's name; it is there whole or not at all.
+  // POST /checkpoints/import. kInvalidArgument: no such archive. kDataLoss: a damaged one. kAlreadyExists.
+  virtual StatusOr<std::string> ImportCheckpoint(const ByteSource& body, const CheckpointImport& request,
+                                                 std::stop_token cancel) = 0;
 
   // Reads all of it. Damage is an answer, not an error. POST /checkpoints/verify.
   virtual StatusOr<CheckpointVerification> VerifyCheckpoints(const std::string& directory,

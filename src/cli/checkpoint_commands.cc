@@ -2,6 +2,7 @@
 #include <memory>
 #include <utility>
 
+#include "cli/archive_commands.h"
 #include "cli/checkpoint_report.h"
 #include "cli/checkpoint_store_commands.h"
 #include "cli/commands.h"
@@ -124,6 +125,7 @@ void AddCheckpoint(CLI::App& app, Action* action) {
   AddFormat(*diff, options->format);
   AddUndo(*group, options, action);
   AddCheckpointStoreCommands(*group, action);
+  AddCheckpointArchiveCommands(*group, action);
 }
 
 }  // namespace stasis::cli

@@ -1,40 +1,19 @@
 // stasis import, stasis load: bytes up, messages down.
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <cerrno>
 #include <memory>
 #include <utility>
 
 #include "cli/commands.h"
+#include "cli/input.h"
 #include "cli/progress.h"
 #include "cli/target.h"
-#include "cli/terminal.h"
-#include "linux/files.h"
 
 namespace stasis::cli {
 namespace {
 
-// The named file, or our stdin for "-".
-StatusOr<UniqueFd> OpenInput(const std::string& path) {
-  if (path != "-") return OpenFile(path, O_RDONLY);
-  if (IsTerminal(STDIN_FILENO))
-    return InvalidArgument("requested to read from stdin, but stdin is a terminal");
-  UniqueFd copy(::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3));
-  if (!copy.valid()) return ErrnoError(errno, "stdin");
-  return copy;
-}
-
 // Sends `input` as the body and shows the daemon's messages.
 Status Upload(const ApiClient& client, const std::string& target, const UniqueFd& input, bool quiet) {
   Request request{.method = "POST", .target = target, .body = Json()};
-  request.upload = [&](char* out, size_t size) -> StatusOr<size_t> {
-    for (;;) {
-      const ssize_t got = ::read(input.get(), out, size);
-      if (got >= 0) return static_cast<size_t>(got);
-      if (errno != EINTR) return ErrnoError(errno, "read the archive");
-    }
-  };
+  request.upload = ReadFrom(input);
   ProgressReader progress;
   auto show = [&](const std::string& text) {
     if (!quiet) Print(text);

@@ -4,7 +4,9 @@
 #include <unistd.h>
 
 #include <charconv>
+#include <map>
 #include <optional>
+#include <utility>
 
 #include "base/log.h"
 #include "linux/files.h"
@@ -109,6 +111,29 @@ std::optional<pid_t> ParseTurn(std::string_view line) {
   return MentionedPid(line);
 }
 
+// A line in which CRIU says what internet socket it makes again, and for which process:
+// "(0.1)   7: inet: \tRestore: family AF_INET ... port 6379 state TCP_LISTEN       src_addr 10.0.0.2".
+struct RestoredSocket {
+  pid_t process = 0;
+  std::string address;
+};
+std::optional<RestoredSocket> ParseSocket(std::string_view line) {
+  constexpr std::string_view kPort = " port ", kAddress = " src_addr ";
+  const size_t what = line.find("Restore: family ");
+  const size_t stamp = line.find(')');
+  if (what == line.npos || stamp == line.npos || stamp > what) return std::nullopt;
+  const size_t port = line.find(kPort, what);
+  const size_t address = line.find(kAddress, what);
+  if (port == line.npos || address == line.npos || port > address) return std::nullopt;
+  const std::string_view number = TrimLeft(line.substr(port + kPort.size()));
+  const std::string_view host = line.substr(address + kAddress.size());
+  RestoredSocket socket;
+  socket.process = LeadingPid(TrimLeft(line.substr(stamp + 1))).value_or(0);
+  socket.address =
+      Printable(host.substr(0, host.find(' ')), 64) + ":" + Printable(number.substr(0, number.find(' ')), 8);
+  return socket;
+}
+
 std::string Cause(const std::vector<LogError>& errors) {
   for (auto error = errors.rbegin(); error != errors.rend(); ++error) {
     if (!IsConsequence(error->text)) return error->text;
@@ -121,17 +146,21 @@ std::string Cause(const std::vector<LogError>& errors) {
 Log ParseLog(std::string_view text) {
   Log log;
   pid_t turn = 0;
+  std::map<pid_t, std::string> sockets;  // the last of each process
   while (!text.empty() && !log.failed) {
     size_t end = text.find('\n');
     std::string_view line = text.substr(0, end);
     text.remove_prefix(end == text.npos ? text.size() : end + 1);
     if (auto pid = ParseTurn(line)) turn = *pid;
+    if (auto socket = ParseSocket(line)) sockets[socket->process] = std::move(socket->address);
     std::optional<LogError> error = ParseLine(line);
     if (!error || IsHarmless(error->text)) continue;
     if (IsEnd(error->text)) {
       log.failed = true;
       continue;
     }
+    if (const auto socket = sockets.find(error->process); socket != sockets.end())
+      error->address = socket->second;
     if (error->process == 0) error->process = MentionedPid(error->text).value_or(turn);
     if (log.errors.size() >= kMaxErrors) log.errors.erase(log.errors.begin());
     log.errors.push_back(*std::move(error));

@@ -16,6 +16,9 @@ struct LogError {
   pid_t process = 0;  // whom CRIU worked on (ours), where the log says it; 0: unknown
   std::string place;  // "criu/files-ext.c:94"
   std::string text;   // printable, at most 1 KiB
+  // "10.0.0.2:6379": of the internet socket that CRIU had begun to make again in that process; empty: of
+  // none.
+  std::string address = {};
 };
 
 struct Log {

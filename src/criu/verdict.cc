@@ -143,6 +143,9 @@ constexpr Cause kRestoreCauses[] = {
      "there is not enough memory, or the container's limit is below what it needs"},
 };
 
+// Which one, the log has said before.
+constexpr std::string_view kAnAddress = "an address";
+
 std::string Fill(std::string_view says, std::string_view detail) {
   std::string out(says);
   size_t at = out.find("%s");
@@ -196,7 +199,11 @@ Status ExplainDump(const Log& log, const std::vector<Process>& processes, const 
 
 std::string ExplainRestore(const Log& log, const std::string& log_path) {
   for (const LogError& error : log.errors) {
-    if (auto found = Look(kRestoreCauses, error.text)) return found->says;
+    auto found = Look(kRestoreCauses, error.text);
+    if (!found) continue;
+    if (found->says.starts_with(kAnAddress) && !error.address.empty())
+      found->says.replace(0, kAnAddress.size(), "the address " + error.address);
+    return found->says;
   }
   return Unknown(log.cause, log_path);
 }

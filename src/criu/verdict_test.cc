@@ -193,6 +193,15 @@ TEST(VerdictTest, ARestoreThatFailedNamesTheFile) {
               StartsWith("a mount of the checkpoint is missing"));
   EXPECT_THAT(Restore("inet: Can't bind inet socket (id 7): Cannot assign requested address"),
               StartsWith("an address of a TCP connection"));
+  EXPECT_THAT(
+      ExplainRestore(ParseLog("(00.1)      9: inet: \tRestore: family AF_INET    type SOCK_STREAM    proto "
+                              "IPPROTO_TCP      port 80 state TCP_LISTEN       src_addr 10.0.0.9\n"
+                              "(00.1)      7: inet: \tRestore: family AF_INET    type SOCK_STREAM    proto "
+                              "IPPROTO_TCP      port 6379 state TCP_LISTEN       src_addr 10.0.0.2\n"
+                              "(00.2)      7: Error (criu/sk-inet.c:1): inet: Can't bind inet socket (id 4): "
+                              "Address already in use\n"),
+                     "/l"),
+      StartsWith("the address 10.0.0.2:6379 of a TCP connection"));
   EXPECT_THAT(Restore("Unable to create a thread: -11"), StartsWith("the container's limit of processes"));
   EXPECT_THAT(Restore("sfd: Can't chose service_fd_base: 19968 20031"),
               HasSubstr("raise the limit (nofile)"));

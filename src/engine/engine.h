@@ -121,6 +121,11 @@ class Engine final : public backend::ContainerBackend,
   StatusOr<std::vector<backend::CheckpointSummary>> ListAllCheckpoints(const std::string& directory) override;
   StatusOr<backend::UndoneRestore> UndoRestore(const std::string& container, const std::string& name,
                                                std::stop_token cancel) override;
+  Status ExportCheckpoint(const std::string& container, const std::string& name, const std::string& directory,
+                          const backend::ByteSink& sink, std::stop_token cancel) override;
+  StatusOr<std::string> ImportCheckpoint(const backend::ByteSource& body,
+                                         const backend::CheckpointImport& request,
+                                         std::stop_token cancel) override;
   StatusOr<Json> InspectCheckpoint(const std::string& container, const std::string& name,
                                    const std::string& directory) override;
   StatusOr<std::vector<backend::FileChange>> DiffCheckpoint(const std::string& container,

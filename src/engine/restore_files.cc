@@ -95,6 +95,8 @@ StatusOr<backend::UndoneRestore> Engine::UndoRestore(const std::string& containe
   STASIS_ASSIGN_OR_RETURN(const std::vector<image::KeptUpper> kept, images_->KeptUppers(record.id));
   backend::UndoneRestore undone{name.str(), ""};
   if (!kept.empty()) undone.kept = SafetyCheckpoints::NameFor(kept.back().at);
+  // These files have no other copy once their checkpoint is removed.
+  STASIS_RETURN_IF_ERROR(SyncTree(images_->UpperDirectory(record.id)));
   // The container has these files again: its checkpoint is removed once what they replaced is kept. Where
   // that cannot be stored now, both stay until it can.
   if (const Status taken = safety_.Take(record, name, {}); !taken.ok()) {

@@ -30,11 +30,6 @@ StatusOr<std::string> ReadRegularFile(int checkpoint, const std::string& name, s
   return ReadAll(file.get(), limit);
 }
 
-// As sha256sum(1) writes it.
-std::string DigestLine(std::string_view manifest) {
-  return Hex(Sha256Of(manifest)) + "  " + kManifestFile + "\n";
-}
-
 StatusOr<UniqueFd> OpenCheckpoint(int directory, const std::string& name) {
   return OpenFileAt(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
 }
@@ -50,7 +45,7 @@ StatusOr<Manifest> ReadManifestAt(int directory, const std::string& name) {
   auto manifest = ParseManifest(text);
   if (absl::IsUnimplemented(manifest.status())) return manifest;
   const auto digest = ReadRegularFile(checkpoint.get(), kManifestDigestFile, 256);
-  if (digest.ok() && *digest == DigestLine(text)) return manifest;
+  if (digest.ok() && *digest == ManifestDigestLine(text)) return manifest;
   return DataLoss(std::string(kManifestFile) + " is not what " + kManifestDigestFile + " says");
 }
 
@@ -82,6 +77,10 @@ bool IsMadeAside(std::string_view name) {
 }
 
 }  // namespace
+
+std::string ManifestDigestLine(std::string_view manifest) {
+  return Hex(Sha256Of(manifest)) + "  " + kManifestFile + "\n";
+}
 
 std::string CheckpointPath(const std::string& directory, const CheckpointName& name) {
   return directory + "/" + name.str();
@@ -140,7 +139,8 @@ Status WriteManifest(const std::string& checkpoint, const Manifest& manifest) {
   const std::string text = ToText(manifest);
   // One that could not be read again would be a container lost.
   STASIS_RETURN_IF_ERROR(Annotate(ParseManifest(text).status(), "what is to be written"));
-  STASIS_RETURN_IF_ERROR(WriteFileAtomically(checkpoint + "/" + kManifestDigestFile, DigestLine(text)));
+  STASIS_RETURN_IF_ERROR(
+      WriteFileAtomically(checkpoint + "/" + kManifestDigestFile, ManifestDigestLine(text)));
   return WriteFileAtomically(checkpoint + "/" + kManifestFile, text);
 }
 

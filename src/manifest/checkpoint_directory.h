@@ -17,6 +17,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/names.h"
@@ -53,6 +54,9 @@ StatusOr<std::optional<Manifest>> FindNewest(const std::string& directory,
 
 // Whether the name is not free: DIRECTORY/NAME is there, whole or broken.
 StatusOr<bool> CheckpointExists(const std::string& directory, const CheckpointName& name);
+
+// What kManifestDigestFile holds of a manifest: as sha256sum(1) writes it.
+std::string ManifestDigestLine(std::string_view manifest);
 
 // Writes it into what becomes a checkpoint, with its digest. kDataLoss: it could not be read again.
 Status WriteManifest(const std::string& checkpoint, const Manifest& manifest);

@@ -115,6 +115,27 @@ Status StreamReader::Read(const StreamId& stream, int file, const std::function<
                                                                  : ErrnoError(errno, "ftruncate");
 }
 
+Status ReadInOrder(PageFinder* finder, const StreamId& stream,
+                   const std::function<Status(std::string_view bytes)>& take, const std::stop_token& cancel) {
+  PageReader nodes(finder);
+  PageReader pages(finder);
+  TreeWalk walk(stream, [&](const PageHash& hash, char* page) { return nodes.Read(hash, page); });
+  uint64_t left = stream.size;
+  // The last page was filled up with zeros.
+  const auto take_pages = [&](uint64_t, std::string_view bytes) {
+    bytes = bytes.substr(0, left);
+    left -= bytes.size();
+    return take(bytes);
+  };
+  const StreamSink sink = {{}, take_pages, take_pages};
+  for (;;) {
+    if (cancel.stop_requested()) return Cancelled("reading a checkpoint was cancelled");
+    STASIS_ASSIGN_OR_RETURN(const std::vector<PageHash> hashes, walk.Next());
+    if (hashes.empty()) return absl::OkStatus();
+    STASIS_RETURN_IF_ERROR(TakePiece(&pages, hashes, 0, sink));
+  }
+}
+
 StatusOr<std::string> ReadShortStream(PageFinder* finder, const StreamId& stream, size_t limit) {
   if (stream.size > limit) return MakeError(StatusCode::kOutOfRange, "a stream is longer than it may be");
   PageReader pages(finder);

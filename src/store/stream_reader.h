@@ -42,6 +42,11 @@ class StreamReader {
   PageReader pages_;  // of nodes and of short streams
 };
 
+// All of a stream in order, on the calling thread, which takes memory for one block. What `take` returns;
+// kDataLoss, kCancelled.
+Status ReadInOrder(PageFinder* finder, const StreamId& stream,
+                   const std::function<Status(std::string_view bytes)>& take, const std::stop_token& cancel);
+
 // A short stream, whole. kOutOfRange: it has more than `limit` bytes.
 StatusOr<std::string> ReadShortStream(PageFinder* finder, const StreamId& stream, size_t limit);
 

@@ -54,4 +54,19 @@ StatusOr<StreamId> AddFile(Writer* writer, int file, uint64_t limit,
   return writer->EndStream();
 }
 
+StatusOr<StreamId> StreamIdOf(std::string_view bytes) {
+  PageHasher hasher;
+  const auto hash = [&](const char* page) { return IsZeroPage(page) ? ZeroPage() : hasher.Hash(page); };
+  TreeBuilder tree([&](const char* node) -> StatusOr<PageHash> { return hasher.Hash(node); });
+  size_t at = 0;
+  for (; bytes.size() - at >= kPageBytes; at += kPageBytes)
+    STASIS_RETURN_IF_ERROR(tree.Add(hash(bytes.data() + at)));
+  if (at < bytes.size()) {
+    std::string last(bytes.substr(at));
+    last.resize(kPageBytes, '\0');
+    STASIS_RETURN_IF_ERROR(tree.Add(hash(last.data())));
+  }
+  return tree.Finish(bytes.size());
+}
+
 }  // namespace stasis::store

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <stop_token>
+#include <string_view>
 
 #include "base/status.h"
 #include "store/page_tree.h"
@@ -16,5 +17,8 @@ namespace stasis::store {
 // writer is of no more use.
 StatusOr<StreamId> AddFile(Writer* writer, int file, uint64_t limit,
                            const std::function<Status(uint64_t)>& on_bytes, const std::stop_token& cancel);
+
+// The name that a stream of these bytes has in any store.
+StatusOr<StreamId> StreamIdOf(std::string_view bytes);
 
 }  // namespace stasis::store
