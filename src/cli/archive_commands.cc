@@ -30,16 +30,18 @@ struct ArchiveOptions {
 
 Status Export(const ApiClient& client, const ArchiveOptions& options) {
   if (IsTerminal(STDOUT_FILENO))
-    return InvalidArgument(
-        "cowardly refusing to write an archive to a terminal: redirect the output to a file");
+    return InvalidArgument("an archive is not written to a terminal: redirect the output to a file");
   const Query query = {{"dir", options.directory}};
   const std::string target =
       options.container.empty()
           ? Target({"checkpoints", options.name, "export"}, query)
           : Target({"containers", options.container, "checkpoints", options.name, "export"}, query);
-  return Annotate(client.Stream({"GET", target, Json()},
-                                [](std::string_view bytes) { return WriteAll(STDOUT_FILENO, bytes); }),
-                  "the archive is not whole");
+  bool begun = false;
+  const Status status = client.Stream({"GET", target, Json()}, [&](std::string_view bytes) {
+    begun = true;
+    return WriteAll(STDOUT_FILENO, bytes);
+  });
+  return begun ? Annotate(status, "the archive is not whole") : status;
 }
 
 Status Import(const ApiClient& client, const ArchiveOptions& options) {

@@ -92,7 +92,9 @@ class Files {
 Status CheckHead(Files* files) {
   const auto head = files->ReadText(kHeadFile, kMaxHead);
   const auto json = head.ok() ? ParseJson(*head) : head.status();
-  if (absl::IsCancelled(head.status()) || absl::IsUnavailable(head.status())) return head.status();
+  // A client that left, or a disk that fails, has nothing to do with what the archive is.
+  if (!head.ok() && !absl::IsInvalidArgument(head.status()) && !absl::IsDataLoss(head.status()))
+    return head.status();
   int version = 0;
   if (json.ok() && json->is_object()) JsonReader(*json).Get("version", &version);
   if (version < 1) return InvalidArgument("this is no archive of a checkpoint");

@@ -131,6 +131,7 @@ def test_files_that_are_as_they_were_are_left_alone(engine):
     engine.docker("start", "--checkpoint", "cp1", "c1")
     counts_on(engine, "c1")
     assert upper(engine, "c1").stat().st_ino == before
+    assert not list(upper(engine, "c1").parent.glob("upper-kept-*"))
     engine.docker("exec", "c1", "touch", "/other")
     engine.docker("stop", "-t", "0", "c1")
     engine.docker("start", "--checkpoint", "cp1", "c1")
