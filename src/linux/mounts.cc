@@ -1,9 +1,11 @@
 #include "linux/mounts.h"
 
 #include <sys/mount.h>
+#include <sys/statvfs.h>
 
 #include <algorithm>
 #include <charconv>
+#include <cstdint>
 
 #include "linux/files.h"
 
@@ -115,6 +117,24 @@ StatusOr<std::vector<MountEntry>> ParseMounts(std::string_view text) {
     text.remove_prefix(std::min(end + 1, text.size()));
   }
   return entries;
+}
+
+std::string FullFileSystem(const std::string& path) {
+  constexpr uint64_t kRoom = 256 << 10;
+  struct statvfs state = {};
+  if (::statvfs(path.c_str(), &state) != 0) return "";
+  const bool has_inodes = state.f_files == 0 || state.f_ffree > 0;  // some file systems do not count them
+  if (has_inodes && uint64_t{state.f_bfree} * state.f_frsize >= kRoom) return "";
+  const auto real = RealPath(path);
+  const auto mounts = ReadMounts();
+  if (!real.ok() || !mounts.ok()) return "";
+  std::string longest;
+  for (const MountEntry& mount : *mounts) {
+    const std::string below = mount.mount_point == "/" ? "/" : mount.mount_point + "/";
+    if ((*real + "/").starts_with(below) && mount.mount_point.size() >= longest.size())
+      longest = mount.mount_point;
+  }
+  return longest;
 }
 
 }  // namespace stasis

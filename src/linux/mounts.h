@@ -34,4 +34,8 @@ StatusOr<std::vector<MountEntry>> ReadMounts(const std::string& process = "self"
 // The same from text.
 StatusOr<std::vector<MountEntry>> ParseMounts(std::string_view text);
 
+// Where the file system is mounted that `path` lies on, if it is full: less than 256 KiB of it are free, or
+// no inode. Empty: it is not, or that cannot be told.
+std::string FullFileSystem(const std::string& path);
+
 }  // namespace stasis
