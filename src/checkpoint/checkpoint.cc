@@ -7,7 +7,9 @@
 
 #include "checkpoint/description.h"
 #include "checkpoint/freeze.h"
+#include "checkpoint/work_files.h"
 #include "criu/log.h"
+#include "criu/outside_peers.h"
 #include "criu/thread_settings.h"
 #include "criu/timer_images.h"
 #include "criu/verdict.h"
@@ -21,14 +23,12 @@ namespace {
 
 using std::chrono::steady_clock;
 
-constexpr std::chrono::seconds kCriuStart{30};       // for its start and probing
-constexpr std::chrono::seconds kWatchSearch{3};      // for the paths of watched files
-constexpr std::chrono::milliseconds kLook{200};      // between looks at the progress of a dump
-constexpr std::chrono::seconds kGentleEnd{1};        // for CRIU to come to a point where it ends unharmed
-constexpr std::chrono::seconds kKill{10};            // for a container's processes to be gone
-constexpr std::chrono::seconds kTwins{10};           // to close what they hold open
-constexpr char kShownMemoryFile[] = "shown-memory";  // in the work directory
-constexpr char kLateSignalsFile[] = "late-signals";  // the same
+constexpr std::chrono::seconds kCriuStart{30};   // for its start and probing
+constexpr std::chrono::seconds kPathSearch{3};   // for the paths of watched files and of sockets
+constexpr std::chrono::milliseconds kLook{200};  // between looks at the progress of a dump
+constexpr std::chrono::seconds kGentleEnd{1};    // for CRIU to come to a point where it ends unharmed
+constexpr std::chrono::seconds kKill{10};        // for a container's processes to be gone
+constexpr std::chrono::seconds kTwins{10};       // to close what they hold open
 
 uint64_t MicrosecondsSince(steady_clock::time_point from) {
   auto passed = std::chrono::duration_cast<std::chrono::microseconds>(steady_clock::now() - from);
@@ -55,6 +55,11 @@ Checkpoint::~Checkpoint() { Cancel(); }
 Status Checkpoint::DoPrepare(const std::stop_token& cancel) {
   STASIS_RETURN_IF_ERROR(MakeDirectories());
   STASIS_RETURN_IF_ERROR(JudgeProcesses());
+  // Without the library CRIU alone decides.
+  if (!preload_.empty() && plan_.request.unix_sockets) {
+    STASIS_ASSIGN_OR_RETURN(outside_peers_, criu::FindOutsidePeers(processes_, work_ + kOutsidePeersFile,
+                                                                   After(kPathSearch), cancel));
+  }
   const std::string runtime_state =
       RuntimeRoot(plan_.shim_directory) + "/" + plan_.container_id + "/state.json";
   STASIS_ASSIGN_OR_RETURN(view_, ReadContainerView(plan_.bundle, plan_.init_pid, runtime_state));
@@ -91,6 +96,9 @@ Status Checkpoint::DoFreeze(const std::stop_token& cancel) {
   }
   STASIS_RETURN_IF_ERROR(Answer(true));
   STASIS_RETURN_IF_ERROR(AwaitNotification("post-dump", "dump", cancel));
+  STASIS_RETURN_IF_ERROR(criu::MendFileNames(staging_->images(), work_ + kSocketsFile, outside_peers_,
+                                             processes_, std::min(frozen_deadline_, After(kPathSearch)),
+                                             cancel));
   manifest_.dump_us = MicrosecondsSince(frozen_since_);
   return FinishFiles(cancel);
 }
@@ -168,7 +176,7 @@ Status Checkpoint::ChooseSource() {
   manifest_.freeze = goes_on ? protocol::kFreezeCow : protocol::kFreezeDirect;
   // The processes themselves have everything.
   const std::string shown = goes_on ? ShowWhatTwinsLack(processes_, &shown_) : "";
-  return WriteFileAtomically(work_ + "/" + kShownMemoryFile, shown);
+  return WriteFileAtomically(work_ + kShownMemoryFile, shown);
 }
 
 Status Checkpoint::ReadFiles(const std::stop_token& cancel) {
@@ -194,22 +202,17 @@ Status Checkpoint::HandOverWatches(const std::stop_token& cancel) {
   std::vector<criu::Watch> watches = criu::ReadWatches(processes_);
   if (watches.empty()) return absl::OkStatus();
   has_watches_ = true;
-  auto paths = criu::FindWatchedPaths(processes_, watches, After(kWatchSearch), cancel);
+  auto paths = criu::FindWatchedPaths(processes_, watches, After(kPathSearch), cancel);
   return WriteFileAtomically(work_ + "/" + criu::kIrmapCacheFile, criu::IrmapCache(paths));
 }
 
 Status Checkpoint::StartCriu(const std::stop_token& cancel) {
-  const std::string shown = source_ == Source::kCriu ? "" : work_ + "/" + kShownMemoryFile;
   if (auto images = TaskImages::Make(); images.ok() && !preload_.empty())
     task_images_.emplace(*std::move(images));
-  STASIS_ASSIGN_OR_RETURN(
-      session_, criu::Session::Start({.path = plan_.criu,
-                                      .preload = preload_,
-                                      .shown_memory = shown,
-                                      .waits = work_ + "/" + kWaitsFile,
-                                      .late_signals = work_ + "/" + kLateSignalsFile,
-                                      .kerndat = protocol::KerndatFile(RuntimeRoot(plan_.shim_directory)),
-                                      .task_images = task_images_ ? task_images_->path() : ""}));
+  criu::Program program = CriuProgram(plan_.criu, preload_, work_, source_ != Source::kCriu);
+  program.kerndat = protocol::KerndatFile(RuntimeRoot(plan_.shim_directory));
+  program.task_images = task_images_ ? task_images_->path() : "";
+  STASIS_ASSIGN_OR_RETURN(session_, criu::Session::Start(program));
   STASIS_RETURN_IF_ERROR(Note());
   STASIS_ASSIGN_OR_RETURN(criu::Version version, session_->AskVersion(After(kCriuStart), cancel));
   STASIS_RETURN_IF_ERROR(CheckVersion(version));
@@ -329,7 +332,7 @@ Status Checkpoint::SaveImages(const std::stop_token& cancel) {
   if (auto log = ReadFile(work_ + "/" + kDumpLogFile); log.ok()) {
     STASIS_RETURN_IF_ERROR(WriteFileAtomically(staging_->images_path() + "/" + kDumpLogFile, *log));
   }
-  STASIS_RETURN_IF_ERROR(criu::MendTimers(staging_->images(), work_ + "/" + kLateSignalsFile));
+  STASIS_RETURN_IF_ERROR(criu::MendTimers(staging_->images(), work_ + kLateSignalsFile));
   on_progress_("publish", 0);
   ByteNotices notices("publish", on_progress_);
   STASIS_RETURN_IF_ERROR(AddFiles(
@@ -411,8 +414,10 @@ Status Checkpoint::Answer(bool success) {
 }
 
 Status Checkpoint::Failed(std::string_view criu_error) const {
-  const std::string path = work_ + "/" + kDumpLogFile;
-  return criu::ExplainDump(criu::ReadLog(path).value_or(criu::Log{}), processes_, path, criu_error);
+  const auto log = criu::ReadLog(work_ + "/" + kDumpLogFile);
+  const std::string path = KeepLog(work_ + "/" + kDumpLogFile, plan_.failed_log);
+  const Status why = criu::ExplainDump(log.value_or(criu::Log{}), processes_, path, criu_error);
+  return criu::ExplainFullDisk(why, {staging_->images_path(), work_});
 }
 
 // Without its tracer the container runs on, past what the images hold.

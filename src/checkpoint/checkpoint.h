@@ -31,6 +31,7 @@
 #include "checkpoint/staging.h"
 #include "checkpoint/task_images.h"
 #include "checkpoint/twins.h"
+#include "criu/file_names.h"
 #include "criu/processes.h"
 #include "criu/session.h"
 #include "linux/cgroup.h"
@@ -127,6 +128,7 @@ class Checkpoint {
   std::optional<TaskImages> task_images_;  // until they are among the others
   std::optional<criu::Session> session_;
   ContainerView view_;
+  std::vector<criu::OutsidePeer> outside_peers_;
   std::vector<criu::Process> processes_;
   std::vector<pid_t> members_;  // of the cgroup, just before `processes_` were read for the freeze
   bool stopped_ = false;        // by SIGSTOP, one of them

@@ -21,6 +21,8 @@ inline constexpr uint32_t kCoreMagic = 0x55053847;
 inline constexpr uint32_t kFilesMagic = 0x56303138;
 inline constexpr uint32_t kMmMagic = 0x57492820;
 inline constexpr uint32_t kPagemapMagic = 0x56084025;
+inline constexpr uint32_t kRemapMagic = 0x59133954;
+inline constexpr uint32_t kUtsnsMagic = 0x54473203;
 
 // A flag of PagemapEntry (criu/include/pagemap.h).
 inline constexpr uint32_t kPagePresent = 1 << 2;

@@ -121,6 +121,8 @@ StatusOr<Session> Session::Start(const Program& program) {
   if (!program.late_signals.empty()) command.env["STASIS_LATE_SIGNALS"] = program.late_signals;
   if (!program.kerndat.empty()) command.env["STASIS_KERNDAT"] = program.kerndat;
   if (!program.task_images.empty()) command.env["STASIS_TASK_IMAGES"] = program.task_images;
+  if (!program.sockets.empty()) command.env["STASIS_SOCKETS"] = program.sockets;
+  if (!program.outside_peers.empty()) command.env["STASIS_OUTSIDE_PEERS"] = program.outside_peers;
   command.fds = {{kChildSocket, theirs.get()}};
   // It must not die with us by a signal: it sees the socket closed at its next notification, and lets the
   // tasks go on unharmed.

@@ -59,6 +59,10 @@ struct Program {
   // A directory for the small images of each process (preload/task_images.c); empty: they are made beside the
   // others.
   std::string task_images = {};
+  // Files of sockets that are not where they were bound (preload/sockets.c): written until `post-dump`.
+  std::string sockets = {};
+  // Sockets with peers outside the container (preload/sockets.c): written before the start. No file: none.
+  std::string outside_peers = {};
 };
 
 struct ExternalMount {

@@ -1,15 +1,21 @@
 // The look at a container's processes before anything is frozen.
 #include <linux/kcmp.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <map>
 
 #include "base/log.h"
 #include "criu/verdict.h"
 #include "linux/files.h"
 #include "linux/namespaces.h"
 #include "linux/proc.h"
+#include "linux/taken_descriptor.h"
 
 namespace stasis::criu {
 namespace {
@@ -164,11 +170,49 @@ bool IsSemaphore(const Process& process, const std::string& descriptor) {
   return information.ok() && information->find("eventfd-semaphore: 1") != information->npos;
 }
 
+// Where each pipe is open, by what /proc shows of it.
+struct OpenPipe {
+  const Process* process = nullptr;
+  std::string descriptor;
+};
+using OpenPipes = std::map<std::string, OpenPipe>;
+
+// CRIU has room for the content of so many (criu/pipes.c).
+constexpr size_t kMostPipesWithData = 1024;
+
+bool HasData(const OpenPipe& pipe) {
+  int descriptor = -1;
+  const char* end = pipe.descriptor.data() + pipe.descriptor.size();
+  if (std::from_chars(pipe.descriptor.data(), end, descriptor).ec != std::errc()) return false;
+  const auto opened = TakeDescriptor(pipe.process->pid, descriptor);
+  int bytes = 0;
+  return opened.ok() && ::ioctl(opened->get(), FIONREAD, &bytes) == 0 && bytes > 0;
+}
+
+std::optional<std::string> JudgePipes(const OpenPipes& pipes) {
+  if (pipes.size() <= kMostPipesWithData) return std::nullopt;
+  size_t with_data = 0;
+  std::map<const Process*, size_t> of_process;
+  for (const auto& [link, pipe] : pipes) {
+    if (!HasData(pipe)) continue;
+    ++with_data;
+    ++of_process[pipe.process];
+  }
+  if (with_data <= kMostPipesWithData) return std::nullopt;
+  const auto most = std::max_element(of_process.begin(), of_process.end(),
+                                     [](const auto& a, const auto& b) { return a.second < b.second; });
+  return Says(*most->first, "has " + std::to_string(most->second) + " of the container's " +
+                                std::to_string(with_data) + " pipes with unread data, and CRIU can save " +
+                                std::to_string(kMostPipesWithData) +
+                                " of them; checkpoint again when some were read");
+}
+
 std::optional<std::string> JudgeDescriptor(const Process& process, const std::string& directory,
-                                           const std::string& descriptor) {
+                                           const std::string& descriptor, OpenPipes* pipes) {
   const std::string path = directory + "/" + descriptor;
   auto link = ReadProcLink(path);
   if (!link.ok()) return std::nullopt;
+  if (link->starts_with("pipe:[")) pipes->try_emplace(*link, OpenPipe{&process, descriptor});
   if (*link == "anon_inode:[eventfd]" && IsSemaphore(process, descriptor))
     return Says(
         process,
@@ -183,12 +227,12 @@ std::optional<std::string> JudgeDescriptor(const Process& process, const std::st
   return JudgeFile(process, *link, kind, major(info.st_rdev), minor(info.st_rdev));
 }
 
-std::optional<std::string> JudgeOpenFiles(const Process& process) {
+std::optional<std::string> JudgeOpenFiles(const Process& process, OpenPipes* pipes) {
   std::string base = ProcPath(process.pid, "fd");
   auto descriptors = ListDirectory(base);
   if (!descriptors.ok()) return std::nullopt;
   for (const std::string& descriptor : *descriptors) {
-    if (auto verdict = JudgeDescriptor(process, base, descriptor)) return verdict;
+    if (auto verdict = JudgeDescriptor(process, base, descriptor, pipes)) return verdict;
   }
   return std::nullopt;
 }
@@ -225,15 +269,16 @@ std::optional<std::string> Survey(const std::vector<Process>& processes) {
   for (const Process& process : processes) {
     if (auto verdict = JudgeNamespaces(processes.front(), process)) return verdict;
   }
+  OpenPipes pipes;
   for (const Process& process : processes) {
     if (auto verdict = JudgeTracer(processes, process)) return verdict;
     if (auto verdict = JudgeChildrensNamespace(process)) return verdict;
     if (auto verdict = JudgeTimers(process)) return verdict;
     if (auto verdict = JudgeThreads(process)) return verdict;
-    if (auto verdict = JudgeOpenFiles(process)) return verdict;
+    if (auto verdict = JudgeOpenFiles(process, &pipes)) return verdict;
     if (auto verdict = JudgeMappings(process)) return verdict;
   }
-  return std::nullopt;
+  return JudgePipes(pipes);
 }
 
 }  // namespace stasis::criu

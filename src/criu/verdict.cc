@@ -1,6 +1,7 @@
 #include "criu/verdict.h"
 
 #include "base/log.h"
+#include "linux/mounts.h"
 
 namespace stasis::criu {
 namespace {
@@ -59,9 +60,18 @@ constexpr Cause kDumpCauses[] = {
      "is connected to a unix socket outside the container, and this checkpoint was asked for without them; "
      "ask for it "
      "with unix sockets"},
-    {"Ext stream not supported", "", "",
-     "is connected by a stream unix socket to a process outside the container, which cannot be saved; close "
-     "it first"},
+    {"Can't dump half of stream unix connection", "", "",
+     "is connected by a unix socket to a process outside the container, or to one that docker exec started, "
+     "and the connection would not come back; close it first",
+     false, kPasses},
+    {"without peer", "Unix socket ", " without peer",
+     "is connected by a unix socket (%s) to a process outside the container, and the connection would not "
+     "come back; close it first",
+     false, kPasses},
+    {"OOM storing pipe", "", "",
+     "the container holds more than 1024 pipes with unread data, and CRIU can save no more; checkpoint again "
+     "when some were read",
+     true},
     {"dangling tty", "", "",
      "belongs to a terminal outside the container; ask for the checkpoint with shell jobs, or start it "
      "without"},
@@ -130,6 +140,8 @@ constexpr Cause kRestoreCauses[] = {
     {"Can't chose service_fd_base", "", "",
      "a process uses a descriptor so near to the limit of this machine that CRIU finds no room for its own; "
      "raise the limit (nofile) of the engine"},
+    {"Resource temporarily unavailable", "Can't fork for ", ":",
+     "the container's limit of processes (pids) leaves no room to restore process %s; give it some more"},
     {"Can't fork for", "for ", ":", "a process number (%s) that the container used is taken"},
     {"doesn't exist", "Network device ", "", "the network device %s is missing"},
     {"capabilities do not match", "", "", "this machine's processor lacks what the checkpoint's had"},
@@ -195,6 +207,17 @@ Status ExplainDump(const Log& log, const std::vector<Process>& processes, const 
     return MakeError(found->code, (found->whole ? "" : Whom(error.process, processes)) + found->says);
   }
   return Internal(Unknown(log.cause.empty() ? criu_error : log.cause, log_path));
+}
+
+Status ExplainFullDisk(const Status& why, const std::vector<std::string>& directories) {
+  for (const std::string& directory : directories) {
+    const std::string full = FullFileSystem(directory);
+    if (full.empty()) continue;
+    return MakeError(StatusCode::kResourceExhausted, "the file system mounted at " + full +
+                                                         " is full; make room there (CRIU wrote into " +
+                                                         directory + ")");
+  }
+  return why;
 }
 
 std::string ExplainRestore(const Log& log, const std::string& log_path) {

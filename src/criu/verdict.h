@@ -36,6 +36,10 @@ std::optional<std::string> JudgeFile(const Process& process, std::string_view li
 Status ExplainDump(const Log& log, const std::vector<Process>& processes, const std::string& log_path,
                    std::string_view criu_error);
 
+// `why` of a dump that wrote into `directories`; where the file system of one is full, that:
+// kResourceExhausted. CRIU's own words for it differ with what it wrote just then.
+Status ExplainFullDisk(const Status& why, const std::vector<std::string>& directories);
+
 // The same for a restore by `runc restore`, from its restore.log.
 std::string ExplainRestore(const Log& log, const std::string& log_path);
 

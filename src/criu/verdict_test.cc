@@ -189,6 +189,11 @@ TEST(VerdictTest, ARestoreThatFailedNamesTheFile) {
             "the file /tmp/data was changed since the checkpoint: its mode is another");
   EXPECT_EQ(Restore("Can't open file tmp/data on restore: No such file or directory"),
             "the file /tmp/data is missing, which was open at the checkpoint");
+  EXPECT_EQ(
+      Restore("Can't fork for 7: Resource temporarily unavailable"),
+      "the container's limit of processes (pids) leaves no room to restore process 7; give it some more");
+  EXPECT_EQ(Restore("Can't fork for 7: File exists"),
+            "a process number (7) that the container used is taken");
   EXPECT_THAT(Restore("mnt: No mapping for 91:(null) mountpoint"),
               StartsWith("a mount of the checkpoint is missing"));
   EXPECT_THAT(Restore("inet: Can't bind inet socket (id 7): Cannot assign requested address"),

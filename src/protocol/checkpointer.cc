@@ -17,6 +17,7 @@ Json ToJson(const CheckpointPlan& plan) {
           {"criu", plan.criu},
           {"shim_directory", plan.shim_directory},
           {"paused", plan.paused},
+          {"failed_log", plan.failed_log},
           {"exec_processes", plan.exec_processes}};
 }
 
@@ -31,6 +32,7 @@ StatusOr<CheckpointPlan> CheckpointPlanFromJson(const Json& json) {
   reader.Get("criu", &plan.criu);
   reader.Get("shim_directory", &plan.shim_directory);
   reader.Get("paused", &plan.paused);
+  reader.Get("failed_log", &plan.failed_log);
   reader.Get("exec_processes", &plan.exec_processes);
   STASIS_RETURN_IF_ERROR(reader.status());
   if (plan.init_pid <= 1) return InvalidArgument("plan.init_pid: want a process of a container");
@@ -43,7 +45,9 @@ Json ToJson(const RestorePlan& plan) {
   return {{"checkpoint", plan.checkpoint},
           {"store", plan.store},
           {"images", plan.images},
-          {"socket", plan.socket}};
+          {"socket", plan.socket},
+          {"container_id", plan.container_id},
+          {"host_name", plan.host_name}};
 }
 
 StatusOr<RestorePlan> RestorePlanFromJson(const Json& json) {
@@ -53,6 +57,8 @@ StatusOr<RestorePlan> RestorePlanFromJson(const Json& json) {
   reader.Get("store", &plan.store);
   reader.Get("images", &plan.images);
   reader.Get("socket", &plan.socket);
+  reader.Get("container_id", &plan.container_id);
+  reader.Get("host_name", &plan.host_name);
   STASIS_RETURN_IF_ERROR(reader.status());
   STASIS_RETURN_IF_ERROR(CheckAbsolutePath(plan.checkpoint, "plan.checkpoint"));
   STASIS_RETURN_IF_ERROR(CheckAbsolutePath(plan.store, "plan.store"));

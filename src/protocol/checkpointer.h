@@ -56,6 +56,7 @@ struct CheckpointPlan {
   std::string criu;
   std::string shim_directory;  // for the journal and as CRIU's work directory
   bool paused = false;         // the user paused it: it stays frozen afterwards
+  std::string failed_log;      // where CRIU's log of one that fails is kept; empty: nowhere
   // "ID (ARGV)" of execs: they run beside init's tree and are left out, but named in the manifest.
   std::vector<std::string> exec_processes;
 };
@@ -67,6 +68,10 @@ struct RestorePlan {
   std::string store;
   std::string images;  // an empty directory
   std::string socket;  // where CRIU asks for the images, and for the memory that is not in them
+  // Of the container that is restored. Where it is another than the checkpoint's it gets its own host name,
+  // unless that is empty.
+  std::string container_id;
+  std::string host_name;
 };
 Json ToJson(const RestorePlan& plan);
 StatusOr<RestorePlan> RestorePlanFromJson(const Json& json);

@@ -10,6 +10,7 @@
 #include "linux/cancel.h"
 #include "linux/unix_socket.h"
 #include "protocol/journal.h"
+#include "protocol/restore_directories.h"
 #include "shim/checkpoint_run.h"
 #include "shim/container.h"
 #include "shim/operation.h"
@@ -204,6 +205,7 @@ StatusOr<protocol::CheckpointPlan> Container::PlanCheckpoint(const protocol::Che
   plan.cgroup_path = cgroup_.path();
   plan.criu = config_.criu;
   plan.shim_directory = directory_;
+  plan.failed_log = protocol::RestoreDirectories::Of(config_, directory_).failed_log;
   Phase now = phase();
   plan.paused = now == Phase::kPaused;
   protocol::ShimState state = State();

@@ -1,5 +1,7 @@
 """Where a container cannot be saved, the message names the thing and the process, and the container runs on."""
 
+import subprocess
+
 import pytest
 
 from harness import wait_until
@@ -72,3 +74,44 @@ def test_a_file_changed_since_the_checkpoint_is_named(engine, image):
     assert result.returncode == 1
     assert "/data" in result.stderr and "changed since the checkpoint" in result.stderr, result.stderr
     assert engine.inspect("c1", "{{.State.Status}}") == "exited"
+
+
+def test_more_full_pipes_than_criu_can_save_are_counted(engine, image):
+    engine.docker("run", "-d", "--name", "c1", "--ulimit", "nofile=4096:4096", image("python"), "python3", "-c",
+                  "import os, time\nfor i in range(1030): os.write(os.pipe()[1], b'x')\nprint('ready', flush=True)\ntime.sleep(1000)")
+    wait_until(lambda: "ready" in engine.out("logs", "c1"), "it runs")
+    result = engine.docker("checkpoint", "create", "c1", "cp1", check=False)
+    assert result.returncode == 1
+    assert "process 1 (python3) has 1030 of the container's 1030 pipes with unread data" in result.stderr, result.stderr
+
+
+def test_a_full_disk_is_named(engine, image, tmp_path):
+    directory = tmp_path / "small disk"
+    directory.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", directory], check=True)
+    try:
+        engine.docker("run", "-d", "--name", "c1", "--tmpfs", "/data", image("python"), "python3", "-c",
+                      "import os, time\nopen('/data/file', 'wb').write(os.urandom(16 << 20))\nprint('ready', flush=True)\ntime.sleep(1000)")
+        wait_until(lambda: "ready" in engine.out("logs", "c1"), "it runs")
+        result = engine.docker("checkpoint", "create", "--checkpoint-dir", str(directory), "c1", "cp1", check=False)
+        assert result.returncode == 1 and f"the file system mounted at {directory} is full" in result.stderr, result.stderr
+        assert engine.inspect("c1", "{{.State.Running}}") == "true"
+    finally:
+        subprocess.run(["umount", directory], check=True)
+
+
+def test_the_log_that_a_message_names_is_kept(engine, image):
+    engine.docker("run", "-d", "--name", "c1", image("python"), "python3", "-c",
+                  "import os, time; f = open('/tmp/a', 'w'); os.link('/tmp/a', '/tmp/b'); os.unlink('/tmp/a')\n"
+                  "print('ready', flush=True)\nwhile not os.path.exists('/go'): time.sleep(0.02)\nf.close()\n"
+                  "print('closed', flush=True)\ntime.sleep(1000)")
+    wait_until(lambda: "ready" in engine.out("logs", "c1"), "it runs")
+    assert engine.docker("checkpoint", "create", "c1", "cp1", check=False).returncode == 1
+    log = engine.root / "containers" / engine.inspect("c1", "{{.Id}}") / "failed-checkpoint.log"
+    engine.docker("exec", "c1", "touch", "/go")
+    wait_until(lambda: "closed" in engine.out("logs", "c1"), "it is closed")
+    engine.docker("checkpoint", "create", "c1", "cp1")
+    engine.out("wait", "c1")
+    assert "Can't create link remap" in log.read_text()
+    engine.docker("rm", "c1")
+    assert not log.exists()

@@ -54,6 +54,13 @@ void look_for_late_signals(pid_t thread);
 // What the innermost pid namespace of a thread knows it and its process by.
 bool numbers_inside(pid_t thread, long* inside_process, long* inside_thread);
 
+// sockets.c
+
+// SIOCUNIXFILE, which <linux/un.h> has; it does not go with <sys/un.h>.
+enum { OPEN_SOCKET_FILE = 0x89e0 };
+// Of a unix socket that is bound, as `file`.
+void socket_file_was_opened(int socket, int file);
+
 // thread_settings.c
 
 // Once: CRIU's images are there, and the file of settings among them.

@@ -104,5 +104,7 @@ EXPORTED int ioctl(int descriptor, unsigned long request, ...) {
     const int process = process_of(descriptor);
     if (process != getpid()) return (int)scan_shown(process, descriptor, argument);
   }
-  return (int)syscall(SYS_ioctl, descriptor, request, argument);
+  const int result = (int)syscall(SYS_ioctl, descriptor, request, argument);
+  if (request == OPEN_SOCKET_FILE && result >= 0) socket_file_was_opened(descriptor, result);
+  return result;
 }
