@@ -12,6 +12,7 @@
 #include <thread>
 #include <utility>
 
+#include "criu/host_name.h"
 #include "criu/processes.h"
 #include "linux/files.h"
 #include "linux/proc.h"
@@ -201,6 +202,14 @@ Status RestoredFiles::Unpack(const OnBytes& on_bytes, const std::stop_token& can
     STASIS_RETURN_IF_ERROR(Annotate(WritePages(file, &taken, on_bytes, cancel), "file " + file.name));
   }
   if (!taken.empty()) return DataLoss("file " + taken.front().pages_file + ": it is not there");
+  return absl::OkStatus();
+}
+
+Status RestoredFiles::SetHostName(const std::string& host_name) {
+  for (const ManifestFile& file : files_) {
+    if (!file.name.starts_with(criu::kHostNameImage)) continue;
+    STASIS_RETURN_IF_ERROR(criu::SetHostName(images_.get(), file.name, host_name));
+  }
   return absl::OkStatus();
 }
 

@@ -35,6 +35,9 @@ class RestoredFiles {
   // of bytes that were written.
   Status Unpack(const OnBytes& on_bytes, const std::stop_token& cancel);
 
+  // In the images, once they are there: another host name. Nothing where the container has the host's own.
+  Status SetHostName(const std::string& host_name);
+
   // Afterwards: tells CRIU that its images are there; learns from it which threads it holds, when it has
   // restored them; writes the memory that is not in the images; and tells CRIU that it may let them go. On an
   // error it is hung up on when this ends, and ends the processes. kCancelled: CRIU has hung up.

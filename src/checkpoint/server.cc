@@ -60,6 +60,7 @@ class Server {
   // Between open and fill.
   struct Restore {
     std::string checkpoint;  // name
+    std::string host_name;   // to be set; empty: as it was
     RestoredFiles files;
     UnixListener listener;
     bool unpacked = false;
@@ -161,7 +162,8 @@ Status Server::Open(const Json& params, const std::stop_token& cancel) {
   if (!files.ok()) return Annotate(files.status(), "checkpoint " + name.str());
   // Before the answer: CRIU asks there as soon as it can.
   STASIS_ASSIGN_OR_RETURN(UnixListener listener, UnixListener::Listen(plan.socket));
-  restore_.emplace(Restore{name.str(), *std::move(files), std::move(listener)});
+  const bool clone = !plan.container_id.empty() && plan.container_id != manifest.container_id;
+  restore_.emplace(Restore{name.str(), clone ? plan.host_name : "", *std::move(files), std::move(listener)});
   return absl::OkStatus();
 }
 
@@ -169,7 +171,8 @@ Status Server::Unpack(const std::stop_token& cancel) {
   if (!restore_ || restore_->unpacked) return FailedPrecondition("checkpointer: unpack: nothing is open");
   const OnProgress tell = [this](std::string_view phase, uint64_t bytes) { Tell(phase, bytes); };
   ByteNotices notices("unpack", tell);
-  const Status status = restore_->files.Unpack([&](uint64_t bytes) { notices.Add(bytes); }, cancel);
+  Status status = restore_->files.Unpack([&](uint64_t bytes) { notices.Add(bytes); }, cancel);
+  if (status.ok() && !restore_->host_name.empty()) status = restore_->files.SetHostName(restore_->host_name);
   restore_->unpacked = true;
   restore_->over = !status.ok();
   return Annotate(status, "checkpoint " + restore_->checkpoint);

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -25,23 +26,38 @@ constexpr std::chrono::seconds kConsoleLimit{10};
 constexpr std::chrono::seconds kKillLimit{30};
 constexpr std::chrono::seconds kProgressInterval{5};
 
-// The arguments that a bundle's config gives to init; for State only.
+// What a bundle's config says; empty where it cannot be read.
+Json ReadSpec(const std::string& bundle) {
+  StatusOr<std::string> text = ReadFile(bundle + "/config.json");
+  if (!text.ok()) return Json::object();
+  StatusOr<Json> spec = ParseJson(*text);
+  return spec.ok() ? *std::move(spec) : Json::object();
+}
+
+// The arguments that it gives to init; for State only.
 std::vector<std::string> ReadArguments(const std::string& bundle) {
   std::vector<std::string> arguments;
-  StatusOr<std::string> text = ReadFile(bundle + "/config.json");
-  if (!text.ok()) return arguments;
-  StatusOr<Json> spec = ParseJson(*text);
-  if (!spec.ok()) return arguments;
-  const Json* process = JsonReader(*spec).Find("process");
+  const Json spec = ReadSpec(bundle);
+  const Json* process = JsonReader(spec).Find("process");
   if (process) JsonReader(*process).Get("args", &arguments);
   return arguments;
 }
 
-// runc puts CRIU and its helpers into the container's cgroup, where they count as well: as many more
-// processes are allowed while it restores.
+std::string ReadHostName(const std::string& bundle) {
+  std::string name;
+  const Json spec = ReadSpec(bundle);
+  JsonReader(spec).Get("hostname", &name);
+  return name;
+}
+
+// runc puts CRIU and its helpers into the container's cgroup, where they count as well; and for a session or
+// a process group whose leader has ended, CRIU starts another process for a moment, so two for each process
+// at most. As many more are allowed while it restores.
 class RestoreLimit {
  public:
   static constexpr int64_t kCriu = 8;
+  static constexpr int64_t kForEachProcess = 3;       // itself included
+  static constexpr int64_t kMostProcesses = 1 << 22;  // of a machine (proc_sys_kernel(5), pid_max)
 
   // In the spec that runc reads; it is as before when this ends.
   static StatusOr<RestoreLimit> Raise(const std::string& bundle) {
@@ -53,7 +69,7 @@ class RestoreLimit {
     if (!spec.contains(pointer) || !spec[pointer].is_number_integer() || spec[pointer] <= 0)
       return RestoreLimit();
     raised.limit_ = spec[pointer];
-    spec[pointer] = raised.limit_ + kCriu;
+    spec[pointer] = std::min(raised.limit_, kMostProcesses) * kForEachProcess + kCriu;
     STASIS_RETURN_IF_ERROR(WriteFileAtomically(raised.file_, DumpJson(spec), 0600));
     return raised;
   }
@@ -300,7 +316,9 @@ Status Container::OpenCheckpoint(RestoredCheckpoint* checkpoint, OciRestore* res
   const protocol::RestorePlan plan = {.checkpoint = config_.restore->directory,
                                       .store = config_.restore->store,
                                       .images = restore->images,
-                                      .socket = directory_ + "/restore.sock"};
+                                      .socket = directory_ + "/restore.sock",
+                                      .container_id = config_.id,
+                                      .host_name = ReadHostName(config_.bundle)};
   restore->criu_environment["STASIS_RESTORE_SOCKET"] = plan.socket;
   return checkpoint->Open(plan, cancel);
 }

@@ -329,3 +329,46 @@ def test_no_timer_is_lost_that_runs_out_while_criu_looks(engine, tmp_path, freez
         engine.docker("wait", "c1")
         engine.docker("start", "--checkpoint", f"cp{number}", "c1")
         goes_on()
+
+
+def test_another_container_has_its_own_host_name(engine, image, tmp_path):
+    show = "import os, time\nprint('ready', flush=True)\nwhile True:\n  print(os.uname().nodename, flush=True); time.sleep(0.1)"
+    engine.docker("run", "-d", "--name", "c1", "--hostname", "first", image("python"), "python3", "-c", show)
+    wait_until(lambda: "first" in engine.out("logs", "c1"), "it runs")
+    directory = str(tmp_path)
+    engine.docker("checkpoint", "create", "--leave-running", "--checkpoint-dir", directory, "c1", "cp1")
+    engine.docker("create", "--name", "c2", "--hostname", "second", image("python"), "python3", "-c", show)
+    engine.docker("start", "--checkpoint-dir", directory, "--checkpoint", "cp1", "c2")
+    wait_until(lambda: engine.out("logs", "c2"), "it runs on")
+    assert set(engine.out("logs", "c2").split()) == {"second"}
+    assert engine.out("exec", "c2", "cat", "/proc/sys/kernel/hostname", "/etc/hostname").split() == ["second", "second"]
+    engine.docker("kill", "c1")
+    engine.out("wait", "c1")
+    engine.docker("start", "--checkpoint-dir", directory, "--checkpoint", "cp1", "c1")
+    assert engine.out("exec", "c1", "cat", "/proc/sys/kernel/hostname") == "first"
+
+
+def test_a_container_at_its_limit_with_dead_session_leaders_comes_back(engine, image):
+    program = ("import os, time\nfor i in range(11):\n  if os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n      time.sleep(1000)\n"
+               "    os._exit(0)\n  os.wait()\nprint('ready', flush=True)\ntime.sleep(1000)")
+    engine.docker("run", "-d", "--name", "c1", "--pids-limit", "12", image("python"), "python3", "-c", program)
+    wait_until(lambda: "ready" in engine.out("logs", "c1"), "it runs")
+    for name in ("cp1", "cp2"):
+        engine.docker("checkpoint", "create", "c1", name)
+        engine.docker("start", "--checkpoint", name, "c1")
+        assert len(processes_in(engine, "c1")) == 12
+        with pytest.raises(AssertionError, match="(?i)resource temporarily unavailable|pthread_create|fork"):
+            engine.docker("exec", "c1", "true")  # the limit is as before
+
+
+def processes_in(engine, name):
+    """Pids of the host's that are in the container's pid namespace."""
+    init = engine.inspect(name, "{{.State.Pid}}")
+    namespace = os.readlink(f"/proc/{init}/ns/pid")
+
+    def same(pid):
+        try:
+            return os.readlink(f"/proc/{pid}/ns/pid") == namespace
+        except OSError:
+            return False
+    return [pid for pid in os.listdir("/proc") if pid.isdigit() and same(pid)]
