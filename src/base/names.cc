@@ -16,8 +16,11 @@ bool IsHex64(std::string_view text) {
 }
 
 Status Refuse(std::string_view kind, std::string_view raw) {
-  return InvalidArgument("Invalid " + std::string(kind) + " (" + std::string(raw) + "), only " +
-                         kNamePattern + " are allowed");
+  std::string why =
+      "Invalid " + std::string(kind) + " (" + std::string(raw) + "), only " + kNamePattern + " are allowed";
+  if (raw.size() == 1 && IsAlphanumeric(raw[0])) why += ", and at least two characters are needed";
+  if (raw.size() > kMaxName) why += ", and at most " + std::to_string(kMaxName) + " of them";
+  return InvalidArgument(why);
 }
 
 }  // namespace

@@ -20,6 +20,10 @@ TEST(NamesTest, RefusalsReadAsDockers) {
             "Invalid checkpoint ID (a/b), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed");
   EXPECT_EQ(Message(ContainerName::Parse("-").status()),
             "Invalid container name (-), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed");
+  EXPECT_EQ(Message(CheckpointName::Parse("a").status()),
+            "Invalid checkpoint ID (a), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed, and at least two "
+            "characters are "
+            "needed");
 }
 
 TEST(NamesTest, DigestsAreSha256) {
