@@ -17,7 +17,7 @@
 #include "linux/namespaces.h"
 #include "linux/proc.h"
 #include "linux/process_handle.h"
-#include "linux/unix_diag.h"
+#include "linux/unix_peers.h"
 
 namespace stasis::criu {
 namespace {

@@ -1,4 +1,4 @@
-#include "linux/unix_diag.h"
+#include "linux/unix_peers.h"
 
 #include <fcntl.h>
 #include <linux/netlink.h>
