@@ -463,4 +463,5 @@ def test_threads_that_end_in_an_exec(engine, tmp_path):
     last = engine.numbers("c1")[-1]
     engine.docker("start", "--checkpoint", "cp", "c1")
     wait_until(lambda: engine.numbers("c1")[-1] > last, "it goes on after its restore")
-    assert engine.numbers("c1") == list(range(0, engine.numbers("c1")[-1] + 1, 50))
+    numbers = engine.numbers("c1")
+    assert numbers == list(range(0, numbers[-1] + 1, 50)), numbers
