@@ -10,7 +10,6 @@ import sys
 import tempfile
 
 import pytest
-from _pytest.runner import runtestprotocol
 
 from harness import BIN, DOCKER, REPOSITORY, Engine, wait_until
 
@@ -20,22 +19,6 @@ def pytest_addoption(parser):
     parser.addoption("--transparent", type=int, default=20, help="how many checkpoints a program must not notice")
     parser.addoption("--criu-kills", type=int, default=5, help="how often CRIU is killed at random moments")
     parser.addoption("--all-kill-points", action="store_true", help="kill at every point, not at five")
-
-
-def pytest_runtest_protocol(item, nextitem):
-    """A test that fails is tried once more, and said to have been: the machines that run these are shared, and programs
-    there may stand still for seconds. One that fails twice has failed."""
-    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-    reports = runtestprotocol(item, nextitem=nextitem, log=False)
-    if any(report.failed for report in reports):
-        first = next(report for report in reports if report.failed)
-        print(f"\nRETRIED: {item.nodeid}\n{str(first.longrepr)[-1500:]}", file=sys.__stderr__)
-        item._initrequest()
-        reports = runtestprotocol(item, nextitem=nextitem, log=False)
-    for report in reports:
-        item.ihook.pytest_runtest_logreport(report=report)
-    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
-    return True
 
 
 @pytest.fixture(scope="session")
