@@ -23,6 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -238,6 +239,16 @@ static void skip_sigreturn(pid_t id) {
   do_ptrace(SET_REGISTER_SET, id, (void*)NT_X86_XSTATE, &state);
 }
 
+// Of a dump: the one thread that is let go to its next system call. CRIU then waits for anybody's stop, for
+// which the kernel looks at all that it holds; nobody else can stop then.
+static pid_t let_go;
+
+EXPORTED pid_t wait4(pid_t process, int* status, int options, struct rusage* usage) {
+  if (process == -1 && let_go != 0) process = let_go;
+  let_go = 0;
+  return (pid_t)syscall(SYS_wait4, process, status, options, usage);
+}
+
 EXPORTED long ptrace(int request, ...) {
   va_list list;
   va_start(list, request);
@@ -256,7 +267,10 @@ EXPORTED long ptrace(int request, ...) {
   const bool general = address == (void*)NT_PRSTATUS && area != NULL &&
                        (request == GET_REGISTER_SET || request == SET_REGISTER_SET);
   const size_t size = sizeof(struct user_regs_struct);  // that of a 32-bit thread is less
-  if (request == TO_SYSTEM_CALL) skip_sigreturn(id);
+  if (request == TO_SYSTEM_CALL) {
+    skip_sigreturn(id);
+    let_go = getenv("STASIS_WAITS") == NULL ? 0 : id;
+  }
   if (request == DETACH) {
     forget(id);
     restore_settings(id);
