@@ -1,7 +1,9 @@
 // `stasis doctor`: is this machine fit to run and checkpoint containers? What can be tried is tried, since
-// version numbers and option lists do not tell. Nothing it makes is left behind.
+// version numbers and option lists do not tell. Nothing it makes is left behind, nor by a check that is
+// cancelled: its verdict then says nothing of the machine.
 #pragma once
 
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,9 +37,9 @@ Checks CheckCgroups();
 Checks CheckStorage(const std::string& root);
 // Version, `criu check`, our preloaded library, and a dump and restore of a process that holds a TCP
 // connection.
-Checks CheckCriu(const std::string& criu);
+Checks CheckCriu(const std::string& criu, const std::stop_token& cancel);
 // Version, and a container of busybox checkpointed, restored and entered.
-Checks CheckRunc(const std::string& runc, const std::string& criu);
+Checks CheckRunc(const std::string& runc, const std::string& criu, const std::stop_token& cancel);
 
 // ---- what they share ----
 

@@ -25,17 +25,22 @@ constexpr char kMinCriu[] = "4.2";
 constexpr char kRemedy[] = "run scripts/setup, which gets a CRIU that is good enough";
 constexpr std::chrono::seconds kLimit(30);  // of each step
 
-RunLimits Limits() {
+RunLimits Limits(const std::stop_token& cancel) {
   RunLimits limits;
   limits.deadline = After(kLimit);
+  limits.cancel = cancel;
   return limits;
 }
 
 // The directory of one trial: images, logs, the FIFO.
 class Trial {
  public:
-  Trial(std::string criu, std::string directory)
-      : criu_(std::move(criu)), directory_(std::move(directory)), fifo_path_(directory_ + "/answers") {}
+  Trial(std::string criu, std::string directory, std::stop_token cancel)
+      : criu_(std::move(criu)),
+        directory_(std::move(directory)),
+        fifo_path_(directory_ + "/answers"),
+        cancel_(std::move(cancel)) {}
+  ~Trial() { EndChildren(); }
 
   Status Run();
 
@@ -50,6 +55,7 @@ class Trial {
   std::string criu_;
   std::string directory_;
   std::string fifo_path_;
+  std::stop_token cancel_;
   UniqueFd fifo_;
 };
 
@@ -63,8 +69,9 @@ StatusOr<Child> Trial::StartVictim() {
 }
 
 Status Trial::Expect(const std::string& answer) {
-  STASIS_RETURN_IF_ERROR(Annotate(WaitFor(fifo_.get(), POLLIN, After(std::chrono::seconds(10)), {}).status(),
-                                  "the process's answer"));
+  STASIS_RETURN_IF_ERROR(
+      Annotate(WaitFor(fifo_.get(), POLLIN, After(std::chrono::seconds(10)), cancel_).status(),
+               "the process's answer"));
   std::array<char, 64> bytes{};
   const ssize_t size = ::read(fifo_.get(), bytes.data(), bytes.size());
   if (size <= 0) return ErrnoError(errno, "read the process's answer");
@@ -89,7 +96,7 @@ Status Trial::CriuStep(const std::string& verb, std::vector<std::string> argumen
                   "--manage-cgroups=ignore"};
   command.argv.insert(command.argv.end(), arguments.begin(), arguments.end());
   command.env = BaseEnvironment();
-  STASIS_ASSIGN_OR_RETURN(CommandResult result, stasis::Run(command, Limits()));
+  STASIS_ASSIGN_OR_RETURN(CommandResult result, stasis::Run(command, Limits(cancel_)));
   if (result.exit.ShellCode() == 0) return absl::OkStatus();
   auto parsed = criu::ReadLog(directory_ + "/images/" + log);
   return Internal("criu " + verb + ": " +
@@ -111,18 +118,18 @@ Status Trial::Run() {
   STASIS_RETURN_IF_ERROR(Expect("0"));
   STASIS_RETURN_IF_ERROR(Dump(victim.process().pid()));
   // The dump has killed it; only once it is reaped is its pid free for the restored one.
-  STASIS_RETURN_IF_ERROR(victim.Wait(After(kLimit), {}).status());
+  STASIS_RETURN_IF_ERROR(victim.Wait(After(kLimit), cancel_).status());
   STASIS_RETURN_IF_ERROR(Restore());
   STASIS_ASSIGN_OR_RETURN(Orphan restored, Orphan::FromPidFile(directory_ + "/pid"));
   STASIS_RETURN_IF_ERROR(restored.process().Signal(SIGUSR1));
   return Expect("1");
 }
 
-Check CheckVersion(const std::string& criu, bool& usable) {
+Check CheckVersion(const std::string& criu, bool& usable, const std::stop_token& cancel) {
   Command command;
   command.argv = {criu, "--version"};
   command.env = BaseEnvironment();
-  auto result = Run(command, Limits());
+  auto result = Run(command, Limits(cancel));
   usable = result.ok() && result->exit.ShellCode() == 0;
   if (!usable) {
     const std::string why = result.ok() ? result->error_tail : Message(result.status());
@@ -134,58 +141,59 @@ Check CheckVersion(const std::string& criu, bool& usable) {
   return {"criu", Verdict::kOk, criu + " is " + version};
 }
 
-Check CheckItself(const std::string& criu) {
+Check CheckItself(const std::string& criu, const std::stop_token& cancel) {
   Command command;
   command.argv = {criu, "check"};
   command.env = BaseEnvironment();
-  auto result = Run(command, Limits());
+  auto result = Run(command, Limits(cancel));
   if (result.ok() && result->exit.ShellCode() == 0) return {"criu check", Verdict::kOk, "looks good"};
   return {"criu check", Verdict::kFail, result.ok() ? result->error_tail : Message(result.status()),
           "boot a kernel that has what CRIU names, or take a newer CRIU: scripts/setup"};
 }
 
 // The loader goes on without a library that it cannot load. Asked for what it would load, it names it or not.
-Status PreloadLoads(const std::string& criu, const std::string& library) {
+Status PreloadLoads(const std::string& criu, const std::string& library, const std::stop_token& cancel) {
   Command command;
   command.argv = {criu, "--version"};
   command.env = BaseEnvironment();
   command.env["LD_PRELOAD"] = library;
   command.env["LD_TRACE_LOADED_OBJECTS"] = "1";  // ld.so(8)
-  STASIS_ASSIGN_OR_RETURN(const CommandResult result, Run(command, Limits()));
+  STASIS_ASSIGN_OR_RETURN(const CommandResult result, Run(command, Limits(cancel)));
   if (result.output.find(library + " (0x") != result.output.npos) return absl::OkStatus();
   const bool silent = result.error_tail.empty();
   return FailedPrecondition(library + " is not loaded into " + criu + ": " +
                             (silent ? "is it linked statically?" : result.error_tail));
 }
 
-Check CheckPreload(const std::string& criu) {
+Check CheckPreload(const std::string& criu, const std::stop_token& cancel) {
   const StatusOr<std::string> self = RealPath("/proc/self/exe");
   Status status = self.status();
-  if (self.ok()) status = PreloadLoads(criu, self->substr(0, self->rfind('/') + 1) + criu::kPreloadLibrary);
+  if (self.ok())
+    status = PreloadLoads(criu, self->substr(0, self->rfind('/') + 1) + criu::kPreloadLibrary, cancel);
   if (status.ok()) return {"criu preload", Verdict::kOk, "our library is loaded into CRIU"};
   return {"criu preload", Verdict::kFail, Message(status),
           "keep the library beside the programs; build it here"};
 }
 
-Check CheckTrial(const std::string& criu) {
+Check CheckTrial(const std::string& criu, const std::stop_token& cancel) {
   auto directory = TemporaryDirectory::Create("/tmp", "stasis-doctor-");
-  Status status = directory.ok() ? Trial(criu, directory->path()).Run() : directory.status();
+  Status status = directory.ok() ? Trial(criu, directory->path(), cancel).Run() : directory.status();
   if (status.ok()) return {"criu dump, restore", Verdict::kOk, "a process and its TCP connection came back"};
   return {"criu dump, restore", Verdict::kFail, Message(status), kRemedy};
 }
 
 }  // namespace
 
-Checks CheckCriu(const std::string& criu) {
+Checks CheckCriu(const std::string& criu, const std::stop_token& cancel) {
   bool usable = false;
-  Checks checks = {CheckVersion(criu, usable)};
+  Checks checks = {CheckVersion(criu, usable, cancel)};
   if (!usable) return checks;
-  checks.push_back(CheckItself(criu));
-  checks.push_back(CheckPreload(criu));
+  checks.push_back(CheckItself(criu, cancel));
+  checks.push_back(CheckPreload(criu, cancel));
   if (Status status = SetChildSubreaper(); !status.ok()) {
     checks.push_back({"criu dump, restore", Verdict::kFail, Message(status), "boot a newer kernel"});
   } else {
-    checks.push_back(CheckTrial(criu));
+    checks.push_back(CheckTrial(criu, cancel));
   }
   return checks;
 }

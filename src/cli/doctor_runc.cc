@@ -8,6 +8,7 @@
 #include "cli/doctor.h"
 #include "cli/orphan.h"
 #include "criu/log.h"
+#include "linux/cgroup.h"
 #include "linux/files.h"
 #include "linux/namespaces.h"
 #include "linux/random_hex.h"
@@ -21,11 +22,14 @@ constexpr char kRemedy[] = "run scripts/setup, which gets a runc that is good en
 constexpr char kBusybox[] = "/bin/busybox";
 constexpr std::chrono::seconds kLimit(30);  // of each step
 
-RunLimits Limits() {
+RunLimits Limits(const std::stop_token& cancel) {
   RunLimits limits;
   limits.deadline = After(kLimit);
+  limits.cancel = cancel;
   return limits;
 }
+
+std::string CgroupPath(const std::string& id) { return "/stasis-" + id; }
 
 // The runtime-spec configuration of a container that sleeps. It shares the host's network, so that CRIU has
 // none to lock.
@@ -45,7 +49,7 @@ Json Configuration(const std::string& id) {
              {"source", "tmpfs"},
              {"options", {"nosuid", "mode=755"}}}}},
           {"linux",
-           {{"cgroupsPath", "/stasis-" + id},
+           {{"cgroupsPath", CgroupPath(id)},
             {"namespaces", {{{"type", "pid"}}, {{"type", "mount"}}, {{"type", "ipc"}}, {{"type", "uts"}}}}}}};
 }
 
@@ -53,12 +57,19 @@ std::string Directory(const std::string& path) { return path.substr(0, path.rfin
 
 class Trial {
  public:
-  Trial(std::string runc, std::string criu, std::string directory)
+  Trial(std::string runc, std::string criu, std::string directory, std::stop_token cancel)
       : runc_(std::move(runc)),
         criu_(std::move(criu)),
         directory_(std::move(directory)),
-        id_("doctor-" + RandomHex(8)) {}
-  ~Trial() { RunRunc({"delete", "--force", id_}).status().IgnoreError(); }
+        id_("doctor-" + RandomHex(8)),
+        cancel_(std::move(cancel)) {}
+  ~Trial() {
+    cancel_ = {};  // what was made goes, whoever asked the trial to end
+    RunRunc({"delete", "--force", id_}).status().IgnoreError();
+    EndChildren();
+    // Of a container that runc had not finished it knows nothing.
+    if (auto cgroup = Cgroup::Open(CgroupPath(id_)); cgroup.ok()) cgroup->Remove().IgnoreError();
+  }
 
   Status Run();
 
@@ -75,6 +86,7 @@ class Trial {
   std::string criu_;
   std::string directory_;
   std::string id_;
+  std::stop_token cancel_;
 };
 
 Status Trial::MakeBundle() {
@@ -98,7 +110,7 @@ StatusOr<std::string> Trial::RunRunc(std::vector<std::string> arguments, bool ke
     STASIS_ASSIGN_OR_RETURN(null, OpenFile("/dev/null", O_RDWR));
     command.fds = {{1, null.get()}, {2, null.get()}};
   }
-  STASIS_ASSIGN_OR_RETURN(CommandResult result, stasis::Run(command, Limits()));
+  STASIS_ASSIGN_OR_RETURN(CommandResult result, stasis::Run(command, Limits(cancel_)));
   if (result.exit.ShellCode() == 0) return result.output;
   std::string why = ReadFile(directory_ + "/runc.log").value_or("");
   while (!why.empty() && why.back() == '\n') why.pop_back();
@@ -149,11 +161,11 @@ Status Trial::Run() {
   return CheckExec(restored);
 }
 
-Check CheckVersion(const std::string& runc, bool& usable) {
+Check CheckVersion(const std::string& runc, bool& usable, const std::stop_token& cancel) {
   Command command;
   command.argv = {runc, "--version"};
   command.env = BaseEnvironment();
-  auto result = Run(command, Limits());
+  auto result = Run(command, Limits(cancel));
   usable = result.ok() && result->exit.ShellCode() == 0;
   if (!usable) {
     const std::string why = result.ok() ? result->error_tail : Message(result.status());
@@ -165,13 +177,13 @@ Check CheckVersion(const std::string& runc, bool& usable) {
   return {"runc", Verdict::kOk, runc + " is " + version};
 }
 
-Check CheckTrial(const std::string& runc, const std::string& criu) {
+Check CheckTrial(const std::string& runc, const std::string& criu, const std::stop_token& cancel) {
   const std::string name = "runc container";
   if (!Exists(kBusybox))
     return {name, Verdict::kSkipped, std::string("there is no ") + kBusybox,
             "apt-get install busybox-static"};
   auto directory = TemporaryDirectory::Create("/tmp", "stasis-doctor-");
-  Status status = directory.ok() ? Trial(runc, criu, directory->path()).Run() : directory.status();
+  Status status = directory.ok() ? Trial(runc, criu, directory->path(), cancel).Run() : directory.status();
   if (status.ok())
     return {name, Verdict::kOk, "checkpointed and restored with cgroups left alone; an exec has its clocks"};
   return {name, Verdict::kFail, Message(status), kRemedy};
@@ -179,10 +191,10 @@ Check CheckTrial(const std::string& runc, const std::string& criu) {
 
 }  // namespace
 
-Checks CheckRunc(const std::string& runc, const std::string& criu) {
+Checks CheckRunc(const std::string& runc, const std::string& criu, const std::stop_token& cancel) {
   bool usable = false;
-  Checks checks = {CheckVersion(runc, usable)};
-  if (usable) checks.push_back(CheckTrial(runc, criu));
+  Checks checks = {CheckVersion(runc, usable, cancel)};
+  if (usable) checks.push_back(CheckTrial(runc, criu, cancel));
   return checks;
 }
 

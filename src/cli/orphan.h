@@ -23,4 +23,8 @@ class Orphan {
   std::optional<ProcessHandle> process_;
 };
 
+// Kills and reaps all children of this process, and theirs, which become ours: of a program that was ended in
+// the midst of its work nobody says what it had started.
+void EndChildren();
+
 }  // namespace stasis::cli

@@ -241,6 +241,27 @@ def test_version_tells_both_sides(stasis):
     assert "Server:" in stasis("version").stdout
 
 
+@pytest.mark.parametrize("moment", ["a process is dumped", "a container runs"])
+def test_an_interrupted_doctor_leaves_nothing(stasis, moment):
+    def left():
+        mounts = open("/proc/self/mounts").read()
+        groups = subprocess.run(["find", "/sys/fs/cgroup", "-maxdepth", "2", "-name", "stasis-doctor-*"], capture_output=True, text=True)
+        names = {name for name in os.listdir("/tmp") + os.listdir("/var/lib") if name.startswith("stasis-doctor-")}
+        return names | set(groups.stdout.split()) | {line for line in mounts.splitlines() if "stasis-doctor" in line}
+
+    def begun():
+        places = [f"/tmp/{name}" for name in os.listdir("/tmp") if name.startswith("stasis-doctor-")]
+        return any(os.path.exists(place + ("/answers" if moment == "a process is dumped" else "/first")) for place in places)
+
+    before = left()
+    doctor = subprocess.Popen([STASIS, "doctor"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: begun() or doctor.poll() is not None, "it has begun")
+    doctor.send_signal(signal.SIGINT)
+    _, errors = doctor.communicate(timeout=60)
+    assert doctor.returncode == 130 and "interrupted" in errors, errors
+    assert left() == before
+
+
 def test_doctor_finds_this_machine_fit_and_leaves_nothing(stasis, tmp_path):
     before = sorted(os.listdir("/tmp"))
     result = stasis("doctor", "--format", "json", check=False)
