@@ -55,8 +55,10 @@ Status Create(CheckpointBackend& backend, Request& request, Response& response) 
   STASIS_RETURN_IF_ERROR(reader.status());
   ProgressAnswer answer(request, response);
   create.on_progress = answer.on_progress();
-  const Status made = backend.CreateCheckpoint(request.Value("id"), create, request.cancel);
-  return answer.Finish(made.ok() ? StatusOr<Json>(Json()) : made, 201);
+  const auto made = backend.CreateCheckpoint(request.Value("id"), create, request.cancel);
+  if (!made.ok()) return answer.Finish(made.status(), 201);
+  // Docker's answer has no body; its clients do not read one.
+  return answer.Finish(made->warnings.empty() ? Json() : Json({{"Warnings", made->warnings}}), 201);
 }
 
 Status List(CheckpointBackend& backend, Request& request, Response& response) {

@@ -65,7 +65,8 @@ Json StateToJson(const backend::ContainerState& state) {
           {"ExitCode", state.exit_code},
           {"Error", state.error},
           {"StartedAt", ToRfc3339(state.started_at)},
-          {"FinishedAt", ToRfc3339(state.finished_at)}};
+          {"FinishedAt", ToRfc3339(state.finished_at)},
+          {"Checkpoint", state.checkpoint}};
 }
 
 void AddSizes(const std::optional<int64_t>& rw, const std::optional<int64_t>& root_fs, Json& json) {

@@ -83,6 +83,8 @@ TEST_F(DockerCliTest, LogsWaitKillAndCheckpointsWork) {
   engine_.checkpoint_may_end.Open();
   EXPECT_THAT(Docker({"checkpoint", "create", "c1", "cp1"}), HasSubstr("cp1\n"));
   EXPECT_TRUE(engine_.checkpoint.get().exit);
+  engine_.checkpoint_warnings = std::vector<std::string>{"it is lost"};
+  EXPECT_THAT(Docker({"checkpoint", "create", "c1", "cp1"}), HasSubstr("cp1\n")) << "an answer with a body";
   EXPECT_THAT(Docker({"checkpoint", "ls", "c1"}), HasSubstr("cp2"));
   EXPECT_THAT(Docker({"checkpoint", "rm", "c1", "cp9"}), HasSubstr("does not exist"));
   EXPECT_THAT(Docker({"start", "--checkpoint", "cp1", "--checkpoint-dir", "/d", "c1"}), HasSubstr("exit 0"));

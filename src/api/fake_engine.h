@@ -260,16 +260,19 @@ class FakeEngine : public backend::SystemBackend,
   }
 
   // ---- CheckpointBackend ----
-  Status CreateCheckpoint(const std::string& container, const backend::CheckpointCreate& request,
-                          std::stop_token cancel) override {
+  StatusOr<backend::CheckpointCreated> CreateCheckpoint(const std::string& container,
+                                                        const backend::CheckpointCreate& request,
+                                                        std::stop_token cancel) override {
     STASIS_RETURN_IF_ERROR(Check(container));
     checkpoint = request;
     checkpoint_begun.Open();
     Status status = checkpoint_may_end.Wait(cancel);
     if (!status.ok()) checkpoint_cancelled.Open();
-    return status;
+    if (!status.ok()) return status;
+    return backend::CheckpointCreated{checkpoint_warnings.get()};
   }
   Recorded<backend::CheckpointCreate> checkpoint;
+  Recorded<std::vector<std::string>> checkpoint_warnings;
   StatusOr<std::vector<std::string>> ListCheckpoints(const std::string& container,
                                                      const std::string& dir) override {
     STASIS_RETURN_IF_ERROR(Check(container));

@@ -261,6 +261,16 @@ TEST_F(ServerTest, AHalfClosedClientStillGetsItsAnswer) {
   EXPECT_THAT(client.ReadAnswer(), StartsWith("HTTP/1.1 201 "));
 }
 
+TEST_F(ServerTest, ACheckpointsAnswerHasABodyWhereThereAreWarnings) {
+  Start();
+  engine_.checkpoint_may_end.Open();
+  const std::string body = "{\"CheckpointID\":\"cp1\"}";
+  EXPECT_THAT(Post("/containers/c1/checkpoints", body), Not(HasSubstr("Warnings")));
+  engine_.checkpoint_warnings = std::vector<std::string>{"it is lost"};
+  EXPECT_THAT(Post("/containers/c1/checkpoints", body),
+              AllOf(StartsWith("HTTP/1.1 201 "), EndsWith("\r\n\r\n{\"Warnings\":[\"it is lost\"]}\n")));
+}
+
 TEST_F(ServerTest, CheckpointsAreListedAndDeleted) {
   Start();
   EXPECT_THAT(Get("/containers/c1/checkpoints"), EndsWith("[{\"Name\":\"cp1\"},{\"Name\":\"cp2\"}]\n"));

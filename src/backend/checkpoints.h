@@ -105,6 +105,10 @@ struct CheckpointUsage {
   std::string damage = {};
 };
 
+struct CheckpointCreated {
+  std::vector<std::string> warnings = {};  // what a restore will not bring back, one sentence each
+};
+
 class CheckpointBackend {
  public:
   virtual ~CheckpointBackend() = default;
@@ -112,8 +116,9 @@ class CheckpointBackend {
   // kNotFound "No such container: %s"; kFailedPrecondition "Container %s not running"; kAlreadyExists
   // "checkpoint with name %s already exists for container %s"; kInternal "Cannot checkpoint container %s:
   // ...".
-  virtual Status CreateCheckpoint(const std::string& container, const CheckpointCreate& request,
-                                  std::stop_token cancel) = 0;
+  virtual StatusOr<CheckpointCreated> CreateCheckpoint(const std::string& container,
+                                                       const CheckpointCreate& request,
+                                                       std::stop_token cancel) = 0;
   virtual StatusOr<std::vector<std::string>> ListCheckpoints(const std::string& container,
                                                              const std::string& directory) = 0;
   // kNotFound "checkpoint %s does not exist for container %s".

@@ -111,6 +111,9 @@ struct ContainerState {
   std::string error;
   absl::Time started_at = absl::InfinitePast();
   absl::Time finished_at = absl::InfinitePast();
+  // An extension of ours: the checkpoint that the last run went on from, its name, or DIRECTORY/NAME of one
+  // that is not the container's own. Empty: that run was started from the beginning.
+  std::string checkpoint;
 };
 
 struct ContainerDetails {

@@ -456,7 +456,7 @@ StatusOr<protocol::CheckpointResult> Checkpoint::Finish(std::stop_token cancel) 
   phase_ = Phase::kDone;
   if (limits_.empty()) static_cast<void>(journal_.Clear());  // it names what is published, and undoes nothing
   static_cast<void>(RemoveTree(work_));                      // a copy of the log is in the checkpoint
-  return protocol::CheckpointResult{manifest_.frozen_us, manifest_.bytes};
+  return protocol::CheckpointResult{manifest_.frozen_us, manifest_.bytes, manifest_.warnings};
 }
 
 void Checkpoint::Cancel() {

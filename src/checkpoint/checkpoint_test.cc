@@ -138,6 +138,9 @@ TEST_F(CheckpointTest, ProcessesBesideTheTreeRunOn) {
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(Runc({"exec", id_, "/bin/sh", "-c", "pidof sleep || true"}), 0);
   EXPECT_EQ(ReadBack("cp1").exec_processes, plan.exec_processes);
+  EXPECT_EQ(ReadBack("cp1").warnings,
+            std::vector<std::string>{"\"/bin/sleep 1000\" was started by exec, beside the container's own "
+                                     "processes: it is not in the checkpoint"});
   EXPECT_TRUE(CountsOn());
 }
 

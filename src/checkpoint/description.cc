@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/time/clock.h"
+#include "base/log.h"
 #include "linux/cpu_features.h"
 
 namespace stasis::checkpoint {
@@ -35,6 +36,14 @@ std::vector<ManifestProcess> ForManifest(const std::vector<criu::Process>& proce
   return out;
 }
 
+// Of "ID (ARGV)".
+std::string ExecWarning(const std::string& exec) {
+  const size_t begin = exec.find(" (");
+  const std::string command = begin == exec.npos ? exec : exec.substr(begin + 2, exec.size() - begin - 3);
+  return "\"" + Printable(command, 256) +
+         "\" was started by exec, beside the container's own processes: it is not in the checkpoint";
+}
+
 }  // namespace
 
 void Describe(const protocol::CheckpointPlan& plan, const ContainerView& view,
@@ -57,6 +66,7 @@ void Describe(const protocol::CheckpointPlan& plan, const ContainerView& view,
   manifest->network_namespace = view.network;
   manifest->processes = ForManifest(processes);
   manifest->exec_processes = plan.exec_processes;
+  for (const std::string& exec : plan.exec_processes) manifest->warnings.push_back(ExecWarning(exec));
   manifest->engine_record = request.engine_record;
 }
 

@@ -28,8 +28,14 @@ Status Create(const ApiClient& client, const CheckpointOptions& options) {
                      {"CheckpointDir", options.directory},
                      {"Exit", !options.leave_running},
                      {"Freeze", options.freeze}};
-  STASIS_RETURN_IF_ERROR(
-      LongCall(client, {"POST", Target({"containers", options.container, "checkpoints"}), body}).status());
+  STASIS_ASSIGN_OR_RETURN(
+      const Json answer,
+      LongCall(client, {"POST", Target({"containers", options.container, "checkpoints"}), body}));
+  std::vector<std::string> warnings;
+  JsonReader reader(answer, "answer");
+  reader.Get("Warnings", &warnings);
+  STASIS_RETURN_IF_ERROR(reader.status());
+  for (const std::string& warning : warnings) PrintError("WARNING: " + warning);
   Print(options.name + "\n");
   return absl::OkStatus();
 }

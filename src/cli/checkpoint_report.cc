@@ -35,7 +35,7 @@ struct Summary {
   uint64_t frozen_us = 0, thaws = 0, prepare_us = 0, dump_us = 0, files_us = 0, copy_us = 0, memory_us = 0;
   bool has_layer = false;
   bool exit = false, paused = false;
-  std::vector<std::string> exec_processes;
+  std::vector<std::string> exec_processes, warnings;
   std::vector<Process> processes;
 };
 
@@ -87,6 +87,7 @@ StatusOr<Summary> ReadSummary(const Json& manifest) {
   reader.Get("exit", &summary.exit);
   reader.Get("paused", &summary.paused);
   reader.Get("exec_processes", &summary.exec_processes);
+  reader.Get("warnings", &summary.warnings);
   STASIS_RETURN_IF_ERROR(reader.status());
   STASIS_ASSIGN_OR_RETURN(summary.processes, ReadProcesses(reader.Find("processes")));
   return summary;
@@ -309,6 +310,11 @@ StatusOr<std::string> CheckpointReport(const Json& manifest, const CheckpointDet
     TreeNode execs{"Not in it: ran beside the container's own processes"};
     for (const std::string& process : summary.exec_processes) execs.children.push_back({process});
     root.children.push_back(std::move(execs));
+  }
+  if (!summary.warnings.empty()) {
+    TreeNode warnings{"Warnings: what a restore does not bring back"};
+    for (const std::string& warning : summary.warnings) warnings.children.push_back({warning});
+    root.children.push_back(std::move(warnings));
   }
   STASIS_ASSIGN_OR_RETURN(root.children.emplace_back(), ProcessTree(std::move(summary.processes), details));
   return DrawTree(root);

@@ -69,6 +69,18 @@ TEST(CheckpointReportTest, FilesAndCopiesAreShownWhereThereAreAny) {
   EXPECT_NE(direct.find("├── Freeze: direct, "), direct.npos) << direct;
 }
 
+TEST(CheckpointReportTest, WhatIsNotInItIsShown) {
+  const std::string report = *CheckpointReport(
+      {{"name", "cp"}, {"exec_processes", {"e1 (top)"}}, {"warnings", {"process 1 (a\x1b): it is lost"}}});
+  EXPECT_NE(report.find("Not in it: ran beside the container's own processes\n│   └── e1 (top)\n"),
+            report.npos)
+      << report;
+  EXPECT_NE(
+      report.find("Warnings: what a restore does not bring back\n│   └── process 1 (a\\x1b): it is lost\n"),
+      report.npos)
+      << report;
+}
+
 TEST(CheckpointReportTest, DetailsAreDrawnWhereTheyBelong) {
   Json manifest = {{"name", "cp"}, {"bytes", 5'000}, {"layer", {{"size", 1}}}};
   manifest["processes"] = {Process(1, 0, "init"), Process(2, 1, "worker")};

@@ -6,12 +6,14 @@
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "base/log.h"
 #include "base/time.h"
 #include "engine/engine.h"
 #include "engine/progress.h"
+#include "base/log.h"
 #include "linux/files.h"
 #include "manifest/checkpoint_content.h"
 #include "manifest/checkpoint_directory.h"
@@ -132,8 +134,9 @@ std::string Engine::StoreOf(const ContainerRecord& record, const std::string& di
   return own ? options_.paths.CheckpointStore() : OwnStore(directory);
 }
 
-Status Engine::CreateCheckpoint(const std::string& name, const backend::CheckpointCreate& request,
-                                std::stop_token cancel) {
+StatusOr<backend::CheckpointCreated> Engine::CreateCheckpoint(const std::string& name,
+                                                              const backend::CheckpointCreate& request,
+                                                              std::stop_token cancel) {
   STASIS_ASSIGN_OR_RETURN(const CheckpointName checkpoint, CheckpointName::Parse(request.name));
   STASIS_ASSIGN_OR_RETURN(const ContainerRef container, containers_.Find(name));
   const ContainerRecord record = container->Record();
@@ -152,18 +155,21 @@ Status Engine::CreateCheckpoint(const std::string& name, const backend::Checkpoi
   std::stop_source either;  // the client has left, or somebody wants the container ended
   const std::stop_callback by_client(cancel, [&] { either.request_stop(); });
   const std::stop_callback by_kill(*taken_back, [&] { either.request_stop(); });
-  Status status = MakeCheckpoint(*container, checkpoint, directory, request, either.get_token());
-  if (status.ok()) return {};
+  StatusOr<backend::CheckpointCreated> made =
+      MakeCheckpoint(*container, checkpoint, directory, request, either.get_token());
+  if (made.ok()) return made;
   stores_.CollectSoon(StoreOf(record, directory));  // what a maker that died has left in it
   if (taken_back->stop_requested())
     return FailedPrecondition(failed + ": the container was killed meanwhile");
   if (made_directory) ::rmdir(directory.c_str());  // empty still, or it stays
-  if (!TellsOfTheRequest(status.code())) status = Internal(Message(status));
-  return Annotate(status, failed);
+  if (!TellsOfTheRequest(made.status().code())) made = Internal(Message(made.status()));
+  return Annotate(made.status(), failed);
 }
 
-Status Engine::MakeCheckpoint(Container& container, const CheckpointName& name, const std::string& directory,
-                              const backend::CheckpointCreate& wanted, std::stop_token cancel) {
+StatusOr<backend::CheckpointCreated> Engine::MakeCheckpoint(Container& container, const CheckpointName& name,
+                                                            const std::string& directory,
+                                                            const backend::CheckpointCreate& wanted,
+                                                            std::stop_token cancel) {
   const ContainerRecord record = container.Record();
   const bool exit = wanted.exit;
   types::CreateCheckpointRequest request;
@@ -197,11 +203,17 @@ Status Engine::MakeCheckpoint(Container& container, const CheckpointName& name, 
       meter.Begin(seen.checkpoint_phase(), seen.checkpoint_total());
     meter.Set(seen.checkpoint_bytes());
   };
-  Status status = supervisor_->Checkpoint(request, on_look, std::move(cancel));
+  const auto answer = supervisor_->Checkpoint(request, on_look, std::move(cancel));
+  Status status = answer.status();
+  backend::CheckpointCreated created;
+  if (answer.ok()) created.warnings.assign(answer->warnings().begin(), answer->warnings().end());
   if (absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status)) {
     // The call broke, which says nothing of the checkpoint.
-    const StatusOr<Manifest> made = ReadManifest(directory, name);
-    if (made.ok() && made->container_id == record.id.str()) status = Status();
+    StatusOr<Manifest> made = ReadManifest(directory, name);
+    if (made.ok() && made->container_id == record.id.str()) {
+      status = Status();
+      created.warnings = std::move(made->warnings);
+    }
   }
   if (exit && status.ok()) {
     // The supervisor's word of the exit may take a moment longer than its answer.
@@ -213,7 +225,14 @@ Status Engine::MakeCheckpoint(Container& container, const CheckpointName& name, 
     if (exit) ResolveExitingCheckpoint(changed);
     return {};
   };
-  if (status.ok()) return Change(container, recorded, "checkpoint", {{"checkpoint", name.str()}});
+  if (status.ok()) {
+    Attributes attributes = {{"checkpoint", name.str()}};
+    if (!created.warnings.empty()) attributes["warnings"] = absl::StrJoin(created.warnings, "; ");
+    for (const std::string& warning : created.warnings)
+      spdlog::warn("container {}: checkpoint {}: {}", record.id.str(), name.str(), Printable(warning));
+    STASIS_RETURN_IF_ERROR(Change(container, recorded, "checkpoint", attributes));
+    return created;
+  }
   if (exit) {
     STASIS_RETURN_IF_ERROR(Change(container, recorded));
   }

@@ -104,8 +104,9 @@ class Engine final : public backend::ContainerBackend,
   StatusOr<backend::ExecDetails> InspectExec(const std::string& exec) override;
 
   // CheckpointBackend
-  Status CreateCheckpoint(const std::string& container, const backend::CheckpointCreate& request,
-                          std::stop_token cancel) override;
+  StatusOr<backend::CheckpointCreated> CreateCheckpoint(const std::string& container,
+                                                        const backend::CheckpointCreate& request,
+                                                        std::stop_token cancel) override;
   StatusOr<std::vector<std::string>> ListCheckpoints(const std::string& container,
                                                      const std::string& directory) override;
   Status DeleteCheckpoint(const std::string& container, const std::string& name,
@@ -193,7 +194,9 @@ class Engine final : public backend::ContainerBackend,
   StatusOr<types::CreateContainerRequest> PlanRun(const ContainerRecord& record,
                                                   const std::optional<RestorePoint>& restore) const;
   StatusOr<std::string> PrepareNetwork(const ContainerRecord& record);
-  Status RecordRunning(Container& container, bool paused);
+  Status RecordRunning(Container& container, const std::optional<RestorePoint>& restore);
+  // DIRECTORY/NAME, of the container's own only NAME.
+  std::string ShownCheckpoint(const ContainerId& id, const std::string& path) const;
   void RecordFailedStart(Container& container, const Status& why);
   // What a run needs and nothing else does: the network namespace, and, some time later unless it is started
   // again, the root's mount. The turn is held, nothing runs.
@@ -217,6 +220,8 @@ class Engine final : public backend::ContainerBackend,
   // After an exit, in a task: frees what the run held, then --rm, or the restart policy.
   void Settle(const ContainerRef& container, uint64_t exits, std::stop_token stop);
   void ScheduleRestart(const ContainerRef& container, uint64_t exits, absl::Duration delay);
+  // A line in the log where the run that ended had gone on from a checkpoint: a policy's does not.
+  static void TellOfRestart(const ContainerRecord& record);
   void RestartByPolicy(const ContainerRef& container, uint64_t exits, std::stop_token stop);
   static std::optional<absl::Duration> NextRestart(const Container& container, const ContainerRecord& record,
                                                    int exit_code, absl::Time at);
@@ -283,8 +288,10 @@ class Engine final : public backend::ContainerBackend,
   StatusOr<std::string> FindStore(const std::string& directory) const;
   // The store of the checkpoints in `directory`: the containers' own share one.
   std::string StoreOf(const ContainerRecord& record, const std::string& directory) const;
-  Status MakeCheckpoint(Container& container, const CheckpointName& name, const std::string& directory,
-                        const backend::CheckpointCreate& wanted, std::stop_token cancel);
+  StatusOr<backend::CheckpointCreated> MakeCheckpoint(Container& container, const CheckpointName& name,
+                                                      const std::string& directory,
+                                                      const backend::CheckpointCreate& wanted,
+                                                      std::stop_token cancel);
 
   // ---- images.cc ----
   Status CheckImageUnused(const image::Image& image, const std::string& reference, bool force) const;

@@ -315,13 +315,13 @@ TEST_F(EngineTest, ACheckpointWithExitCountsAsTheUsersStop) {
   const std::string id = Run("web", RemovedAtTheEnd());
   const std::string other = Run("other", AlwaysRestarted());
   for (const std::string& one : {id, other}) {
-    const Status made = engine_->CreateCheckpoint(one, {.name = "cp1", .directory = {}, .exit = true}, {});
-    ASSERT_TRUE(made.ok()) << made;
+    const auto made = engine_->CreateCheckpoint(one, {.name = "cp1", .directory = {}, .exit = true}, {});
+    ASSERT_TRUE(made.ok()) << made.status();
     EXPECT_EQ(State(one).status, "exited");
     EXPECT_EQ(State(one).exit_code, 137);
   }
   EXPECT_EQ(world_->runs(), 2);
-  EXPECT_EQ(engine_->CreateCheckpoint(id, {.name = "cp2", .directory = {}}, {}).message(),
+  EXPECT_EQ(engine_->CreateCheckpoint(id, {.name = "cp2", .directory = {}}, {}).status().message(),
             "Container " + id + " not running");
 }
 
@@ -338,13 +338,14 @@ TEST_F(EngineTest, WhileACheckpointIsMadeTheRestAnswersAndAKillCancelsIt) {
     return Cancelled("cancelled");
   };
   Status made;
-  std::jthread maker([&] { made = engine_->CreateCheckpoint("web", {.name = "cp1", .directory = {}}, {}); });
+  std::jthread maker(
+      [&] { made = engine_->CreateCheckpoint("web", {.name = "cp1", .directory = {}}, {}).status(); });
   {
     std::unique_lock lock(mutex);
     reached.wait(lock, [&] { return inside; });
   }
   EXPECT_EQ(State(id).status, "running");
-  EXPECT_EQ(engine_->CreateCheckpoint("web", {.name = "cp2", .directory = {}}, {}).code(),
+  EXPECT_EQ(engine_->CreateCheckpoint("web", {.name = "cp2", .directory = {}}, {}).status().code(),
             StatusCode::kFailedPrecondition);
   EXPECT_TRUE(engine_->Kill("web", "KILL", {}).ok());
   maker.join();
@@ -509,11 +510,32 @@ TEST_F(EngineTest, ACheckpointWithoutFilesHasNothingToCompare) {
   EXPECT_THAT(Message(refused.status()), HasSubstr("stasis.checkpoint.files=no"));
 }
 
+TEST_F(EngineTest, TheWarningsOfACheckpointAreInTheAnswerAndInTheEvent) {
+  CheckpointsSucceed();
+  Run("web");
+  const absl::Time before = absl::Now();
+  ASSERT_THAT(engine_->CreateCheckpoint("web", {.name = "cp1", .directory = {}}, {})->warnings, IsEmpty());
+  world_->checkpoint_warnings = {"a is lost", "b is lost"};
+  const auto made = engine_->CreateCheckpoint("web", {.name = "cp2", .directory = {}}, {});
+  ASSERT_TRUE(made.ok()) << made.status();
+  EXPECT_EQ(made->warnings, world_->checkpoint_warnings);
+  std::vector<std::string> told;
+  const backend::EventQuery query = {.since = before, .until = absl::Now(), .filters = {}};
+  const auto take = [&](const backend::EventMessage& event) -> Status {
+    if (event.action != "checkpoint") return {};
+    const auto found = event.attributes.find("warnings");
+    told.push_back(found == event.attributes.end() ? "none" : found->second);
+    return {};
+  };
+  ASSERT_TRUE(engine_->Events(query, take, {}).ok());
+  EXPECT_EQ(told, (std::vector<std::string>{"none", "a is lost; b is lost"}));
+}
+
 TEST_F(EngineTest, NamesAndDirectoriesOfCheckpointsAreChecked) {
   CheckpointsSucceed();
   Run("web");
   const auto create = [&](const std::string& name, const std::string& directory) {
-    return Message(engine_->CreateCheckpoint("web", {.name = name, .directory = directory}, {}));
+    return Message(engine_->CreateCheckpoint("web", {.name = name, .directory = directory}, {}).status());
   };
   EXPECT_THAT(create("../x", ""), HasSubstr("Invalid checkpoint ID (../x), only "));
   EXPECT_THAT(create("cp1", "relative"), HasSubstr("must be an absolute path"));
@@ -524,7 +546,7 @@ TEST_F(EngineTest, NamesAndDirectoriesOfCheckpointsAreChecked) {
   EXPECT_TRUE(Exists(directory_->path() + "/elsewhere/cp1"));
   EXPECT_EQ(Message(engine_->DeleteCheckpoint("web", "cp9", "")),
             "checkpoint cp9 does not exist for container web");
-  EXPECT_EQ(engine_->CreateCheckpoint("nobody", {.name = "cp1", .directory = {}}, {}).message(),
+  EXPECT_EQ(engine_->CreateCheckpoint("nobody", {.name = "cp1", .directory = {}}, {}).status().message(),
             "No such container: nobody");
   EXPECT_EQ(Message(engine_->Start("web", {"cp1", ""}, {}).status()), "Container web is already running");
 }

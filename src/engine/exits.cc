@@ -105,6 +105,12 @@ void Engine::Settle(const ContainerRef& container, uint64_t exits, std::stop_tok
   if (status.ok()) ScheduleRestart(container, exits, *restart);
 }
 
+void Engine::TellOfRestart(const ContainerRecord& record) {
+  if (record.state.checkpoint.empty()) return;
+  spdlog::warn("container {}: its restart policy starts it from the beginning, not from checkpoint {}",
+               record.id.str(), Printable(record.state.checkpoint));
+}
+
 void Engine::RestartByPolicy(const ContainerRef& container, uint64_t exits, std::stop_token stop) {
   const StatusOr<Turn> turn = container->TakeTurn(stop);
   if (!turn.ok() || container->exits() != exits || container->phase() != Phase::kRestarting) return;
@@ -112,6 +118,7 @@ void Engine::RestartByPolicy(const ContainerRef& container, uint64_t exits, std:
     ++record.restart_count;
     return {};
   });
+  TellOfRestart(container->Record());
   if (status.ok()) status = Launch(*container, {}, turn->cancel());
   if (!status.ok()) spdlog::warn("container {}: restart: {}", container->id().str(), Message(status));
 }

@@ -45,6 +45,7 @@ class FakeWorld {
   bool obeys_sigterm = true;
   bool ends_when_killed = true;  // else the test ends it
   std::function<Status(const types::CreateCheckpointRequest&, std::stop_token)> on_checkpoint;
+  std::vector<std::string> checkpoint_warnings;  // of those that succeed
 
  private:
   friend class FakeSupervisor;
@@ -109,9 +110,12 @@ class FakeSupervisor final : public Supervisor {
   }
   StatusOr<int> AddProcess(const types::AddProcessRequest&, std::stop_token) override { return 4711; }
   Status Resize(const std::string&, const std::string&, uint32_t, uint32_t) override { return {}; }
-  Status Checkpoint(const types::CreateCheckpointRequest& request, const OnLook&,
-                    std::stop_token cancel) override {
-    return world_->on_checkpoint(request, std::move(cancel));
+  StatusOr<types::CreateCheckpointResponse> Checkpoint(const types::CreateCheckpointRequest& request,
+                                                       const OnLook&, std::stop_token cancel) override {
+    STASIS_RETURN_IF_ERROR(world_->on_checkpoint(request, std::move(cancel)));
+    types::CreateCheckpointResponse response;
+    for (const std::string& warning : world_->checkpoint_warnings) response.add_warnings(warning);
+    return response;
   }
   StatusOr<std::vector<types::Container>> State(const std::string& id) override {
     const std::lock_guard lock(world_->mutex_);

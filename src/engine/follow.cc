@@ -109,6 +109,7 @@ void Engine::Adopt(Container& container, const types::Container& running) {
     if (!CanMove(record.state.phase, phase)) return {};
     if (!IsAlive(record.state.phase)) {  // an engine died between its start and the record of it
       record.state.started_at = running.has_started_at() ? FromProto(running.started_at()) : absl::Now();
+      record.state.checkpoint = ShownCheckpoint(record.id, running.restored_from());
       record.state.error.clear();
       record.stopped_by_user = false;
       for (const types::Process& process : running.processes()) {
@@ -180,6 +181,7 @@ void Engine::FinishInterrupted() {
     } else if (record.state.phase == Phase::kRestarting ||
                (record.state.phase == Phase::kExited && !record.ended_by_checkpoint &&
                 StartsWithEngine(record.host_config.restart_policy, record.stopped_by_user))) {
+      TellOfRestart(record);
       tasks_.Post([this, container](std::stop_token) {
         const StatusOr<backend::Change> started = Start(container->id().str(), {}, {});
         if (!started.ok()) {

@@ -24,7 +24,8 @@ Json ToJson(const RunState& state) {
           {"OomKilled", state.oom_killed},
           {"Error", state.error},
           {"StartedAt", ToRfc3339(state.started_at)},
-          {"FinishedAt", ToRfc3339(state.finished_at)}};
+          {"FinishedAt", ToRfc3339(state.finished_at)},
+          {"Checkpoint", state.checkpoint}};
 }
 
 // Docker's zero time back to "never".
@@ -45,6 +46,7 @@ StatusOr<RunState> RunStateFromJson(const Json& json) {
   reader.Get("ExitCode", &state.exit_code);
   reader.Get("OomKilled", &state.oom_killed);
   reader.Get("Error", &state.error);
+  reader.Get("Checkpoint", &state.checkpoint);
   STASIS_RETURN_IF_ERROR(reader.status());
   STASIS_ASSIGN_OR_RETURN(state.phase, PhaseFromText(phase));
   STASIS_RETURN_IF_ERROR(ReadTime(reader, "StartedAt", &state.started_at));
@@ -175,6 +177,7 @@ backend::ContainerState ToApi(const RunState& state) {
   api.error = state.error;
   api.started_at = state.started_at;
   api.finished_at = state.finished_at;
+  api.checkpoint = state.checkpoint;
   return api;
 }
 

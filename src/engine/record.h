@@ -52,6 +52,7 @@ struct RunState {
   std::string error;  // why the last start failed, or how it was lost
   absl::Time started_at = absl::InfinitePast();
   absl::Time finished_at = absl::InfinitePast();
+  std::string checkpoint = {};  // backend::ContainerState::checkpoint
 };
 
 // A mount as it was settled at create time: what the spec gets and inspect shows.

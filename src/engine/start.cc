@@ -82,7 +82,7 @@ Status Engine::Launch(Container& container, const backend::StartOptions& options
   STASIS_RETURN_IF_ERROR(RevertFilesOfDeadStart(record.id));
   container.BeginStarting();
   Status status = Boot(container, record, restore, std::move(cancel));
-  if (status.ok()) status = RecordRunning(container, restore && restore->paused);
+  if (status.ok()) status = RecordRunning(container, restore);
   const bool told = !absl::IsUnavailable(status) && !absl::IsDeadlineExceeded(status);
   if (!status.ok()) {
     // A container that was made but does not run; one that the supervisor never had is not an error here.
@@ -208,7 +208,12 @@ StatusOr<std::string> Engine::PrepareNetwork(const ContainerRecord& record) {
   return other_record.host_config.network_mode == "host" ? std::string() : networks_.PathOf(other->id());
 }
 
-Status Engine::RecordRunning(Container& container, bool paused) {
+std::string Engine::ShownCheckpoint(const ContainerId& id, const std::string& path) const {
+  const std::string own = options_.paths.Checkpoints(id) + "/";
+  return path.starts_with(own) ? path.substr(own.size()) : path;
+}
+
+Status Engine::RecordRunning(Container& container, const std::optional<RestorePoint>& restore) {
   STASIS_ASSIGN_OR_RETURN(const std::vector<types::Container> found,
                           supervisor_->State(container.id().str()));
   int pid = 0;  // it may have ended already
@@ -219,10 +224,14 @@ Status Engine::RecordRunning(Container& container, bool paused) {
       if (process.pid() == "init") pid = static_cast<int>(process.systempid());
     }
   }
+  const std::string checkpoint =
+      restore ? ShownCheckpoint(container.id(), restore->directory + "/" + restore->name) : "";
+  Attributes attributes;
+  if (restore) attributes["checkpoint"] = checkpoint;
   return Change(
       container,
       [&](ContainerRecord& record) -> Status {
-        const Phase phase = paused ? Phase::kPaused : Phase::kRunning;
+        const Phase phase = restore && restore->paused ? Phase::kPaused : Phase::kRunning;
         if (!CanMove(record.state.phase, phase)) {
           return FailedPrecondition("container " + record.name + " is being removed");
         }
@@ -232,12 +241,13 @@ Status Engine::RecordRunning(Container& container, bool paused) {
         record.state.oom_killed = false;
         record.state.error.clear();
         record.state.started_at = started_at;
+        record.state.checkpoint = checkpoint;
         record.stopped_by_user = false;
         record.ended_by_checkpoint = false;
         record.exiting_checkpoint.reset();
         return {};
       },
-      "start");
+      "start", attributes);
 }
 
 void Engine::RecordFailedStart(Container& container, const Status& why) {

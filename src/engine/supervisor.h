@@ -32,8 +32,9 @@ class Supervisor {
                         uint32_t height) = 0;
   // `on_look` is called about once a second with what State says of the container.
   using OnLook = std::function<void(const types::Container&)>;
-  virtual Status Checkpoint(const types::CreateCheckpointRequest& request, const OnLook& on_look,
-                            std::stop_token cancel) = 0;
+  virtual StatusOr<types::CreateCheckpointResponse> Checkpoint(const types::CreateCheckpointRequest& request,
+                                                               const OnLook& on_look,
+                                                               std::stop_token cancel) = 0;
   // All containers, or the one of this id (none: it is gone).
   virtual StatusOr<std::vector<types::Container>> State(const std::string& id) = 0;
 

@@ -123,13 +123,10 @@ Status SupervisorLink::Resize(const std::string& id, const std::string& process,
   return client_.UpdateProcess(request).status();
 }
 
-Status SupervisorLink::Checkpoint(const types::CreateCheckpointRequest& request, const OnLook& on_look,
-                                  std::stop_token cancel) {
-  return client_
-      .CreateCheckpoint(request,
-                        {.quiet_limit = kCheckpointLimit, .progress = nullptr, .cancel = std::move(cancel)},
-                        on_look)
-      .status();
+StatusOr<types::CreateCheckpointResponse> SupervisorLink::Checkpoint(
+    const types::CreateCheckpointRequest& request, const OnLook& on_look, std::stop_token cancel) {
+  return client_.CreateCheckpoint(
+      request, {.quiet_limit = kCheckpointLimit, .progress = nullptr, .cancel = std::move(cancel)}, on_look);
 }
 
 StatusOr<std::vector<types::Container>> SupervisorLink::State(const std::string& id) {

@@ -20,8 +20,9 @@ class SupervisorLink final : public Supervisor {
   Status Signal(const std::string& id, const std::string& process, int signal, bool all) override;
   StatusOr<int> AddProcess(const types::AddProcessRequest& request, std::stop_token cancel) override;
   Status Resize(const std::string& id, const std::string& process, uint32_t width, uint32_t height) override;
-  Status Checkpoint(const types::CreateCheckpointRequest& request, const OnLook& on_look,
-                    std::stop_token cancel) override;
+  StatusOr<types::CreateCheckpointResponse> Checkpoint(const types::CreateCheckpointRequest& request,
+                                                       const OnLook& on_look,
+                                                       std::stop_token cancel) override;
   StatusOr<std::vector<types::Container>> State(const std::string& id) override;
   Status FollowEvents(absl::Time since, const OnEvent& on_event, std::stop_token cancel) override;
   StatusOr<std::vector<types::Event>> PastEvents(absl::Time since, const std::string& id) override;

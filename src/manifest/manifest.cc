@@ -11,6 +11,7 @@ namespace {
 // One string of a process: as much as criu/processes.h gives, each byte of it perhaps replaced by U+FFFD.
 constexpr size_t kMaxText = 3 * 4096;
 constexpr size_t kMaxExecs = 1024;     // entries of exec_processes
+constexpr size_t kMaxWarnings = 4096;  // entries of warnings
 constexpr size_t kMaxNamespaces = 16;  // entries of empty_namespaces
 constexpr size_t kMaxCpuFeatures = 1024;
 constexpr size_t kMaxEngineRecord = 1 << 20;
@@ -154,6 +155,7 @@ StatusOr<Manifest> ReadFields(const Json& json) {
   reader.Get("empty_namespaces", &manifest.empty_namespaces);
   reader.Get("network_namespace", &manifest.network_namespace);
   reader.Get("exec_processes", &manifest.exec_processes);
+  reader.Get("warnings", &manifest.warnings);
   reader.Get("engine_record", &manifest.engine_record);
   STASIS_RETURN_IF_ERROR(reader.status());
   STASIS_ASSIGN_OR_RETURN(manifest.created, TimeFromText(created));
@@ -174,6 +176,7 @@ Status CheckLimits(const Manifest& manifest) {
   }
   if (manifest.freeze_reason.size() > kMaxText) return TooLarge("freeze_reason");
   if (manifest.exec_processes.size() > kMaxExecs) return TooLarge("exec_processes");
+  if (manifest.warnings.size() > kMaxWarnings) return TooLarge("warnings");
   if (manifest.cpu_features.size() > kMaxCpuFeatures) return TooLarge("cpu_features");
   if (manifest.empty_namespaces.size() > kMaxNamespaces) return TooLarge("empty_namespaces");
   if (manifest.engine_record.size() > kMaxEngineRecord) return TooLarge("engine_record");
@@ -220,6 +223,7 @@ std::string ToText(const Manifest& manifest) {
                    {"layer_bytes", manifest.layer_bytes},
                    {"processes", std::move(processes)},
                    {"exec_processes", manifest.exec_processes},
+                   {"warnings", manifest.warnings},
                    {"engine_record", manifest.engine_record}}) +
          "\n";
 }

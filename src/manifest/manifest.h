@@ -85,7 +85,9 @@ struct Manifest {
   uint64_t layer_bytes = 0;
   std::vector<ManifestProcess> processes;  // in order of pid
   std::vector<std::string>
-      exec_processes;         // "ID (ARGV)": ran beside the init's tree and are not in the checkpoint
+      exec_processes;  // "ID (ARGV)": ran beside the init's tree and are not in the checkpoint
+  // What a restore does not bring back of what the container had, as it was told at the making.
+  std::vector<std::string> warnings;
   std::string engine_record;  // the engine's own JSON, as it was given
 };
 

@@ -20,6 +20,7 @@ Manifest Example() {
   manifest.processes = {{1, 0, 0, "sh", "/bin/sh -c true", 1, 4096},
                         {7, 1, 101, "node", "node \xff", 11, 8192}};
   manifest.exec_processes = {"e1 (top)"};
+  manifest.warnings = {"process 1 (top): it is lost"};
   manifest.engine_record = R"({"image":"busybox"})";
   manifest.files = {{"core-1.img", {5000, 1, store::PageHash{1, 2}}}, {"empty.img", {}}};
   manifest.layer = store::StreamId{700, 0, store::PageHash{3}};
@@ -39,6 +40,7 @@ TEST(ManifestTest, WhatIsWrittenIsReadBack) {
   EXPECT_EQ(read->criu_version, "4.2.1");
   EXPECT_EQ(read->empty_namespaces, manifest.empty_namespaces);
   EXPECT_EQ(read->exec_processes, manifest.exec_processes);
+  EXPECT_EQ(read->warnings, manifest.warnings);
   EXPECT_EQ(read->engine_record, manifest.engine_record);
   ASSERT_EQ(read->files.size(), 2u);
   EXPECT_EQ(read->files[0].name, "core-1.img");

@@ -59,7 +59,7 @@ TEST(MessagesTest, EveryMessageSurvivesItsJson) {
   request.exit = true;
   request.empty_namespaces = {"network"};
   ExpectRoundTrip(request, CheckpointRequestFromJson);
-  ExpectRoundTrip(CheckpointResult{.frozen_us = 5, .bytes = 6}, CheckpointResultFromJson);
+  ExpectRoundTrip(CheckpointResult{.frozen_us = 5, .bytes = 6, .warnings = {"w"}}, CheckpointResultFromJson);
   ExpectRoundTrip(
       ShimEvent{
           .sequence = 3, .type = "exit", .process = "init", .at = absl::FromUnixNanos(9), .exit = record},

@@ -255,7 +255,7 @@ StatusOr<CheckpointRequest> CheckpointRequestFromJson(const Json& json) {
 }
 
 Json ToJson(const CheckpointResult& result) {
-  return {{"frozen_us", result.frozen_us}, {"bytes", result.bytes}};
+  return {{"frozen_us", result.frozen_us}, {"bytes", result.bytes}, {"warnings", result.warnings}};
 }
 
 StatusOr<CheckpointResult> CheckpointResultFromJson(const Json& json) {
@@ -265,6 +265,7 @@ StatusOr<CheckpointResult> CheckpointResultFromJson(const Json& json) {
   reader.Get("bytes", &result.bytes);
   STASIS_RETURN_IF_ERROR(reader.status());
   return result;
+  reader.Get("warnings", &result.warnings);
 }
 
 Json ToJson(const ShimEvent& event) {

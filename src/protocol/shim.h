@@ -159,6 +159,8 @@ struct CheckpointResult {
   uint64_t bytes = 0;
 };
 Json ToJson(const CheckpointResult& result);
+  // What the checkpoint does not bring back of what the container has, one sentence each: for its user.
+  std::vector<std::string> warnings = {};
 StatusOr<CheckpointResult> CheckpointResultFromJson(const Json& json);
 
 // Events that `subscribe` sends as notices "event". Sequence numbers begin at 1 and have no gaps. `exit` of a

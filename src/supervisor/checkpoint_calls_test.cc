@@ -67,6 +67,8 @@ TEST_F(CheckpointCallsTest, TheRequestReachesTheShimAndItsResultComesBack) {
   EXPECT_EQ(response->frozen_us(), 1234u);
   EXPECT_EQ(response->bytes(), 5678u);
   auto text = ReadFile(BundleOf("saved") + "/last-checkpoint.json");
+  ASSERT_EQ(response->warnings_size(), 1);
+  EXPECT_EQ(response->warnings(0), "a warning");
   ASSERT_TRUE(text.ok());
   auto plan = protocol::CheckpointRequestFromJson(*ParseJson(*text));
   ASSERT_TRUE(plan.ok());

@@ -125,6 +125,7 @@ types::Container ContainerActor::Describe() const {
   container.set_runtime(record_.runtime_name);
   container.mutable_labels()->Assign(record_.config.labels.begin(), record_.config.labels.end());
   container.set_attach_socket(shim_.attach_socket());
+  if (record_.config.restore) container.set_restored_from(record_.config.restore->directory);
   if (StatusOr<Cgroup> cgroup = Cgroup::Open(record_.config.cgroup_path); cgroup.ok()) {
     if (auto pids = cgroup->Processes(); pids.ok()) {
       for (pid_t pid : *pids) container.add_pids(static_cast<uint32_t>(pid));

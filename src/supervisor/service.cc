@@ -198,6 +198,7 @@ grpc::Status ApiService::CreateCheckpoint(grpc::ServerContext* context,
     response->set_frozen_us(made.frozen_us);
     response->set_bytes(made.bytes);
     return {};
+    response->mutable_warnings()->Assign(made.warnings.begin(), made.warnings.end());
   });
 }
 

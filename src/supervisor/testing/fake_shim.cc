@@ -160,7 +160,7 @@ class FakeShim {
     SetCheckpointing(false);
     STASIS_RETURN_IF_ERROR(
         WriteFileAtomically(config_.bundle + "/last-checkpoint.json", DumpJson(request.params)));
-    return ToJson(CheckpointResult{1234, 5678});
+    return ToJson(CheckpointResult{1234, 5678, {"a warning"}});
   }
 
   void SetCheckpointing(bool value) {
