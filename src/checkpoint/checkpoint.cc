@@ -10,6 +10,7 @@
 #include "checkpoint/work_files.h"
 #include "criu/log.h"
 #include "criu/outside_peers.h"
+#include "criu/settings.h"
 #include "criu/thread_settings.h"
 #include "criu/timer_images.h"
 #include "criu/verdict.h"
@@ -65,6 +66,7 @@ Status Checkpoint::DoPrepare(const std::stop_token& cancel) {
   STASIS_ASSIGN_OR_RETURN(view_, ReadContainerView(plan_.bundle, plan_.init_pid, runtime_state));
   STASIS_RETURN_IF_ERROR(HandOverWatches(cancel));
   STASIS_RETURN_IF_ERROR(ChooseSource());
+  STASIS_RETURN_IF_ERROR(JudgeLosses());
   STASIS_RETURN_IF_ERROR(ReadFiles(cancel));
   STASIS_RETURN_IF_ERROR(StartCriu(cancel));
   STASIS_RETURN_IF_ERROR(BeginDump());
@@ -76,7 +78,7 @@ Status Checkpoint::DoFreeze(const std::stop_token& cancel) {
   // Once more, since time has passed; the manifest shows these.
   STASIS_ASSIGN_OR_RETURN(members_, cgroup_->Processes());
   STASIS_ASSIGN_OR_RETURN(processes_, criu::ReadProcessTree(plan_.init_pid));
-  STASIS_RETURN_IF_ERROR(SaveThreadSettings());
+  STASIS_RETURN_IF_ERROR(SaveSettings());
   manifest_.prepare_us = MicrosecondsSince(began_);
   if (source_ == Source::kTwins) limits_ = cgroup_->Limits();
   changed_ = true;
@@ -100,6 +102,7 @@ Status Checkpoint::DoFreeze(const std::stop_token& cancel) {
                                              processes_, std::min(frozen_deadline_, After(kPathSearch)),
                                              cancel));
   manifest_.dump_us = MicrosecondsSince(frozen_since_);
+  unread_ = criu::UnreadDatagrams(plan_.init_pid);
   return FinishFiles(cancel);
 }
 
@@ -150,20 +153,6 @@ Status Checkpoint::MakeDirectories() {
   STASIS_RETURN_IF_ERROR(stasis::MakeDirectories(work_));
   STASIS_ASSIGN_OR_RETURN(work_fd_, OpenDirectory(work_));
   progress_.emplace(staging_->images_path(), work_ + "/" + kDumpLogFile, on_progress_);
-  return absl::OkStatus();
-}
-
-Status Checkpoint::JudgeProcesses() {
-  auto processes = criu::ReadProcessTree(plan_.init_pid);
-  if (absl::IsNotFound(processes.status())) return FailedPrecondition("the container is not running");
-  // One before us may have left twins, which CRIU would save as children of the program's.
-  if (processes.ok() && !plan_.paused && ReapLeftTwins(*processes) > 0)
-    processes = criu::ReadProcessTree(plan_.init_pid);
-  if (!processes.ok()) return processes.status();
-  processes_ = *std::move(processes);
-  if (auto verdict = criu::Survey(processes_)) return Internal(*verdict);
-  stopped_ = std::any_of(processes_.begin(), processes_.end(), criu::IsStopped);
-  if (stopped_ && plan_.paused) return Internal("it has a stopped process, and is paused; unpause it first");
   return absl::OkStatus();
 }
 
@@ -244,12 +233,16 @@ Status Checkpoint::BeginDump() {
   return session_->BeginDump(options);
 }
 
-// Just before the freeze, since it takes some time for many threads.
-Status Checkpoint::SaveThreadSettings() {
+// Just before the freeze, since it takes some time for many threads and descriptors.
+Status Checkpoint::SaveSettings() {
   STASIS_ASSIGN_OR_RETURN(const std::vector<std::string> cgroup, cgroup_->Directories());
-  const std::string settings = criu::ReadThreadSettings(processes_, cgroup);
-  if (settings.empty()) return absl::OkStatus();
-  return WriteFileAtomically(staging_->images_path() + "/" + criu::kThreadSettingsFile, settings);
+  for (const auto& [file, settings] :
+       {std::pair(criu::kThreadSettingsFile, criu::ReadThreadSettings(processes_, cgroup)),
+        std::pair(criu::kSettingsFile, criu::ReadSettings(processes_))}) {
+    if (settings.empty()) continue;
+    STASIS_RETURN_IF_ERROR(WriteFileAtomically(staging_->images_path() + "/" + file, settings));
+  }
+  return absl::OkStatus();
 }
 
 // By what the container could at most use twice: each page that it writes while its copies live.
@@ -309,13 +302,14 @@ Status Checkpoint::SaveHiddenMemory(const std::stop_token& cancel) {
   };
   const MemoryTarget target = {staging_->images(), writer_.get(), &manifest_.files, on_bytes};
   const auto save = [&]() -> Status {
-    if (twins_) {
-      STASIS_RETURN_IF_ERROR(twins_->Quieten(After(kTwins)));
-      return SaveMemory(*twins_, shown_, target, cancel);
-    }
+    if (twins_) return SaveMemory(*twins_, shown_, target, cancel);
     STASIS_ASSIGN_OR_RETURN(processes_, criu::ReadProcessTree(plan_.init_pid));
     return SaveMemory(processes_, target, cancel);
   };
+  if (twins_) {
+    if (const Status quiet = twins_->Quieten(After(kTwins)); !quiet.ok()) return NotByUs(quiet);
+    STASIS_RETURN_IF_ERROR(JudgeTwins());
+  }
   Status status = save();
   STASIS_RETURN_IF_ERROR(CheckCriuHolds());
   if (absl::IsCancelled(status) || absl::IsResourceExhausted(status)) return status;
@@ -330,6 +324,7 @@ Status Checkpoint::SaveHiddenMemory(const std::stop_token& cancel) {
 // CRIU's own files into the store.
 Status Checkpoint::SaveImages(const std::stop_token& cancel) {
   if (auto log = ReadFile(work_ + "/" + kDumpLogFile); log.ok()) {
+    criu::FindLossesInLog(criu::ParseLog(*log), processes_, &losses_);
     STASIS_RETURN_IF_ERROR(WriteFileAtomically(staging_->images_path() + "/" + kDumpLogFile, *log));
   }
   STASIS_RETURN_IF_ERROR(criu::MendTimers(staging_->images(), work_ + kLateSignalsFile));
@@ -350,6 +345,8 @@ Status Checkpoint::SaveImages(const std::stop_token& cancel) {
 
 Status Checkpoint::Publish(const std::stop_token& cancel) {
   STASIS_RETURN_IF_ERROR(SaveImages(cancel));
+  criu::FindUnreadDatagrams(unread_, processes_, &losses_);
+  manifest_.warnings = losses_.Warnings();
   Describe(plan_, view_, processes_, &manifest_);
   manifest_.total_us = MicrosecondsSince(began_);
   STASIS_RETURN_IF_ERROR(WriteManifest(staging_->path(), manifest_));

@@ -18,6 +18,7 @@
 
 #include <memory>
 #include <optional>
+#include <set>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -32,6 +33,7 @@
 #include "checkpoint/task_images.h"
 #include "checkpoint/twins.h"
 #include "criu/file_names.h"
+#include "criu/losses.h"
 #include "criu/processes.h"
 #include "criu/session.h"
 #include "linux/cgroup.h"
@@ -76,6 +78,8 @@ class Checkpoint {
 
   Status MakeDirectories();
   Status JudgeProcesses();
+  // What a restore would not bring back, where there will be no twins to be asked; and whether that may be.
+  Status JudgeLosses();
   // Chooses the source; notes why not, or what a twin will not have.
   Status ChooseSource();
   // The container's files: most of them while it runs, the rest in the freeze.
@@ -84,13 +88,14 @@ class Checkpoint {
   Status HandOverWatches(const std::stop_token& cancel);
   Status StartCriu(const std::stop_token& cancel);
   Status BeginDump();
-  Status SaveThreadSettings();
+  Status SaveSettings();
   // The limits of the cgroup, for as long as the copies need what is the container's.
   Status RaiseLimits();
   Status SetLimitsAgain();
   Status LetGo(const std::stop_token& cancel);
   Status MakeTwins();
   Status BringTaskImages();
+  Status JudgeTwins();
   Status SaveHiddenMemory(const std::stop_token& cancel);
   Status SaveImages(const std::stop_token& cancel);
   Status Publish(const std::stop_token& cancel);
@@ -130,8 +135,10 @@ class Checkpoint {
   ContainerView view_;
   std::vector<criu::OutsidePeer> outside_peers_;
   std::vector<criu::Process> processes_;
-  std::vector<pid_t> members_;  // of the cgroup, just before `processes_` were read for the freeze
-  bool stopped_ = false;        // by SIGSTOP, one of them
+  criu::Losses losses_;
+  std::set<std::string> unread_;  // UDP sockets, as they were in the freeze
+  std::vector<pid_t> members_;    // of the cgroup, just before `processes_` were read for the freeze
+  bool stopped_ = false;          // by SIGSTOP, one of them
   Source source_ = Source::kCriu;
   ShownMemory shown_;
   std::optional<Twins> twins_;

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -19,6 +20,7 @@
 #include "linux/interrupted_wait.h"
 #include "linux/memory_mapping.h"
 #include "linux/proc.h"
+#include "linux/wait_clock.h"
 
 // What is written into the process: the call, then all that was changed for it is put back. It touches
 // neither stack nor flags: a system call keeps the flags, and mov, lea and jrcxz change none.
@@ -82,6 +84,8 @@ namespace {
 constexpr char kVdso[] = "[vdso]";
 constexpr uint64_t kNoSystemCall = ~0ULL;  // as orig_rax: nothing to be made again
 constexpr uint64_t kAllSignals = ~0ULL;
+constexpr uint64_t kOptionsOfCaller =
+    PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACESYSGOOD | PTRACE_O_SUSPEND_SECCOMP;
 constexpr uint64_t kOptionsOfTwin = PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD | PTRACE_O_SUSPEND_SECCOMP;
 
 // In the order of the code above.
@@ -271,6 +275,28 @@ StatusOr<Injection::Twin> Injection::Clone(TracedThread& thread, Deadline deadli
   STASIS_ASSIGN_OR_RETURN(const UniqueFd memory, OpenFile(ProcPath(clone, "mem"), O_WRONLY));
   STASIS_RETURN_IF_ERROR(Release(memory, address_));
   return twin;
+}
+
+void KillTwin(TracedThread& twin) {
+  constexpr std::chrono::seconds kEnd{5};  // for it to be gone
+  const pid_t id = twin.id();
+  if (id == 0) return;
+  ::kill(id, SIGKILL);
+  const Deadline deadline = After(kEnd);
+  // kNotFound: it has ended, and we have waited for it. Before that it may stop once more.
+  while (twin.AwaitStop(deadline).ok()) twin.Continue().IgnoreError();
+}
+
+StatusOr<StoppedCaller> StoppedCaller::Stop(pid_t process, Deadline deadline) {
+  const std::optional<BegunWait> begun = WaitClock().Look(process);
+  STASIS_ASSIGN_OR_RETURN(TracedThread thread, TracedThread::Seize(process, kOptionsOfCaller));
+  STASIS_RETURN_IF_ERROR(thread.Interrupt());
+  STASIS_RETURN_IF_ERROR(thread.AwaitHalt(deadline));
+  STASIS_RETURN_IF_ERROR(
+      thread.GoOnWaiting(begun && begun->WasStopped() ? std::optional(begun->began) : std::nullopt));
+  STASIS_ASSIGN_OR_RETURN(Injection injection, Injection::Prepare(process));
+  STASIS_RETURN_IF_ERROR(injection.Settle(thread));
+  return StoppedCaller{std::move(thread), std::move(injection)};
 }
 
 }  // namespace stasis::checkpoint

@@ -77,4 +77,18 @@ class Injection {
   std::vector<uint64_t> abandoned_;  // of code that a dead tracer left in use
 };
 
+// Kills a copy that Clone made, and waits until it has ended; its parent has to reap it.
+void KillTwin(TracedThread& twin);
+
+// The first thread of a process that runs, stopped so that calls can be made in it. It goes on at the end of
+// this object's life, and where the stop has ended a wait, that goes on too.
+struct StoppedCaller {
+  TracedThread thread;
+  Injection injection;
+
+  // kNotFound: it has ended. kPermissionDenied: another traces it. kDeadlineExceeded: it waits where nothing
+  // stops it. kFailedPrecondition: as Injection::Prepare.
+  static StatusOr<StoppedCaller> Stop(pid_t process, Deadline deadline);
+};
+
 }  // namespace stasis::checkpoint

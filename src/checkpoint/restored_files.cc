@@ -14,6 +14,7 @@
 
 #include "criu/host_name.h"
 #include "criu/processes.h"
+#include "criu/settings.h"
 #include "linux/files.h"
 #include "linux/proc.h"
 #include "manifest/checkpoint_content.h"
@@ -89,6 +90,7 @@ class MemoryWriter {
 namespace {
 
 constexpr size_t kMaxThreads = 1 << 20;
+constexpr size_t kMaxSettings = 64 << 20;
 
 // Where saved pages go: to an address, or to an offset in a file.
 class Placement {
@@ -173,6 +175,16 @@ StatusOr<Memories> OpenMemories(const std::vector<pid_t>& threads) {
   return opened;
 }
 
+// As far as this machine lets them be set again: none is worth the restore.
+void RestoreSettings(const std::string& settings, const std::vector<pid_t>& threads) {
+  if (settings.empty()) return;
+  std::map<pid_t, pid_t> by_inside;
+  for (const pid_t thread : threads) {
+    if (const auto inside = criu::InnermostPid(thread); inside.ok()) by_inside[*inside] = thread;
+  }
+  criu::RestoreSettings(settings, by_inside);
+}
+
 }  // namespace
 
 StatusOr<RestoredFiles> RestoredFiles::Open(std::vector<ManifestFile> files, const std::string& store,
@@ -195,6 +207,10 @@ Status RestoredFiles::Unpack(const OnBytes& on_bytes, const std::stop_token& can
   for (const ManifestFile& file : files_) {
     if (is_pages(file) || file.name == kDescriptorsFile) continue;
     STASIS_RETURN_IF_ERROR(UnpackFile(reader_.get(), file, images_.get(), on_bytes, cancel));
+  }
+  if (auto file = OpenFileAt(images_.get(), criu::kSettingsFile, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+      file.ok()) {
+    STASIS_ASSIGN_OR_RETURN(settings_, ReadAll(file->get(), kMaxSettings));
   }
   STASIS_ASSIGN_OR_RETURN(std::vector<criu::ProcessMemory> taken, criu::TakePrivateMemory(images_.get()));
   for (const ManifestFile& file : files_) {
@@ -247,6 +263,7 @@ Status RestoredFiles::Fill(const UnixListener& listener, const OnBytes& on_bytes
     STASIS_ASSIGN_OR_RETURN(criu_, listener.Accept(done.get_token()));
     STASIS_RETURN_IF_ERROR(LetGoOn(criu_.get(), done.get_token()));
     STASIS_ASSIGN_OR_RETURN(const std::vector<pid_t> threads, ReadThreads(criu_.get(), done.get_token()));
+    RestoreSettings(settings_, threads);
     return OpenMemories(threads);
   };
   // It takes CRIU a while until it asks: meanwhile the first of the memory is read.

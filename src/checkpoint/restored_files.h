@@ -55,7 +55,8 @@ class RestoredFiles {
 
   std::vector<ManifestFile> files_;
   UniqueFd images_;
-  UniqueFd criu_;  // the connection
+  UniqueFd criu_;         // the connection
+  std::string settings_;  // criu/settings.h
   std::unique_ptr<store::PageFinder> finder_;
   std::unique_ptr<store::StreamReader> reader_;
   std::vector<Memory> memory_;

@@ -11,16 +11,15 @@
 #include <string>
 #include <utility>
 
+#include "checkpoint/inner_losses.h"
 #include "linux/files.h"
 #include "linux/interrupted_wait.h"
 #include "linux/memory_mapping.h"
 #include "linux/proc.h"
-#include "linux/wait_clock.h"
 
 namespace stasis::checkpoint {
 namespace {
 
-constexpr std::chrono::seconds kEnd{5};   // for a killed twin to be gone
 constexpr std::chrono::seconds kReap{2};  // for its parent to stop, and to reap it
 
 constexpr uint64_t kOptions = PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACESYSGOOD;
@@ -95,29 +94,12 @@ Status QuietenOne(Twin& twin, const Cgroup& cgroup, Deadline deadline) {
 // A process waits for one of its children, which has ended already.
 Status Reap(pid_t process, pid_t child_inside) {
   const Deadline deadline = After(kReap);
-  const std::optional<BegunWait> begun = WaitClock().Look(process);
-  STASIS_ASSIGN_OR_RETURN(TracedThread thread,
-                          TracedThread::Seize(process, kOptions | PTRACE_O_SUSPEND_SECCOMP));
-  STASIS_RETURN_IF_ERROR(thread.Interrupt());
-  STASIS_RETURN_IF_ERROR(thread.AwaitHalt(deadline));
-  STASIS_RETURN_IF_ERROR(
-      thread.GoOnWaiting(begun && begun->WasStopped() ? std::optional(begun->began) : std::nullopt));
-  STASIS_ASSIGN_OR_RETURN(Injection injection, Injection::Prepare(process));
-  STASIS_RETURN_IF_ERROR(injection.Settle(thread));
+  STASIS_ASSIGN_OR_RETURN(StoppedCaller caller, StoppedCaller::Stop(process, deadline));
   const SystemCall wait = {
       .number = SYS_wait4,
       .arguments = {static_cast<uint64_t>(child_inside), 0, static_cast<uint64_t>(__WALL) | WNOHANG, 0}};
-  STASIS_RETURN_IF_ERROR(injection.Call(thread, wait, deadline).status());
-  return thread.Detach();
-}
-
-void Kill(Twin& twin) {
-  const pid_t id = twin.thread.id();
-  if (id == 0) return;
-  ::kill(id, SIGKILL);
-  const Deadline deadline = After(kEnd);
-  // kNotFound: it has ended, and we have waited for it. Before that it may stop once more.
-  while (twin.thread.AwaitStop(deadline).ok()) twin.thread.Continue().IgnoreError();
+  STASIS_RETURN_IF_ERROR(caller.injection.Call(caller.thread, wait, deadline).status());
+  return caller.thread.Detach();
 }
 
 // One that was killed and tells nobody of its end, as no program's own child does.
@@ -170,8 +152,24 @@ Status Twins::Quieten(Deadline deadline) {
   return absl::OkStatus();
 }
 
+Status Twins::FindLosses(const std::vector<criu::Process>& processes, Deadline deadline,
+                         criu::Losses* losses) {
+  for (Twin& twin : twins_) {
+    const auto original = std::find_if(processes.begin(), processes.end(), [&](const criu::Process& process) {
+      return process.pid == twin.original;
+    });
+    if (original == processes.end()) continue;
+    criu::FindMemoryLosses(*original, twin.thread.id(), losses);
+    STASIS_ASSIGN_OR_RETURN(Injection injection, Injection::Prepare(twin.thread.id()));
+    STASIS_RETURN_IF_ERROR(FindInnerLosses(*original, injection, twin.thread, deadline, losses));
+    if (!original->may_be_restricted) continue;
+    STASIS_RETURN_IF_ERROR(FindLandlock(*original, injection, twin.thread, deadline, losses));
+  }
+  return absl::OkStatus();
+}
+
 void Twins::End() {
-  for (Twin& twin : twins_) Kill(twin);
+  for (Twin& twin : twins_) KillTwin(twin.thread);
   if (!twins_.empty() && !cgroup_->Frozen().value_or(false)) {
     for (const Twin& twin : twins_) Reap(twin.original, twin.inside).IgnoreError();
   }

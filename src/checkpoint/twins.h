@@ -11,6 +11,7 @@
 
 #include "base/status.h"
 #include "checkpoint/injection.h"
+#include "criu/losses.h"
 #include "criu/processes.h"
 #include "linux/cgroup.h"
 #include "linux/clock.h"
@@ -43,6 +44,9 @@ class Twins {
 
   // Takes from them what others could notice: descriptors, shared mappings, session and name.
   Status Quieten(Deadline deadline);
+  // Once they are quiet: what a restore of the `processes` does not bring back, as far as the copies can
+  // tell.
+  Status FindLosses(const std::vector<criu::Process>& processes, Deadline deadline, criu::Losses* losses);
   // Kills them, and has their parents reap them; but not where the cgroup is frozen again: who stands still
   // could not be let go after it was asked to stop. ReapLeftTwins does it later.
   void End();

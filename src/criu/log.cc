@@ -75,9 +75,10 @@ std::optional<pid_t> MentionedPid(std::string_view text) {
   return LeadingPid(text.substr(at + kMark.size()));
 }
 
-// The error of one line, or nothing where the line is another one.
-std::optional<LogError> ParseLine(std::string_view line) {
-  constexpr std::string_view kError = "Error (";
+constexpr std::string_view kError = "Error (", kWarning = "Warn  (";
+
+// The error or warning of one line, whichever `mark` begins, or nothing where the line is another one.
+std::optional<LogError> ParseLine(std::string_view line, std::string_view mark) {
   std::string_view rest = TrimLeft(line);
   if (rest.starts_with('(')) {  // what helpers of CRIU's write has no time
     size_t stamp = rest.find(')');
@@ -90,14 +91,14 @@ std::optional<LogError> ParseLine(std::string_view line) {
 
   LogError error;
   size_t colon = rest.find(": ");
-  if (!rest.starts_with(kError) && colon != rest.npos) {
+  if (!rest.starts_with(mark) && colon != rest.npos) {
     auto pid = LeadingPid(rest);
     if (!pid) return std::nullopt;
     error.process = *pid;
     rest = TrimLeft(rest.substr(colon + 2));
   }
-  if (!rest.starts_with(kError)) return std::nullopt;
-  rest.remove_prefix(kError.size());
+  if (!rest.starts_with(mark)) return std::nullopt;
+  rest.remove_prefix(mark.size());
   size_t end = rest.find("): ");
   if (end == rest.npos) return std::nullopt;
   error.place = Printable(rest.substr(0, end), 128);
@@ -134,6 +135,12 @@ std::optional<RestoredSocket> ParseSocket(std::string_view line) {
   return socket;
 }
 
+void Keep(LogError error, pid_t turn, std::vector<LogError>* kept) {
+  if (error.process == 0) error.process = MentionedPid(error.text).value_or(turn);
+  if (kept->size() >= kMaxErrors) kept->erase(kept->begin());
+  kept->push_back(std::move(error));
+}
+
 std::string Cause(const std::vector<LogError>& errors) {
   for (auto error = errors.rbegin(); error != errors.rend(); ++error) {
     if (!IsConsequence(error->text)) return error->text;
@@ -153,7 +160,8 @@ Log ParseLog(std::string_view text) {
     text.remove_prefix(end == text.npos ? text.size() : end + 1);
     if (auto pid = ParseTurn(line)) turn = *pid;
     if (auto socket = ParseSocket(line)) sockets[socket->process] = std::move(socket->address);
-    std::optional<LogError> error = ParseLine(line);
+    if (auto warning = ParseLine(line, kWarning)) Keep(*std::move(warning), turn, &log.warnings);
+    std::optional<LogError> error = ParseLine(line, kError);
     if (!error || IsHarmless(error->text)) continue;
     if (IsEnd(error->text)) {
       log.failed = true;
@@ -161,9 +169,7 @@ Log ParseLog(std::string_view text) {
     }
     if (const auto socket = sockets.find(error->process); socket != sockets.end())
       error->address = socket->second;
-    if (error->process == 0) error->process = MentionedPid(error->text).value_or(turn);
-    if (log.errors.size() >= kMaxErrors) log.errors.erase(log.errors.begin());
-    log.errors.push_back(*std::move(error));
+    Keep(*std::move(error), turn, &log.errors);
   }
   log.cause = Cause(log.errors);
   return log;

@@ -22,9 +22,10 @@ struct LogError {
 };
 
 struct Log {
-  std::vector<LogError> errors;  // the last kMaxErrors before the end, without the harmless ones
-  bool failed = false;           // "Dumping FAILED" or "Restoring FAILED" was seen
-  std::string cause;             // text of the error that tells most, or empty
+  std::vector<LogError> errors;    // the last kMaxErrors before the end, without the harmless ones
+  std::vector<LogError> warnings;  // the last kMaxErrors before the end
+  bool failed = false;             // "Dumping FAILED" or "Restoring FAILED" was seen
+  std::string cause;               // text of the error that tells most, or empty
 };
 
 inline constexpr size_t kMaxErrors = 256;

@@ -1,6 +1,7 @@
 #include "criu/processes.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -58,6 +59,12 @@ std::optional<Number> First(const std::map<std::string_view, std::string_view>& 
   return numbers.front();
 }
 
+bool HasCapability(std::string_view hexadecimal, int capability) {
+  uint64_t set = 0;
+  std::from_chars(hexadecimal.data(), hexadecimal.data() + hexadecimal.size(), set, 16);
+  return (set >> capability & 1) != 0;
+}
+
 std::string ReadCommand(pid_t pid) {
   auto file = OpenFile(ProcPath(pid, "cmdline"), O_RDONLY);
   if (!file.ok()) return "";
@@ -107,6 +114,8 @@ StatusOr<Process> ParseProcessStatus(std::string_view text, int inside_depth) {
   process.tracer = First<pid_t>(fields, "TracerPid").value_or(0);
   process.threads = First<int>(fields, "Threads").value_or(0);
   process.resident_bytes = First<uint64_t>(fields, "VmRSS").value_or(0) * 1024;
+  process.may_be_restricted =
+      First<int>(fields, "NoNewPrivs").value_or(0) == 1 || HasCapability(fields["CapEff"], CAP_SYS_ADMIN);
   if (!fields["State"].empty()) process.state = fields["State"][0];
   process.name = Printable(fields["Name"], 64);
   return process;

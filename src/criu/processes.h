@@ -25,6 +25,8 @@ struct Process {
   uint32_t user = 0;       // real uid, ours
   int threads = 0;
   uint64_t resident_bytes = 0;
+  // Its first thread may have restricted itself (Landlock): PR_SET_NO_NEW_PRIVS, or CAP_SYS_ADMIN.
+  bool may_be_restricted = false;
   char state = '?';     // R, S, D, T, t, Z ...
   std::string name;     // comm
   std::string command;  // command line with blanks between the arguments, at most 4 KiB; empty for a zombie

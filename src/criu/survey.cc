@@ -208,11 +208,12 @@ std::optional<std::string> JudgePipes(const OpenPipes& pipes) {
 }
 
 std::optional<std::string> JudgeDescriptor(const Process& process, const std::string& directory,
-                                           const std::string& descriptor, OpenPipes* pipes) {
+                                           const std::string& descriptor, OpenPipes* pipes, Losses* losses) {
   const std::string path = directory + "/" + descriptor;
   auto link = ReadProcLink(path);
   if (!link.ok()) return std::nullopt;
   if (link->starts_with("pipe:[")) pipes->try_emplace(*link, OpenPipe{&process, descriptor});
+  FindDescriptorLosses(process, descriptor, *link, losses);
   if (*link == "anon_inode:[eventfd]" && IsSemaphore(process, descriptor))
     return Says(
         process,
@@ -227,12 +228,12 @@ std::optional<std::string> JudgeDescriptor(const Process& process, const std::st
   return JudgeFile(process, *link, kind, major(info.st_rdev), minor(info.st_rdev));
 }
 
-std::optional<std::string> JudgeOpenFiles(const Process& process, OpenPipes* pipes) {
+std::optional<std::string> JudgeOpenFiles(const Process& process, OpenPipes* pipes, Losses* losses) {
   std::string base = ProcPath(process.pid, "fd");
   auto descriptors = ListDirectory(base);
   if (!descriptors.ok()) return std::nullopt;
   for (const std::string& descriptor : *descriptors) {
-    if (auto verdict = JudgeDescriptor(process, base, descriptor, pipes)) return verdict;
+    if (auto verdict = JudgeDescriptor(process, base, descriptor, pipes, losses)) return verdict;
   }
   return std::nullopt;
 }
@@ -264,7 +265,7 @@ std::optional<std::string> JudgeFile(const Process& process, std::string_view li
                            ") open, whose state CRIU cannot save; close it, or end the process first");
 }
 
-std::optional<std::string> Survey(const std::vector<Process>& processes) {
+std::optional<std::string> Survey(const std::vector<Process>& processes, Losses* losses) {
   // Who is in a namespace says more than who made it.
   for (const Process& process : processes) {
     if (auto verdict = JudgeNamespaces(processes.front(), process)) return verdict;
@@ -275,8 +276,9 @@ std::optional<std::string> Survey(const std::vector<Process>& processes) {
     if (auto verdict = JudgeChildrensNamespace(process)) return verdict;
     if (auto verdict = JudgeTimers(process)) return verdict;
     if (auto verdict = JudgeThreads(process)) return verdict;
-    if (auto verdict = JudgeOpenFiles(process, &pipes)) return verdict;
+    if (auto verdict = JudgeOpenFiles(process, &pipes, losses)) return verdict;
     if (auto verdict = JudgeMappings(process)) return verdict;
+    FindLosses(process, losses);
   }
   return JudgePipes(pipes);
 }

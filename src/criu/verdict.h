@@ -16,13 +16,15 @@
 
 #include "base/status.h"
 #include "criu/log.h"
+#include "criu/losses.h"
 #include "criu/processes.h"
 
 namespace stasis::criu {
 
 // The first thing found that CRIU would refuse, or nothing. Looks at namespaces, tracers, open files and
-// mappings of each process; files that cannot be looked at are passed over: CRIU will tell.
-std::optional<std::string> Survey(const std::vector<Process>& processes);
+// mappings of each process; files that cannot be looked at are passed over: CRIU will tell. What CRIU would
+// leave out goes to `losses`, that of memory apart.
+std::optional<std::string> Survey(const std::vector<Process>& processes, Losses* losses);
 
 // One open file of a process, as far as the survey judges it. Apart for tests.
 enum class FileKind { kCharacterDevice, kBlockDevice, kOther };

@@ -78,11 +78,12 @@ TEST(VerdictTest, TheSurveyFindsWhatThisProcessHolds) {
   auto tree = ReadProcessTree(::getpid());
   ASSERT_TRUE(tree.ok()) << tree.status();
   if ((*tree)[0].tracer != 0) GTEST_SKIP() << "this test is run under a debugger";
-  EXPECT_EQ(Survey(*tree), std::nullopt);
+  Losses losses;
+  EXPECT_EQ(Survey(*tree, &losses), std::nullopt);
 
   UniqueFd userfaultfd(static_cast<int>(::syscall(SYS_userfaultfd, 1 /* UFFD_USER_MODE_ONLY */)));
   if (!userfaultfd.valid()) GTEST_SKIP() << "userfaultfd(2) is refused here";
-  auto verdict = Survey(*tree);
+  auto verdict = Survey(*tree, &losses);
   ASSERT_TRUE(verdict.has_value());
   EXPECT_THAT(*verdict, StartsWith(Label((*tree)[0]) + " holds a userfaultfd"));
 }
@@ -90,7 +91,8 @@ TEST(VerdictTest, TheSurveyFindsWhatThisProcessHolds) {
 std::optional<std::string> SurveyOfThisProcess() {
   auto tree = ReadProcessTree(::getpid());
   EXPECT_TRUE(tree.ok()) << tree.status();
-  return tree.ok() && (*tree)[0].tracer == 0 ? Survey(*tree) : "this test is run under a debugger";
+  Losses losses;
+  return tree.ok() && (*tree)[0].tracer == 0 ? Survey(*tree, &losses) : "this test is run under a debugger";
 }
 
 TEST(VerdictTest, AnEventfdThatIsASemaphoreIsRefused) {

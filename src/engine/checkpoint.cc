@@ -5,15 +5,17 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "base/log.h"
 #include "base/time.h"
+#include "criu/losses.h"
 #include "engine/engine.h"
 #include "engine/progress.h"
-#include "base/log.h"
 #include "linux/files.h"
 #include "manifest/checkpoint_content.h"
 #include "manifest/checkpoint_directory.h"
@@ -25,6 +27,9 @@ namespace {
 constexpr char kFreezeLabel[] = "stasis.checkpoint.freeze";  // "cow" or "plain"
 // How long a container may stand still for its checkpoint: a duration, "10s" or "500ms".
 constexpr char kFrozenLimitLabel[] = "stasis.checkpoint.frozen-limit";
+
+// What a checkpoint may be made without although a restored program is less safe then: "landlock,mseal".
+constexpr char kAllowLabel[] = "stasis.checkpoint.allow";
 
 StatusOr<uint64_t> FrozenLimit(const ContainerRecord& record) {
   const auto label = record.config.labels.find(kFrozenLimitLabel);
@@ -44,6 +49,20 @@ StatusOr<std::string> Freeze(const ContainerRecord& record, const std::string& w
   if (freeze.empty() && label != record.config.labels.end()) freeze = label->second;
   if (freeze.empty() || freeze == "cow" || freeze == "plain") return freeze;
   return InvalidArgument("invalid freeze (" + freeze + "): want cow or plain");
+}
+
+StatusOr<std::vector<std::string>> Allowed(const ContainerRecord& record) {
+  const auto label = record.config.labels.find(kAllowLabel);
+  if (label == record.config.labels.end()) return std::vector<std::string>();
+  const std::vector<std::string> known(std::begin(criu::kAllowable), std::end(criu::kAllowable));
+  std::vector<std::string> allowed = absl::StrSplit(label->second, ',', absl::SkipWhitespace());
+  for (std::string& kind : allowed) {
+    absl::StripAsciiWhitespace(&kind);
+    if (std::find(known.begin(), known.end(), kind) != known.end()) continue;
+    return InvalidArgument(std::string("label ") + kAllowLabel + ": want some of " +
+                           absl::StrJoin(known, ",") + ", not " + kind);
+  }
+  return allowed;
 }
 
 // What is wrong with the request, or with the moment, says so itself; any other failure is the engine's own.
@@ -180,6 +199,8 @@ StatusOr<backend::CheckpointCreated> Engine::MakeCheckpoint(Container& container
   STASIS_ASSIGN_OR_RETURN(const uint64_t frozen_limit, FrozenLimit(record));
   request.set_frozen_limit_ms(frozen_limit);
   STASIS_ASSIGN_OR_RETURN(*request.mutable_freeze(), Freeze(record, wanted.freeze));
+  STASIS_ASSIGN_OR_RETURN(const std::vector<std::string> allowed, Allowed(record));
+  request.mutable_allow()->Assign(allowed.begin(), allowed.end());
   request.set_engine_record(DumpJson(ToJson(record)));
   types::Checkpoint* checkpoint = request.mutable_checkpoint();
   checkpoint->set_name(name.str());

@@ -225,7 +225,8 @@ Json ToJson(const CheckpointRequest& request) {
           {"frozen_limit_ms", request.frozen_limit_ms},
           {"freeze", request.freeze},
           {"freeze_reason", request.freeze_reason},
-          {"engine_record", request.engine_record}};
+          {"engine_record", request.engine_record},
+          {"allow", request.allow}};
 }
 
 StatusOr<CheckpointRequest> CheckpointRequestFromJson(const Json& json) {
@@ -244,6 +245,7 @@ StatusOr<CheckpointRequest> CheckpointRequestFromJson(const Json& json) {
   reader.Get("freeze", &request.freeze);
   reader.Get("freeze_reason", &request.freeze_reason);
   reader.Get("engine_record", &request.engine_record);
+  reader.Get("allow", &request.allow);
   STASIS_RETURN_IF_ERROR(reader.status());
   STASIS_RETURN_IF_ERROR(CheckpointName::Parse(request.name).status());
   if (request.freeze != kFreezeCow && request.freeze != kFreezePlain)
@@ -263,9 +265,9 @@ StatusOr<CheckpointResult> CheckpointResultFromJson(const Json& json) {
   JsonReader reader(json, "result");
   reader.Get("frozen_us", &result.frozen_us);
   reader.Get("bytes", &result.bytes);
+  reader.Get("warnings", &result.warnings);
   STASIS_RETURN_IF_ERROR(reader.status());
   return result;
-  reader.Get("warnings", &result.warnings);
 }
 
 Json ToJson(const ShimEvent& event) {

@@ -150,6 +150,8 @@ struct CheckpointRequest {
   std::string freeze = kFreezeCow;  // or kFreezePlain
   std::string freeze_reason;        // why plain, where it was not asked for
   std::string engine_record;        // goes into the manifest
+  // What it may be made without although a restored program is less safe then (criu/losses.h).
+  std::vector<std::string> allow;
 };
 Json ToJson(const CheckpointRequest& request);
 StatusOr<CheckpointRequest> CheckpointRequestFromJson(const Json& json);
@@ -157,10 +159,10 @@ StatusOr<CheckpointRequest> CheckpointRequestFromJson(const Json& json);
 struct CheckpointResult {
   uint64_t frozen_us = 0;
   uint64_t bytes = 0;
-};
-Json ToJson(const CheckpointResult& result);
   // What the checkpoint does not bring back of what the container has, one sentence each: for its user.
   std::vector<std::string> warnings = {};
+};
+Json ToJson(const CheckpointResult& result);
 StatusOr<CheckpointResult> CheckpointResultFromJson(const Json& json);
 
 // Events that `subscribe` sends as notices "event". Sequence numbers begin at 1 and have no gaps. `exit` of a

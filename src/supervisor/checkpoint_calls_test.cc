@@ -62,13 +62,14 @@ TEST_F(CheckpointCallsTest, TheRequestReachesTheShimAndItsResultComesBack) {
   request.mutable_checkpoint()->add_emptyns("network");
   request.set_frozen_limit_ms(77);
   request.set_engine_record("{\"a\":1}");
+  request.add_allow("mseal");
   auto response = client_->CreateCheckpoint(request);
   ASSERT_TRUE(response.ok()) << response.status();
   EXPECT_EQ(response->frozen_us(), 1234u);
   EXPECT_EQ(response->bytes(), 5678u);
-  auto text = ReadFile(BundleOf("saved") + "/last-checkpoint.json");
   ASSERT_EQ(response->warnings_size(), 1);
   EXPECT_EQ(response->warnings(0), "a warning");
+  auto text = ReadFile(BundleOf("saved") + "/last-checkpoint.json");
   ASSERT_TRUE(text.ok());
   auto plan = protocol::CheckpointRequestFromJson(*ParseJson(*text));
   ASSERT_TRUE(plan.ok());
@@ -80,6 +81,7 @@ TEST_F(CheckpointCallsTest, TheRequestReachesTheShimAndItsResultComesBack) {
   EXPECT_EQ(plan->empty_namespaces, std::vector<std::string>{"network"});
   EXPECT_EQ(plan->frozen_limit_ms, 77u);
   EXPECT_EQ(plan->engine_record, "{\"a\":1}");
+  EXPECT_EQ(plan->allow, std::vector<std::string>{"mseal"});
 }
 
 TEST_F(CheckpointCallsTest, ALongCheckpointDelaysNoCallAndGetsNoDeadlineWhileItGetsOn) {

@@ -182,6 +182,7 @@ grpc::Status ApiService::CreateCheckpoint(grpc::ServerContext* context,
     plan.shell = wanted.shell();
     plan.empty_namespaces.assign(wanted.emptyns().begin(), wanted.emptyns().end());
     plan.engine_record = request->engine_record();
+    plan.allow.assign(request->allow().begin(), request->allow().end());
     if (request->frozen_limit_ms() != 0) plan.frozen_limit_ms = request->frozen_limit_ms();
     if (!request->freeze().empty()) plan.freeze = request->freeze();
     STASIS_ASSIGN_OR_RETURN(plan.directory,
@@ -197,8 +198,8 @@ grpc::Status ApiService::CreateCheckpoint(grpc::ServerContext* context,
     STASIS_ASSIGN_OR_RETURN(protocol::CheckpointResult made, container->Checkpoint(plan, gone));
     response->set_frozen_us(made.frozen_us);
     response->set_bytes(made.bytes);
-    return {};
     response->mutable_warnings()->Assign(made.warnings.begin(), made.warnings.end());
+    return {};
   });
 }
 

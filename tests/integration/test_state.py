@@ -1,7 +1,9 @@
 """What a program holds besides memory: the same before a checkpoint, while it runs on, and after each restore."""
 
 
+import json
 import os
+import time
 
 import pytest
 
@@ -268,6 +270,113 @@ def test_a_stopped_process_stays_and_comes_back_stopped(engine, way):
     engine.docker("start", "--checkpoint", "cp1", "c1")
     wait_until(lambda: len(engine.numbers("c1")) > before + 1, "the others go on")
     assert state() == "T"
+
+
+def test_a_restore_is_told_apart_from_a_start(engine):
+    engine.counter("c1", "--restart", "always")
+    code, answer = engine.api("POST", "/containers/c1/checkpoints", {"CheckpointID": "cp1", "Exit": True})
+    assert (code, answer) == (201, None)
+    told = lambda: engine.inspect("c1", "{{json .State.Checkpoint}}")
+    starts = lambda: [event["Actor"]["Attributes"].get("checkpoint") for event in map(json.loads, engine.out(
+        "events", "--since", began, "--until", str(time.time()), "--filter", "container=c1", "--filter", "event=start",
+        "--format", "{{json .}}").splitlines())]
+    began = str(time.time())
+    engine.docker("start", "--checkpoint", "cp1", "c1")
+    assert told() == '"cp1"' and starts() == ["cp1"]
+    # Its policy starts it from the beginning, and the log says so.
+    before = engine.log.stat().st_size
+    os.kill(int(engine.inspect("c1", "{{.State.Pid}}")), 9)
+    wait_until(lambda: len(starts()) == 2, "it is started again")
+    assert starts() == ["cp1", None] and told() == '""'
+    assert "from the beginning, not from checkpoint cp1" in engine.log.read_text()[before:]
+
+
+def test_a_process_of_exec_is_left_out_and_that_is_told(engine, stasis):
+    engine.counter("c1")
+    engine.docker("exec", "-d", "c1", "sleep", "987")
+    warning = '"sleep 987" was started by exec, beside the container\'s own processes: it is not in the checkpoint'
+    began = str(time.time())
+    engine.docker("checkpoint", "create", "--leave-running", "c1", "cp0")
+    code, answer = engine.api("POST", "/containers/c1/checkpoints", {"CheckpointID": "cp1"})
+    assert (code, answer) == (201, {"Warnings": [warning]})
+    made = stasis("checkpoint", "create", "--leave-running", "c1", "cp2")
+    assert made.stdout == "cp2\n" and made.stderr == f"WARNING: {warning}\n"
+    assert warning in stasis("checkpoint", "inspect", "c1", "cp2").stdout
+    told = engine.out("events", "--since", began, "--until", str(time.time()), "--filter", "event=checkpoint",
+                      "--format", "{{.Actor.Attributes.warnings}}")
+    assert told.splitlines() == [warning] * 3
+
+
+LOST = r"""
+import ctypes, fcntl, os, signal, socket, struct, time
+libc = ctypes.CDLL(None, use_errno=True)
+libc.personality(0x0040000)
+assert libc.prctl(33, 1, 1, 0, 0) == 0  # PR_MCE_KILL, early
+file = os.open('/tmp/deleted', os.O_RDWR | os.O_CREAT); os.setxattr('/tmp/deleted', 'user.a', b'b'); os.unlink('/tmp/deleted')
+watches = libc.inotify_init(); libc.inotify_add_watch(watches, b'/tmp', 0x80000100)
+unread = libc.inotify_init(); libc.inotify_add_watch(unread, b'/var', 0x100); open('/var/new', 'w')
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+directory = os.open('/etc', os.O_RDONLY); fcntl.fcntl(directory, fcntl.F_NOTIFY, fcntl.DN_CREATE | fcntl.DN_MULTISHOT)
+datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); datagrams.bind(('127.0.0.1', 0)); datagrams.sendto(b'x', datagrams.getsockname())
+i = 0
+while True: i += 1; print(i, flush=True); time.sleep(0.1)
+"""
+
+
+@pytest.mark.parametrize("way", ["left running", "ended"])
+def test_what_does_not_come_back_is_told(engine, image, stasis, way):
+    engine.docker("run", "-d", "--security-opt", "seccomp=unconfined", "--name", "c1", image("python"), "python3", "-c", LOST)
+    wait_until(lambda: engine.numbers("c1"), "it runs")
+    told = stasis("checkpoint", "create", *(["--leave-running"] if way == "left running" else []), "c1", "cp1").stderr
+    for words in ("has a personality of its own (0x00040000", "PR_MCE_KILL", "IN_ONESHOT", "whose extended attributes do not come back",
+                  "has not read all events of its inotify", "in the directory /etc by a signal (F_NOTIFY)", "datagrams of a UDP socket"):
+        assert f"WARNING: process 1 (python" in told and words in told, (words, told)
+    assert len(told.splitlines()) == 7, told
+
+
+SETTINGS = r"""
+import ctypes, fcntl, os, socket, struct, termios, time
+libc = ctypes.CDLL(None, use_errno=True)
+open('/proc/self/coredump_filter', 'w').write('0x7f')
+attributes = struct.pack('IIQiIQQQ', 48, 0, 0, 0, 0, 7000000, 0, 0)
+sliced = libc.syscall(314, 0, attributes, 0) == 0
+def of_thread():
+    buffer = ctypes.create_string_buffer(48); libc.syscall(315, 0, buffer, 48, 0)
+    return struct.unpack('IIQiIQQQ', buffer.raw)[5]
+listener = socket.create_server(('127.0.0.1', 7000)); a = socket.create_connection(('127.0.0.1', 7000)); b, _ = listener.accept()
+options = [(a, 6, 18, 12345), (b, 6, 25, 4096), (listener, 6, 9, 3), (a, 0, 11, 1)]
+udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); options.append((udp, 0, 34, 0))
+for s, level, number, value in options: s.setsockopt(level, number, value)
+member = struct.pack('4s4si', socket.inet_aton('239.1.2.3'), bytes(4), 1)
+joined = True
+try: udp.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, member)
+except OSError: joined = False
+master, slave = os.openpty(); fcntl.ioctl(slave, termios.TIOCEXCL)
+def is_member():
+    try: udp.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, member)
+    except OSError as e: return e.errno == 98
+    return False
+def state():
+    exclusive = bytearray(4); fcntl.ioctl(slave, 0x80045440, exclusive)
+    return (open('/proc/self/coredump_filter').read(), sliced and of_thread(), [s.getsockopt(level, number) for s, level, number, _ in options],
+            not joined or is_member(), exclusive[0])
+before = state()
+number = 0
+while True:
+    if (now := state()) != before:
+        print('WRONG', before, now, flush=True); before = now
+    number += 1; print(number, flush=True); time.sleep(0.1)
+"""
+
+
+def test_settings_that_criu_leaves_out_come_back(engine, image):
+    engine.docker("run", "-d", "--name", "c1", "--security-opt", "seccomp=unconfined", image("python"), "python3", "-c", SETTINGS)
+    wait_until(lambda: engine.numbers("c1"), "it runs")
+    engine.docker("checkpoint", "create", "c1", "cp1")
+    before = len(engine.numbers("c1"))
+    engine.docker("start", "--checkpoint", "cp1", "c1")
+    wait_until(lambda: len(engine.numbers("c1")) > before + 1, "it goes on")
+    assert "WRONG" not in engine.out("logs", "c1"), engine.out("logs", "c1")[-1000:]
 
 
 UNSENT = """

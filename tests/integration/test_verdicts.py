@@ -1,5 +1,6 @@
 """Where a container cannot be saved, the message names the thing and the process, and the container runs on."""
 
+import re
 import subprocess
 
 import pytest
@@ -20,6 +21,45 @@ CASES = {
                             "c = socket.create_connection(('127.0.0.1', 7000))", "that nobody has accepted yet"),
     "a name of two": ("import os; f = open('/tmp/a', 'w'); os.link('/tmp/a', '/tmp/b'); os.unlink('/tmp/a')", "(a hard link)"),
 }
+
+
+# What a restored program would have to do without, and be less safe for it: what does it, the word for it, the label's.
+LESS_SAFE = {
+    "landlock": ("import ctypes, os, struct; libc=ctypes.CDLL(None); libc.prctl(38, 1, 0, 0, 0)\n"
+                 "fd=libc.syscall(444, struct.pack('Q', 1), 8, 0); assert fd >= 0 and libc.syscall(446, fd, 0) == 0; os.close(fd)",
+                 "is under Landlock rules"),
+    "mseal": ("import ctypes, mmap; libc=ctypes.CDLL(None); m=mmap.mmap(-1, 4096); a=ctypes.addressof(ctypes.c_char.from_buffer(m))\n"
+              "assert libc.syscall(462, ctypes.c_void_p(a), 4096, 0) == 0", "has sealed memory"),
+    "mdwe": ("import ctypes; assert ctypes.CDLL(None).prctl(65, 1, 0, 0, 0) == 0", "PR_SET_MDWE"),
+}
+PROGRAM_THAT_COUNTS = "\nimport time\ni=0\nwhile True:\n  i+=1; print(i, flush=True); time.sleep(0.1)"
+
+
+@pytest.mark.parametrize("kind", LESS_SAFE)
+def test_what_would_be_less_safe_is_refused_until_it_is_allowed(engine, image, stasis, kind):
+    program, word = LESS_SAFE[kind]
+    for name, label in (("c1", "a=b"), ("c2", f"stasis.checkpoint.allow= {kind} ,cpuid")):
+        # Below an init that is not restricted itself.
+        engine.docker("run", "-d", "--init=false", "--security-opt", "seccomp=unconfined", "--name", name, "--label", label, image("python"),
+                      "python3", "-c", "import os\nif os.fork(): os.wait(); os._exit(1)\n" + program + PROGRAM_THAT_COUNTS)
+    try:
+        wait_until(lambda: engine.numbers("c1") and engine.numbers("c2"), "they run", 10)
+    except AssertionError:
+        if "AssertionError" in engine.docker("logs", "c1").stderr:
+            pytest.skip(f"this kernel has no {kind}")
+        raise
+    for way in (["--leave-running"], []):
+        result = engine.docker("checkpoint", "create", *way, "c1", "cp1", check=False)
+        assert result.returncode == 1 and word in result.stderr and f"stasis.checkpoint.allow={kind}" in result.stderr, result.stderr
+        assert re.search(r"Cannot checkpoint container c1: process ([2-9]|\d\d) \(python", result.stderr), result.stderr
+        before = len(engine.numbers("c1"))
+        wait_until(lambda: len(engine.numbers("c1")) > before, "it runs on")
+        made = stasis("checkpoint", "create", *way, "c2", f"cp{len(way)}")
+        assert "WARNING: process " in made.stderr and word in made.stderr and made.stderr.count("\n") == 1, made.stderr
+    assert engine.out("checkpoint", "ls", "c1").split() == ["CHECKPOINT", "NAME"]
+    engine.docker("start", "--checkpoint", "cp0", "c2")
+    before = len(engine.numbers("c2"))
+    wait_until(lambda: len(engine.numbers("c2")) > before, "it goes on")
 
 
 @pytest.mark.parametrize("case", CASES)
