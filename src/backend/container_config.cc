@@ -6,121 +6,115 @@
 #include <iterator>
 #include <utility>
 
+#include "backend/host_config_check.h"
 #include "base/log.h"
 
 namespace stasis::backend {
 namespace {
-
-constexpr int64_t kMinimumMemory = 6 * 1024 * 1024;
-
-std::string Plain(int64_t number) { return std::to_string(number); }
 
 // Types nlohmann calls by other names than the API's.
 Status WrongType(std::string_view field, std::string_view want, const Json& got) {
   return InvalidArgument(std::string(field) + ": want " + std::string(want) + ", got " + got.type_name());
 }
 
-Status GetStringMap(const JsonReader& reader, std::string_view field,
-                    std::map<std::string, std::string>* out) {
+// What could not be read. A request is refused for the first of them; a record is taken without them.
+class Unread {
+ public:
+  explicit Unread(std::vector<Status>* out) : out_(*out) {}
+  void Add(const Status& status) {
+    if (!status.ok()) out_.push_back(status);
+  }
+
+ private:
+  std::vector<Status>& out_;
+};
+
+void GetStringMap(const JsonReader& reader, std::string_view field, std::map<std::string, std::string>* out,
+                  Unread& unread) {
   const Json* value = reader.Find(field);
-  if (!value) return absl::OkStatus();
-  if (!value->is_object()) return WrongType(field, "an object of strings", *value);
+  if (!value) return;
+  if (!value->is_object()) return unread.Add(WrongType(field, "an object of strings", *value));
   std::map<std::string, std::string> map;
   for (const auto& [key, item] : value->items()) {
-    if (!item.is_string()) return WrongType(std::string(field) + "." + key, "a string", item);
-    map[key] = item.get<std::string>();
+    if (item.is_string()) {
+      map[key] = item.get<std::string>();
+    } else {
+      unread.Add(WrongType(std::string(field) + "." + key, "a string", item));
+    }
   }
   *out = std::move(map);
-  return absl::OkStatus();
 }
 
 // The API writes sets as objects with empty values.
-Status GetKeys(const JsonReader& reader, std::string_view field, std::vector<std::string>* out) {
+void GetKeys(const JsonReader& reader, std::string_view field, std::vector<std::string>* out,
+             Unread& unread) {
   const Json* value = reader.Find(field);
-  if (!value) return absl::OkStatus();
-  if (!value->is_object()) return WrongType(field, "an object", *value);
+  if (!value) return;
+  if (!value->is_object()) return unread.Add(WrongType(field, "an object", *value));
   std::vector<std::string> keys;
   for (const auto& [key, item] : value->items()) keys.push_back(key);
   *out = std::move(keys);
-  return absl::OkStatus();
 }
 
 // A command: a list of strings, or one string (Docker's StrSlice).
-Status GetCommand(JsonReader& reader, std::string_view field, std::optional<std::vector<std::string>>* out) {
+void GetCommand(const Json& object, std::string_view field, std::optional<std::vector<std::string>>* out,
+                Unread& unread) {
+  JsonReader reader(object, "Config");
   const Json* value = reader.Find(field);
-  if (!value) return absl::OkStatus();
+  if (!value) return;
   std::vector<std::string> words;
   if (value->is_string()) {
     words.push_back(value->get<std::string>());
   } else {
     reader.Get(field, &words);
-    STASIS_RETURN_IF_ERROR(reader.status());
+    if (!reader.status().ok()) return unread.Add(reader.status());
   }
   *out = std::move(words);
-  return absl::OkStatus();
 }
 
 template <typename T>
-Status GetOptional(JsonReader& reader, std::string_view field, std::optional<T>* out) {
-  if (!reader.Find(field)) return absl::OkStatus();
+void GetOptional(const Json& object, std::string_view name, std::string_view field, std::optional<T>* out,
+                 Unread& unread) {
+  JsonReader reader(object, name);
+  if (!reader.Find(field)) return;
   T value{};
   reader.Get(field, &value);
-  STASIS_RETURN_IF_ERROR(reader.status());
+  if (!reader.status().ok()) return unread.Add(reader.status());
   *out = value;
-  return absl::OkStatus();
 }
 
 // Calls `parse` with each element of a list of objects.
 template <typename T>
-Status GetList(const JsonReader& reader, std::string_view field, StatusOr<T> (*parse)(const Json&),
-               std::vector<T>* out) {
+void GetList(const JsonReader& reader, std::string_view field, T (*parse)(const Json&, Unread&),
+             std::vector<T>* out, Unread& unread) {
   const Json* value = reader.Find(field);
-  if (!value) return absl::OkStatus();
-  if (!value->is_array()) return WrongType(field, "a list", *value);
+  if (!value) return;
+  if (!value->is_array()) return unread.Add(WrongType(field, "a list", *value));
   std::vector<T> items;
-  for (const Json& item : *value) {
-    STASIS_ASSIGN_OR_RETURN(T parsed, parse(item));
-    items.push_back(std::move(parsed));
-  }
+  for (const Json& item : *value) items.push_back(parse(item, unread));
   *out = std::move(items);
-  return absl::OkStatus();
 }
 
-StatusOr<MountRequest> MountFromJson(const Json& json) {
+MountRequest MountFromJson(const Json& json, Unread& unread) {
   JsonReader reader(json, "Mounts");
   MountRequest mount;
   reader.Get("Type", &mount.type);
   reader.Get("Source", &mount.source);
   reader.Get("Target", &mount.target);
   reader.Get("ReadOnly", &mount.read_only);
-  STASIS_RETURN_IF_ERROR(reader.status());
+  unread.Add(reader.status());
   if (const Json* options = reader.Find("BindOptions")) {
     JsonReader bind(*options, "Mounts.BindOptions");
     bind.Get("Propagation", &mount.propagation);
     bind.Get("CreateMountpoint", &mount.create_source);
-    STASIS_RETURN_IF_ERROR(bind.status());
+    unread.Add(bind.status());
   }
   if (const Json* options = reader.Find("TmpfsOptions")) {
     JsonReader tmpfs(*options, "Mounts.TmpfsOptions");
     tmpfs.Get("SizeBytes", &mount.tmpfs_size);
     tmpfs.Get("Mode", &mount.tmpfs_mode);
-    STASIS_RETURN_IF_ERROR(tmpfs.status());
+    unread.Add(tmpfs.status());
   }
-  if (mount.type != "bind" && mount.type != "tmpfs" && mount.type != "volume") {
-    return InvalidArgument("mount type unknown: \"" + mount.type + "\"");
-  }
-  auto invalid = [&](std::string_view what) {
-    return InvalidArgument("invalid mount config for type \"" + mount.type + "\": " + std::string(what));
-  };
-  if (mount.target.empty()) return invalid("field Target must not be empty");
-  if (mount.target[0] != '/') return invalid("mount path must be absolute: " + mount.target);
-  if (mount.type == "bind") {
-    if (mount.source.empty()) return invalid("field Source must not be empty");
-    if (mount.source[0] != '/') return invalid("mount path must be absolute: " + mount.source);
-  }
-  if (mount.type == "tmpfs" && !mount.source.empty()) return invalid("field Source must not be specified");
-  if (mount.tmpfs_size < 0) return invalid("TmpfsOptions.SizeBytes must not be negative");
-  if (mount.tmpfs_mode > 07777) return invalid("TmpfsOptions.Mode must be at most 07777");
   return mount;
 }
 
@@ -135,40 +129,27 @@ Json ToJson(const MountRequest& mount) {
   return json;
 }
 
-StatusOr<Ulimit> UlimitFromJson(const Json& json) {
+Ulimit UlimitFromJson(const Json& json, Unread& unread) {
   JsonReader reader(json, "Ulimits");
   Ulimit limit;
   reader.Get("Name", &limit.name);
   reader.Get("Soft", &limit.soft);
   reader.Get("Hard", &limit.hard);
-  STASIS_RETURN_IF_ERROR(reader.status());
-  static constexpr std::string_view kNames[] = {
-      "as",   "core",   "cpu",   "data", "fsize",  "locks",  "memlock",    "msgqueue",
-      "nice", "nofile", "nproc", "rss",  "rtprio", "rttime", "sigpending", "stack"};
-  if (std::find(std::begin(kNames), std::end(kNames), limit.name) == std::end(kNames)) {
-    return InvalidArgument("invalid ulimit type: " + limit.name);
-  }
-  if (limit.hard != -1 && (limit.soft > limit.hard || limit.soft == -1)) {
-    return InvalidArgument("ulimit soft limit must be less than or equal to hard limit: " +
-                           Plain(limit.soft) + " > " + Plain(limit.hard));
-  }
+  unread.Add(reader.status());
   return limit;
 }
 
-StatusOr<DeviceRequest> DeviceFromJson(const Json& json) {
+DeviceRequest DeviceFromJson(const Json& json, Unread& unread) {
   JsonReader reader(json, "Devices");
   DeviceRequest device;
   reader.Get("PathOnHost", &device.path_on_host);
   reader.Get("PathInContainer", &device.path_in_container);
   reader.Get("CgroupPermissions", &device.permissions);
-  STASIS_RETURN_IF_ERROR(reader.status());
-  if (device.permissions.find_first_not_of("rwm") != std::string::npos) {
-    return InvalidArgument("invalid device mode: " + device.permissions);
-  }
+  unread.Add(reader.status());
   return device;
 }
 
-Status ReadResources(JsonReader& reader, HostConfig& config) {
+void ReadResources(JsonReader& reader, HostConfig& config, Unread& unread) {
   reader.Get("Memory", &config.memory);
   reader.Get("MemorySwap", &config.memory_swap);
   reader.Get("MemoryReservation", &config.memory_reservation);
@@ -181,83 +162,29 @@ Status ReadResources(JsonReader& reader, HostConfig& config) {
   reader.Get("ShmSize", &config.shm_size);
   reader.Get("OomScoreAdj", &config.oom_score_adj);
   reader.Get("CgroupParent", &config.cgroup_parent);
-  STASIS_RETURN_IF_ERROR(reader.status());
-  STASIS_RETURN_IF_ERROR(GetOptional(reader, "PidsLimit", &config.pids_limit));
-  STASIS_RETURN_IF_ERROR(GetList(reader, "Ulimits", UlimitFromJson, &config.ulimits));
-  return GetList(reader, "Devices", DeviceFromJson, &config.devices);
+  GetList(reader, "Ulimits", UlimitFromJson, &config.ulimits, unread);
+  GetList(reader, "Devices", DeviceFromJson, &config.devices, unread);
 }
 
-// Docker's checks of resources, with its words.
-Status CheckResources(const HostConfig& config) {
-  if (config.memory != 0 && config.memory < kMinimumMemory) {
-    return InvalidArgument("Minimum memory limit allowed is 6MB");
-  }
-  if (config.memory_swap < -1)
-    return InvalidArgument("invalid memory swap limit: " + Plain(config.memory_swap));
-  if (config.memory == 0 && config.memory_swap > 0) {
-    return InvalidArgument("You should always set the Memory limit when using Memoryswap limit, see usage");
-  }
-  if (config.memory_swap > 0 && config.memory_swap < config.memory) {
-    return InvalidArgument("Minimum memoryswap limit should be larger than memory limit, see usage");
-  }
-  if (config.memory_reservation < 0 || (config.memory > 0 && config.memory_reservation > config.memory)) {
-    return InvalidArgument("Minimum memory limit can not be less than memory reservation limit, see usage");
-  }
-  if (config.nano_cpus < 0) return InvalidArgument("NanoCpus must not be negative");
-  if (config.nano_cpus > 0 && (config.cpu_period > 0 || config.cpu_quota > 0)) {
-    return InvalidArgument("Conflicting options: Nano CPUs and CPU " +
-                           std::string(config.cpu_period > 0 ? "Period" : "Quota") + " cannot both be set");
-  }
-  if (config.cpu_shares < 0) {
-    return InvalidArgument("invalid CPU shares (" + Plain(config.cpu_shares) +
-                           "): value must be a positive integer");
-  }
-  if (config.cpu_period != 0 && (config.cpu_period < 1000 || config.cpu_period > 1000000)) {
-    return InvalidArgument(
-        "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)");
-  }
-  if (config.cpu_quota != 0 && config.cpu_quota != -1 && config.cpu_quota < 1000) {
-    return InvalidArgument("CPU cfs quota can not be less than 1ms (i.e. 1000)");
-  }
-  if (config.shm_size < 0) return InvalidArgument("SHM size can not be less than 0");
-  if (config.oom_score_adj < -1000 || config.oom_score_adj > 1000) {
-    return InvalidArgument("Invalid value " + Plain(config.oom_score_adj) +
-                           ", range for oom score adj is [-1000, 1000]");
-  }
-  return absl::OkStatus();
-}
-
-Status ReadRestartPolicy(const JsonReader& reader, HostConfig& config) {
+void ReadRestartPolicy(const JsonReader& reader, HostConfig& config, Unread& unread) {
   const Json* value = reader.Find("RestartPolicy");
-  if (!value) return absl::OkStatus();
+  if (!value) return;
   JsonReader policy(*value, "HostConfig.RestartPolicy");
   policy.Get("Name", &config.restart_policy);
   policy.Get("MaximumRetryCount", &config.restart_maximum);
-  STASIS_RETURN_IF_ERROR(policy.status());
-  const std::string& name = config.restart_policy;
-  if (!name.empty() && name != "no" && name != "always" && name != "on-failure" && name != "unless-stopped") {
-    return InvalidArgument("invalid restart policy: unknown policy '" + name +
-                           "'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'");
-  }
-  if (config.restart_maximum < 0) {
-    return InvalidArgument("invalid restart policy: maximum retry count cannot be negative");
-  }
-  if (config.restart_maximum != 0 && name != "on-failure") {
-    return InvalidArgument("invalid restart policy: maximum retry count can only be used with 'on-failure'");
-  }
-  return absl::OkStatus();
+  unread.Add(policy.status());
 }
 
-Status ReadLogConfig(const JsonReader& reader, HostConfig& config) {
+void ReadLogConfig(const JsonReader& reader, HostConfig& config, Unread& unread) {
   const Json* value = reader.Find("LogConfig");
-  if (!value) return absl::OkStatus();
+  if (!value) return;
   JsonReader log(*value, "HostConfig.LogConfig");
   log.Get("Type", &config.log_driver);
-  STASIS_RETURN_IF_ERROR(log.status());
-  return GetStringMap(log, "Config", &config.log_options);
+  unread.Add(log.status());
+  GetStringMap(log, "Config", &config.log_options, unread);
 }
 
-Status ReadLists(JsonReader& reader, HostConfig& config) {
+void ReadLists(JsonReader& reader, HostConfig& config, Unread& unread) {
   reader.Get("Binds", &config.binds);
   reader.Get("CapAdd", &config.cap_add);
   reader.Get("CapDrop", &config.cap_drop);
@@ -265,15 +192,16 @@ Status ReadLists(JsonReader& reader, HostConfig& config) {
   reader.Get("SecurityOpt", &config.security_opt);
   reader.Get("Dns", &config.dns);
   reader.Get("ExtraHosts", &config.extra_hosts);
-  STASIS_RETURN_IF_ERROR(reader.status());
-  STASIS_RETURN_IF_ERROR(GetList(reader, "Mounts", MountFromJson, &config.mounts));
-  STASIS_RETURN_IF_ERROR(GetStringMap(reader, "Tmpfs", &config.tmpfs));
-  STASIS_RETURN_IF_ERROR(GetStringMap(reader, "Sysctls", &config.sysctls));
+  GetList(reader, "Mounts", MountFromJson, &config.mounts, unread);
+  GetStringMap(reader, "Tmpfs", &config.tmpfs, unread);
+  GetStringMap(reader, "Sysctls", &config.sysctls, unread);
   if (const Json* ports = reader.Find("PortBindings")) {
-    if (!ports->is_object()) return WrongType("HostConfig.PortBindings", "an object", *ports);
-    config.port_bindings = *ports;
+    if (ports->is_object()) {
+      config.port_bindings = *ports;
+    } else {
+      unread.Add(WrongType("HostConfig.PortBindings", "an object", *ports));
+    }
   }
-  return absl::OkStatus();
 }
 
 // A list, or null where it is empty: what Go makes of a nil slice.
@@ -323,7 +251,8 @@ void WriteResources(const HostConfig& config, Json& json) {
 
 }  // namespace
 
-StatusOr<ContainerConfig> ContainerConfigFromJson(const Json& json) {
+ContainerConfig DecodeContainerConfig(const Json& json, std::vector<Status>* problems) {
+  Unread unread(problems);
   JsonReader reader(json, "Config");
   ContainerConfig config;
   reader.Get("Hostname", &config.hostname);
@@ -339,13 +268,20 @@ StatusOr<ContainerConfig> ContainerConfigFromJson(const Json& json) {
   reader.Get("Image", &config.image);
   reader.Get("WorkingDir", &config.working_dir);
   reader.Get("StopSignal", &config.stop_signal);
-  STASIS_RETURN_IF_ERROR(reader.status());
-  STASIS_RETURN_IF_ERROR(GetCommand(reader, "Cmd", &config.cmd));
-  STASIS_RETURN_IF_ERROR(GetCommand(reader, "Entrypoint", &config.entrypoint));
-  STASIS_RETURN_IF_ERROR(GetStringMap(reader, "Labels", &config.labels));
-  STASIS_RETURN_IF_ERROR(GetOptional(reader, "StopTimeout", &config.stop_timeout));
-  STASIS_RETURN_IF_ERROR(GetKeys(reader, "Volumes", &config.volumes));
-  STASIS_RETURN_IF_ERROR(GetKeys(reader, "ExposedPorts", &config.exposed_ports));
+  GetCommand(json, "Cmd", &config.cmd, unread);
+  GetCommand(json, "Entrypoint", &config.entrypoint, unread);
+  GetOptional(json, "Config", "StopTimeout", &config.stop_timeout, unread);
+  unread.Add(reader.status());
+  GetStringMap(reader, "Labels", &config.labels, unread);
+  GetKeys(reader, "Volumes", &config.volumes, unread);
+  GetKeys(reader, "ExposedPorts", &config.exposed_ports, unread);
+  return config;
+}
+
+StatusOr<ContainerConfig> ContainerConfigFromJson(const Json& json) {
+  std::vector<Status> problems;
+  ContainerConfig config = DecodeContainerConfig(json, &problems);
+  if (!problems.empty()) return problems.front();
   for (const std::string& entry : config.env) {
     if (entry.empty() || entry[0] == '=')
       return InvalidArgument("invalid environment variable: " + Printable(entry));
@@ -391,7 +327,8 @@ Status ReadConsoleSize(const JsonReader& reader, ConsoleSize* size) {
   return absl::OkStatus();
 }
 
-StatusOr<HostConfig> HostConfigFromJson(const Json& json) {
+HostConfig DecodeHostConfig(const Json& json, std::vector<Status>* problems) {
+  Unread unread(problems);
   JsonReader reader(json, "HostConfig");
   HostConfig config;
   reader.Get("ReadonlyRootfs", &config.readonly_rootfs);
@@ -403,17 +340,22 @@ StatusOr<HostConfig> HostConfigFromJson(const Json& json) {
   reader.Get("UTSMode", &config.uts_mode);
   reader.Get("Runtime", &config.runtime);
   reader.Get("PublishAllPorts", &config.publish_all_ports);
-  STASIS_RETURN_IF_ERROR(reader.status());
-  STASIS_RETURN_IF_ERROR(GetOptional(reader, "Init", &config.init));
-  STASIS_RETURN_IF_ERROR(ReadResources(reader, config));
-  STASIS_RETURN_IF_ERROR(CheckResources(config));
-  STASIS_RETURN_IF_ERROR(ReadLists(reader, config));
-  STASIS_RETURN_IF_ERROR(ReadLogConfig(reader, config));
-  STASIS_RETURN_IF_ERROR(ReadConsoleSize(reader, &config.console_size));
-  STASIS_RETURN_IF_ERROR(ReadRestartPolicy(reader, config));
-  if (config.auto_remove && !config.restart_policy.empty() && config.restart_policy != "no") {
-    return InvalidArgument("can't create 'AutoRemove' container with restart policy");
-  }
+  GetOptional(json, "HostConfig", "Init", &config.init, unread);
+  GetOptional(json, "HostConfig", "PidsLimit", &config.pids_limit, unread);
+  ReadResources(reader, config, unread);
+  ReadLists(reader, config, unread);
+  unread.Add(reader.status());
+  ReadLogConfig(reader, config, unread);
+  unread.Add(ReadConsoleSize(reader, &config.console_size));
+  ReadRestartPolicy(reader, config, unread);
+  return config;
+}
+
+StatusOr<HostConfig> HostConfigFromJson(const Json& json) {
+  std::vector<Status> problems;
+  HostConfig config = DecodeHostConfig(json, &problems);
+  if (!problems.empty()) return problems.front();
+  STASIS_RETURN_IF_ERROR(CheckHostConfig(config));
   return config;
 }
 

@@ -1,7 +1,11 @@
 // What a container is asked to be: ContainerConfig and HostConfig of the Engine API (definitions
-// ContainerConfig and HostConfig of the API document), as far as Stasis has them. FromJson checks types and
-// ranges and ignores fields it does not know, as Docker does; ToJson gives Docker's form back. The engine
-// stores that form.
+// ContainerConfig and HostConfig of the API document), as far as Stasis has them. ToJson gives Docker's form;
+// the engine stores that form.
+//
+// There are two readers of it, over one list of fields. FromJson reads a request: types and ranges are
+// checked, and fields that it does not know are ignored, as Docker does. Decode reads what was accepted once
+// (a record, an image's configuration): nothing is refused. A field that cannot be read keeps its default,
+// and the reason is appended to `problems`.
 #pragma once
 
 #include <cstdint>
@@ -37,6 +41,7 @@ struct ContainerConfig {
   std::vector<std::string> exposed_ports;  // "80/tcp"
 };
 StatusOr<ContainerConfig> ContainerConfigFromJson(const Json& json);
+ContainerConfig DecodeContainerConfig(const Json& json, std::vector<Status>* problems);
 Json ToJson(const ContainerConfig& config);
 
 struct MountRequest {  // definition Mount
@@ -114,6 +119,7 @@ struct HostConfig {
   bool publish_all_ports = false;
 };
 StatusOr<HostConfig> HostConfigFromJson(const Json& json);
+HostConfig DecodeHostConfig(const Json& json, std::vector<Status>* problems);
 Json ToJson(const HostConfig& config);
 
 }  // namespace stasis::backend

@@ -16,6 +16,7 @@
 #include "criu/losses.h"
 #include "engine/engine.h"
 #include "engine/progress.h"
+#include "engine/record_codec.h"
 #include "linux/files.h"
 #include "manifest/checkpoint_content.h"
 #include "manifest/checkpoint_directory.h"
@@ -201,7 +202,7 @@ StatusOr<backend::CheckpointCreated> Engine::MakeCheckpoint(Container& container
   STASIS_ASSIGN_OR_RETURN(*request.mutable_freeze(), Freeze(record, wanted.freeze));
   STASIS_ASSIGN_OR_RETURN(const std::vector<std::string> allowed, Allowed(record));
   request.mutable_allow()->Assign(allowed.begin(), allowed.end());
-  request.set_engine_record(DumpJson(ToJson(record)));
+  request.set_engine_record(EncodeRecord(record));
   types::Checkpoint* checkpoint = request.mutable_checkpoint();
   checkpoint->set_name(name.str());
   checkpoint->set_exit(exit);

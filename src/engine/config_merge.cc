@@ -2,6 +2,8 @@
 
 #include <unordered_set>
 
+#include "base/log.h"
+
 namespace stasis::engine {
 namespace {
 
@@ -17,6 +19,7 @@ void MergeEnv(const std::vector<std::string>& image, std::vector<std::string>* u
   for (const std::string& variable : *user) own.insert(VariableName(variable));
   std::vector<std::string> merged;
   for (const std::string& variable : image) {
+    if (variable.empty() || variable[0] == '=') continue;  // what a request is refused for
     if (!own.contains(VariableName(variable))) merged.push_back(variable);
   }
   merged.insert(merged.end(), user->begin(), user->end());
@@ -32,10 +35,13 @@ void MergeList(const std::vector<std::string>& image, std::vector<std::string>* 
 
 }  // namespace
 
-Status MergeImageConfig(const Json& image_config, backend::ContainerConfig* user) {
+void MergeImageConfig(const Json& image_config, backend::ContainerConfig* user) {
   backend::ContainerConfig image;
   if (image_config.is_object()) {
-    STASIS_ASSIGN_OR_RETURN(image, backend::ContainerConfigFromJson(image_config));
+    // The image was accepted when it came: a field that cannot be read is as one that is not there.
+    std::vector<Status> problems;
+    image = backend::DecodeContainerConfig(image_config, &problems);
+    for (const Status& problem : problems) spdlog::warn("an image's configuration: {}", Message(problem));
   }
   if (Empty(user->entrypoint)) {
     if (Empty(user->cmd)) user->cmd = image.cmd;
@@ -52,7 +58,6 @@ Status MergeImageConfig(const Json& image_config, backend::ContainerConfig* user
   user->labels.insert(image.labels.begin(), image.labels.end());  // the user's own stay
   MergeList(image.volumes, &user->volumes);
   MergeList(image.exposed_ports, &user->exposed_ports);
-  return {};
 }
 
 StatusOr<std::vector<std::string>> CommandOf(const backend::ContainerConfig& config) {

@@ -11,8 +11,8 @@
 namespace stasis::engine {
 
 // Fills `user` from the `config` object of the image's configuration (image-spec, config.md).
-// kInvalidArgument when a field of the image is of the wrong type.
-Status MergeImageConfig(const Json& image_config, backend::ContainerConfig* user);
+// What cannot be read of the image's fields counts as absent, and is logged.
+void MergeImageConfig(const Json& image_config, backend::ContainerConfig* user);
 
 // Entrypoint and command as one list. kInvalidArgument "No command specified".
 StatusOr<std::vector<std::string>> CommandOf(const backend::ContainerConfig& config);

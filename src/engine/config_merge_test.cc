@@ -24,7 +24,7 @@ TEST(MergeImageConfigTest, TheImageFillsWhatTheUserLeftOpen) {
   backend::ContainerConfig user;
   user.env = {"MODE=user"};
   user.labels = {{"a", "user"}};
-  ASSERT_TRUE(MergeImageConfig(ImageConfig(), &user).ok());
+  MergeImageConfig(ImageConfig(), &user);
   EXPECT_THAT(*CommandOf(user), ElementsAre("/entry", "serve"));
   EXPECT_THAT(user.env, ElementsAre("PATH=/bin", "MODE=user"));
   EXPECT_EQ(user.user, "1000");
@@ -37,14 +37,14 @@ TEST(MergeImageConfigTest, TheImageFillsWhatTheUserLeftOpen) {
 TEST(MergeImageConfigTest, TheUsersCommandReplacesTheImagesOnly) {
   backend::ContainerConfig user;
   user.cmd = Words{"status"};
-  ASSERT_TRUE(MergeImageConfig(ImageConfig(), &user).ok());
+  MergeImageConfig(ImageConfig(), &user);
   EXPECT_THAT(*CommandOf(user), ElementsAre("/entry", "status"));
 }
 
 TEST(MergeImageConfigTest, TheUsersEntrypointDropsTheImagesCommand) {
   backend::ContainerConfig user;
   user.entrypoint = Words{"/bin/sh"};
-  ASSERT_TRUE(MergeImageConfig(ImageConfig(), &user).ok());
+  MergeImageConfig(ImageConfig(), &user);
   EXPECT_THAT(*CommandOf(user), ElementsAre("/bin/sh"));
 }
 
@@ -52,7 +52,7 @@ TEST(MergeImageConfigTest, AnEmptyEntrypointTakesTheImagesAway) {
   backend::ContainerConfig user;
   user.entrypoint = Words{""};
   user.cmd = Words{"id"};
-  ASSERT_TRUE(MergeImageConfig(ImageConfig(), &user).ok());
+  MergeImageConfig(ImageConfig(), &user);
   EXPECT_THAT(*CommandOf(user), ElementsAre("id"));
 }
 
@@ -62,15 +62,24 @@ TEST(MergeImageConfigTest, VolumesAndPortsOfBothAreThereOnce) {
   user.exposed_ports = {"80/tcp"};
   const Json image = {{"Volumes", {{"/a", Json::object()}, {"/c", Json::object()}}},
                       {"ExposedPorts", {{"80/tcp", Json::object()}, {"81/tcp", Json::object()}}}};
-  ASSERT_TRUE(MergeImageConfig(image, &user).ok());
+  MergeImageConfig(image, &user);
   EXPECT_THAT(user.volumes, ElementsAre("/b", "/a", "/c"));
   EXPECT_THAT(user.exposed_ports, ElementsAre("80/tcp", "81/tcp"));
 }
 
 TEST(CommandOfTest, NothingToRunIsAnError) {
   backend::ContainerConfig user;
-  ASSERT_TRUE(MergeImageConfig(Json(), &user).ok());
+  MergeImageConfig(Json(), &user);
   EXPECT_EQ(Message(CommandOf(user).status()), "No command specified");
+}
+
+TEST(MergeImageConfigTest, WhatCannotBeReadOfAnImageCountsAsAbsent) {
+  backend::ContainerConfig user;
+  user.cmd = {"sh"};
+  MergeImageConfig({{"Env", {"A=1", "", "=x"}}, {"User", 7}, {"WorkingDir", "/srv"}}, &user);
+  EXPECT_THAT(user.env, testing::ElementsAre("A=1"));
+  EXPECT_EQ(user.user, "");
+  EXPECT_EQ(user.working_dir, "/srv");
 }
 
 }  // namespace

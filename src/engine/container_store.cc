@@ -1,7 +1,9 @@
 #include "engine/container_store.h"
 
 #include "base/json.h"
+#include "base/log.h"
 #include "base/time.h"
+#include "engine/record_codec.h"
 #include "linux/random_hex.h"
 
 namespace stasis::engine {
@@ -45,12 +47,24 @@ StatusOr<backend::EventMessage> EventFromJson(const Json& json) {
   return event;
 }
 
+ContainerRecord ReadRecord(const ContainerId& id, const std::string& name, const std::string& text) {
+  StatusOr<DecodedRecord> decoded = DecodeRecord(text);
+  if (decoded.ok() && decoded->record.id != id) decoded = DataLoss("record: it is of another container");
+  if (!decoded.ok()) {
+    spdlog::error("container {}: its record cannot be read: {}", id.str(), Message(decoded.status()));
+    return UnreadableRecord(id, name, decoded.status());
+  }
+  for (const Status& problem : decoded->problems)
+    spdlog::warn("container {}: its record: {}", id.str(), Message(problem));
+  return std::move(decoded->record);
+}
+
 Status SaveRecord(Transaction& transaction, const ContainerRecord& record) {
   STASIS_ASSIGN_OR_RETURN(
       Statement statement,
       transaction.Prepare("INSERT INTO containers(id, name, record) VALUES(?1, ?2, ?3) "
                           "ON CONFLICT(id) DO UPDATE SET name = excluded.name, record = excluded.record"));
-  statement.Bind(1, record.id.str()).Bind(2, record.name).Bind(3, DumpJson(ToJson(record)));
+  statement.Bind(1, record.id.str()).Bind(2, record.name).Bind(3, EncodeRecord(record));
   return statement.Step().status();
 }
 
@@ -110,7 +124,7 @@ Status ContainerStore::SaveEvents(Transaction& transaction,
 
 Status ContainerStore::Commit(const Change& change) {
   return database_->Run([&](Transaction& transaction) -> Status {
-    if (change.save) {
+    if (change.save && !change.save->unreadable) {
       STASIS_RETURN_IF_ERROR(SaveRecord(transaction, *change.save));
     }
     if (change.remove) {
@@ -130,13 +144,17 @@ Status ContainerStore::Commit(const Change& change) {
 StatusOr<std::vector<ContainerRecord>> ContainerStore::LoadContainers() {
   std::vector<ContainerRecord> records;
   STASIS_RETURN_IF_ERROR(database_->Run([&](Transaction& transaction) -> Status {
-    STASIS_ASSIGN_OR_RETURN(Statement statement, transaction.Prepare("SELECT record FROM containers"));
+    STASIS_ASSIGN_OR_RETURN(Statement statement,
+                            transaction.Prepare("SELECT id, name, record FROM containers"));
     while (true) {
       STASIS_ASSIGN_OR_RETURN(const bool row, statement.Step());
       if (!row) return {};
-      STASIS_ASSIGN_OR_RETURN(const Json json, ParseJson(statement.Text(0)));
-      STASIS_ASSIGN_OR_RETURN(ContainerRecord record, RecordFromJson(json));
-      records.push_back(std::move(record));
+      const StatusOr<ContainerId> id = ContainerId::Parse(statement.Text(0));
+      if (!id.ok()) {
+        spdlog::error("the database has a container without an id: {}", Printable(statement.Text(0)));
+        continue;
+      }
+      records.push_back(ReadRecord(*id, statement.Text(1), statement.Text(2)));
     }
   }));
   return records;
@@ -151,9 +169,13 @@ StatusOr<std::vector<backend::EventMessage>> ContainerStore::LoadEvents() {
     while (true) {
       STASIS_ASSIGN_OR_RETURN(const bool row, statement.Step());
       if (!row) return {};
-      STASIS_ASSIGN_OR_RETURN(const Json json, ParseJson(statement.Text(0)));
-      STASIS_ASSIGN_OR_RETURN(backend::EventMessage event, EventFromJson(json));
-      events.push_back(std::move(event));
+      const StatusOr<Json> json = ParseJson(statement.Text(0));
+      StatusOr<backend::EventMessage> event = json.ok() ? EventFromJson(*json) : json.status();
+      if (event.ok()) {
+        events.push_back(*std::move(event));
+      } else {
+        spdlog::warn("an event of the past cannot be read: {}", Message(event.status()));
+      }
     }
   }));
   return events;

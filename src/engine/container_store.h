@@ -27,7 +27,7 @@ class ContainerStore {
 
   // The parts of one decision; absent ones are left out.
   struct Change {
-    const ContainerRecord* save = nullptr;  // inserted or replaced
+    const ContainerRecord* save = nullptr;  // inserted or replaced; one that is unreadable is left as it is
     const ContainerId* remove = nullptr;
     std::vector<backend::EventMessage> events;
     std::optional<absl::Time> supervisor_seen;  // the supervisor's events up to then are dealt with
@@ -35,6 +35,7 @@ class ContainerStore {
   // kAlreadyExists when the name belongs to another container: nothing is written.
   Status Commit(const Change& change);
 
+  // A container whose record cannot be read is among them (ContainerRecord::unreadable).
   StatusOr<std::vector<ContainerRecord>> LoadContainers();
   // The last kKeptEvents, as far as kKeptEventBytes go, oldest first.
   StatusOr<std::vector<backend::EventMessage>> LoadEvents();

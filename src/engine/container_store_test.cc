@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include "engine/record_codec.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "linux/files.h"
@@ -50,7 +51,7 @@ TEST_F(ContainerStoreTest, RecordsComeBackAsTheyWere) {
   auto store = *ContainerStore::Open(path());
   const auto records = *store->LoadContainers();
   ASSERT_THAT(records, SizeIs(1));
-  EXPECT_EQ(ToJson(records[0]), ToJson(record));
+  EXPECT_EQ(EncodeRecord(records[0]), EncodeRecord(record));
   EXPECT_EQ(records[0].state.finished_at, absl::InfinitePast());
   EXPECT_EQ(records[0].state.started_at, record.state.started_at);
 }
@@ -85,6 +86,36 @@ TEST_F(ContainerStoreTest, RemovedRecordsAreGone) {
   ASSERT_TRUE(store->Commit({.save = &record, .events = {}, .supervisor_seen = {}}).ok());
   ASSERT_TRUE(store->Commit({.remove = &record.id, .events = {}, .supervisor_seen = {}}).ok());
   EXPECT_THAT(*store->LoadContainers(), IsEmpty());
+}
+
+TEST_F(ContainerStoreTest, ARecordThatCannotBeReadIsADeadContainerAndStaysAsItIs) {
+  const ContainerRecord good = SomeRecord('a', "web"), bad = SomeRecord('b', "db");
+  {
+    auto store = *ContainerStore::Open(path());
+    for (const ContainerRecord* record : {&good, &bad})
+      ASSERT_TRUE(store->Commit({.save = record, .events = {}, .supervisor_seen = {}}).ok());
+  }
+  const auto run = [&](const std::string& sql) {
+    auto database = *Database::Open(path(), {""});
+    return database->Run([&](Transaction& transaction) { return transaction.Execute(sql); });
+  };
+  ASSERT_TRUE(run("UPDATE containers SET record = 'torn{' WHERE name = 'db';"
+                  "INSERT INTO events(event) VALUES('torn{')")
+                  .ok());
+  auto store = *ContainerStore::Open(path());
+  EXPECT_THAT(*store->LoadEvents(), IsEmpty());
+  auto records = *store->LoadContainers();
+  ASSERT_THAT(records, SizeIs(2));
+  const ContainerRecord& dead = records[0].name == "db" ? records[0] : records[1];
+  EXPECT_EQ(dead.id, bad.id);
+  EXPECT_TRUE(dead.unreadable);
+  EXPECT_EQ(dead.state.phase, Phase::kDead);
+  EXPECT_THAT(dead.state.error, testing::HasSubstr("malformed JSON"));
+  // What was done to it is not written over what somebody may still mend.
+  ASSERT_TRUE(store->Commit({.save = &dead, .events = {}, .supervisor_seen = {}}).ok());
+  EXPECT_TRUE(store->LoadContainers()->at(records[0].name == "db" ? 0 : 1).unreadable);
+  ASSERT_TRUE(store->Commit({.remove = &bad.id, .events = {}, .supervisor_seen = {}}).ok());
+  EXPECT_THAT(*store->LoadContainers(), SizeIs(1));
 }
 
 TEST_F(ContainerStoreTest, OnlyTheLastEventsAreKept) {

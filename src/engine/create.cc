@@ -83,7 +83,7 @@ StatusOr<ContainerRecord> Engine::PlanContainer(const backend::CreateRequest& re
                          .host_config = request.host_config};
   const Json none = Json::object();
   const Json& image_config = image.config->contains("config") ? (*image.config)["config"] : none;
-  STASIS_RETURN_IF_ERROR(Annotate(MergeImageConfig(image_config, &record.config), request.config.image));
+  MergeImageConfig(image_config, &record.config);
   STASIS_ASSIGN_OR_RETURN(record.argv, CommandOf(record.config));
   STASIS_RETURN_IF_ERROR(ValidateContainer(record.config, record.host_config, host_.cpus));
   STASIS_ASSIGN_OR_RETURN(record.mounts, SettleMounts(record.host_config));

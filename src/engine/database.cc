@@ -91,7 +91,7 @@ StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& path,
   sqlite3_busy_timeout(handle, 5000);
   Transaction outside(handle);
   STASIS_RETURN_IF_ERROR(Annotate(
-      outside.Execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON"), path));
+      outside.Execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON"), path));
   STASIS_RETURN_IF_ERROR(Annotate(database->Migrate(migrations), path));
   return database;
 }

@@ -58,10 +58,9 @@ class Transaction {
 // Thread-safe; one transaction at a time.
 class Database {
  public:
-  // Opens or makes the file (WAL, synchronous NORMAL: what Run reports as done survives
-  // a kill; a power cut may take the last moments, and leaves a consistent file). Then
-  // applies migrations[user_version..] one by one, each in a transaction together with the new user_version.
-  // kFailedPrecondition when the file is of a newer program than this.
+  // Opens or makes the file (WAL, synchronous FULL: what Run reports as done survives a kill and a power
+  // cut). Then applies migrations[user_version..] one by one, each in a transaction together with the new
+  // user_version. kFailedPrecondition when the file is of a newer program than this.
   static StatusOr<std::unique_ptr<Database>> Open(const std::string& path,
                                                   const std::vector<std::string>& migrations);
   ~Database();

@@ -653,5 +653,31 @@ TEST_F(EngineTest, ANameBelongsToOneAndMayBeChanged) {
   EXPECT_THAT(*engine_->List({.all = true, .filters = {}}), SizeIs(2));
 }
 
+TEST_F(EngineTest, AnUnreadableRecordKeepsNothingElseFromStarting) {
+  const std::string web = Create("web"), db = Create("db");
+  Down();
+  {
+    auto database = *Database::Open(directory_->path() + "/root/stasis.db", {""});
+    const Status torn = database->Run([](Transaction& transaction) {
+      return transaction.Execute(
+          "UPDATE containers SET record = 'torn{' WHERE name = 'db';"
+          "UPDATE containers SET record = replace(record, '\"Memory\":0', '\"Memory\":1')"
+          " WHERE name = 'web'");
+    });
+    ASSERT_TRUE(torn.ok()) << torn;
+  }
+  Up();
+  EXPECT_EQ(engine_->Inspect(web, false)->host_config.memory, 1);
+  EXPECT_TRUE(engine_->Start(web, {}, {}).ok());
+  const auto dead = *engine_->Inspect("db", false);
+  EXPECT_EQ(dead.state.status, "dead");
+  EXPECT_THAT(dead.state.error, HasSubstr("cannot be read"));
+  EXPECT_THAT(Message(engine_->Start("db", {}, {}).status()), HasSubstr("cannot be read"));
+  EXPECT_THAT(Message(engine_->Rename("db", "other")), HasSubstr("cannot be read"));
+  EXPECT_THAT(*engine_->List({.all = true, .filters = {}}), SizeIs(2));
+  EXPECT_TRUE(engine_->Remove("db", {}).ok());
+  EXPECT_THAT(*engine_->List({.all = true, .filters = {}}), SizeIs(1));
+}
+
 }  // namespace
 }  // namespace stasis::engine

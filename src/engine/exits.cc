@@ -33,11 +33,11 @@ void Engine::HandleExit(const ContainerRef& container, const Exit& exit, std::op
   if (!before.exiting_checkpoint && !by_checkpoint)
     restart = NextRestart(*container, before, exit.code, exit.at);
   const auto ended = [&](ContainerRecord& record) -> Status {
-    record.state.phase = restart ? Phase::kRestarting : Phase::kExited;
+    record.state.phase = restart ? Phase::kRestarting : record.unreadable ? Phase::kDead : Phase::kExited;
     record.state.pid = 0;
     record.state.exit_code = exit.code;
     record.state.oom_killed = exit.oom_killed;
-    record.state.error = by_checkpoint ? "" : exit.reason;
+    if (!record.unreadable) record.state.error = by_checkpoint ? "" : exit.reason;
     record.state.finished_at = exit.at;
     if (by_checkpoint) EndByCheckpoint(record);
     return {};

@@ -106,11 +106,11 @@ void Engine::Adopt(Container& container, const types::Container& running) {
   const Phase phase = running.status() == "paused" ? Phase::kPaused : Phase::kRunning;
   if (container.phase() == phase) return;
   const Status status = Change(container, [&](ContainerRecord& record) -> Status {
-    if (!CanMove(record.state.phase, phase)) return {};
+    if (!CanMove(record.state.phase, phase) && !record.unreadable) return {};
     if (!IsAlive(record.state.phase)) {  // an engine died between its start and the record of it
       record.state.started_at = running.has_started_at() ? FromProto(running.started_at()) : absl::Now();
       record.state.checkpoint = ShownCheckpoint(record.id, running.restored_from());
-      record.state.error.clear();
+      if (!record.unreadable) record.state.error.clear();
       record.stopped_by_user = false;
       for (const types::Process& process : running.processes()) {
         if (process.pid() == "init") record.state.pid = static_cast<int>(process.systempid());

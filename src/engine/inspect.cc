@@ -106,8 +106,10 @@ StatusOr<backend::ContainerDetails> Engine::Inspect(const std::string& name, boo
   backend::ContainerDetails details;
   details.id = record.id.str();
   details.created = record.created;
-  details.path = record.argv.front();
-  details.args.assign(record.argv.begin() + 1, record.argv.end());
+  if (!record.argv.empty()) {
+    details.path = record.argv.front();
+    details.args.assign(record.argv.begin() + 1, record.argv.end());
+  }
   details.state = ToApi(record.state);
   details.image_id = record.image_id;
   details.name = "/" + record.name;

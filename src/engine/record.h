@@ -9,7 +9,6 @@
 #include "absl/time/time.h"
 #include "backend/container_config.h"
 #include "backend/containers.h"
-#include "base/json.h"
 #include "base/names.h"
 #include "base/status.h"
 
@@ -89,10 +88,10 @@ struct ContainerRecord {
   bool stopped_by_user = false;      // no restart policy
   bool ended_by_checkpoint = false;  // --rm keeps it
   std::optional<ExitingCheckpoint> exiting_checkpoint = {};
+  // What was written of it cannot be read: only id, name and `state.error` mean anything. It is shown as
+  // dead, can be removed, and is never written over what could not be read.
+  bool unreadable = false;
 };
-
-Json ToJson(const ContainerRecord& record);
-StatusOr<ContainerRecord> RecordFromJson(const Json& json);
 
 // The state as the API shows it.
 backend::ContainerState ToApi(const RunState& state);

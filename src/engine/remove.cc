@@ -79,6 +79,8 @@ Status Engine::Rename(const std::string& name, const std::string& new_name) {
   STASIS_RETURN_IF_ERROR(ContainerName::Parse(wanted).status());
   STASIS_ASSIGN_OR_RETURN(const Turn turn, container->TakeTurn({}));
   const std::string old_name = container->name();
+  if (container->Record().unreadable)
+    return FailedPrecondition("container " + old_name + " cannot be renamed: its record cannot be read");
   if (wanted == old_name) {
     return InvalidArgument("Renaming a container with the same name as its current name");
   }

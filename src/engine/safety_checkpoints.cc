@@ -8,6 +8,7 @@
 #include "absl/time/clock.h"
 #include "base/log.h"
 #include "layer/capture.h"
+#include "engine/record_codec.h"
 #include "linux/files.h"
 #include "manifest/checkpoint_content.h"
 #include "manifest/staged_checkpoint.h"
@@ -145,7 +146,7 @@ Status SafetyCheckpoints::Store(const ContainerRecord& record, const image::Kept
   manifest.bytes = capture.bytes();
   manifest.stored_bytes = writer->stored_bytes();
   manifest.total_us = static_cast<uint64_t>(absl::ToInt64Microseconds(absl::Now() - began));
-  manifest.engine_record = DumpJson(ToJson(record));
+  manifest.engine_record = EncodeRecord(record);
   STASIS_RETURN_IF_ERROR(WriteManifest(staged.path(), manifest));
   return staged.Publish();
 }

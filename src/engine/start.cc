@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "engine/bundle.h"
 #include "engine/engine.h"
+#include "engine/record_codec.h"
 #include "engine/restore_check.h"
 #include "engine/supervisor_link.h"
 #include "engine/validate.h"
@@ -46,6 +47,8 @@ StatusOr<backend::Change> Engine::Start(const std::string& name, const backend::
   STASIS_ASSIGN_OR_RETURN(const ContainerRef container, containers_.Find(name));
   STASIS_ASSIGN_OR_RETURN(const Turn turn, container->TakeTurn(std::move(cancel)));
   const ContainerRecord record = container->Record();
+  if (record.unreadable)
+    return FailedPrecondition("container " + record.name + " cannot be started: " + record.state.error);
   switch (record.state.phase) {
     case Phase::kRunning:
       if (options.checkpoint.empty()) return backend::Change::kAlreadySo;
@@ -128,10 +131,9 @@ StatusOr<std::optional<Engine::RestorePoint>> Engine::FindRestorePoint(const Con
   STASIS_ASSIGN_OR_RETURN(Manifest manifest, ReadManifest(directory, name));
   std::optional<ContainerRecord> saved;
   if (!manifest.engine_record.empty()) {
-    STASIS_ASSIGN_OR_RETURN(const Json json, ParseJson(manifest.engine_record));
-    StatusOr<ContainerRecord> read = RecordFromJson(json);
+    StatusOr<DecodedRecord> read = DecodeRecord(manifest.engine_record);
     STASIS_RETURN_IF_ERROR(Annotate(read.status(), "checkpoint " + name.str() + ": its container's record"));
-    saved = *std::move(read);
+    saved = std::move(read->record);
   }
   ReadProgramVersions();
   STASIS_RETURN_IF_ERROR(
