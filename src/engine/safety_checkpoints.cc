@@ -7,8 +7,8 @@
 
 #include "absl/time/clock.h"
 #include "base/log.h"
-#include "layer/capture.h"
 #include "engine/record_codec.h"
+#include "layer/capture.h"
 #include "linux/files.h"
 #include "manifest/checkpoint_content.h"
 #include "manifest/staged_checkpoint.h"

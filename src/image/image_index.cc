@@ -40,49 +40,102 @@ StatusOr<Image> ImageFromConfig(const std::string& config_text) {
                0};
 }
 
-StatusOr<std::unique_ptr<ImageIndex>> ImageIndex::Open(const std::string& directory,
-                                                       const LayerStore& layers) {
+StatusOr<std::unique_ptr<ImageIndex>> ImageIndex::Open(const std::string& directory, const LayerStore& layers,
+                                                       bool recover) {
   STASIS_RETURN_IF_ERROR(MakeDirectories(directory + "/content/sha256"));
   std::unique_ptr<ImageIndex> index(new ImageIndex(directory));
-  if (!Exists(directory + "/" + kFile)) return index;
-  STASIS_ASSIGN_OR_RETURN(std::string text, ReadFile(directory + "/" + kFile));
-  StatusOr<Json> document = ParseJson(text);
-  if (!document.ok()) return DataLoss(directory + "/" + kFile + ": " + Message(document.status()));
+  const std::string file = directory + "/" + kFile;
+  if (Exists(file)) {
+    const Status read = index->ReadList(layers);
+    if (!absl::IsDataLoss(read) || !recover) {
+      STASIS_RETURN_IF_ERROR(read);
+      return index;
+    }
+    if (::rename(file.c_str(), (file + ".damaged").c_str()) != 0) return ErrnoError(errno, "rename " + file);
+  }
+  STASIS_RETURN_IF_ERROR(index->ListContent(layers));
+  return index;
+}
+
+Status ImageIndex::ReadList(const LayerStore& layers) {
+  const std::string file = directory_ + "/" + kFile;
+  STASIS_ASSIGN_OR_RETURN(const std::string text, ReadFile(file));
+  const StatusOr<Json> document = ParseJson(text);
+  if (!document.ok()) return DataLoss(file + ": " + Message(document.status()));
   int version = 0;
   JsonReader reader(*document, kFile);
   reader.Get("version", &version);
-  STASIS_RETURN_IF_ERROR(reader.status());
-  if (version != kVersion)
-    return Unimplemented(directory + "/" + kFile + ": written by another version of Stasis");
+  if (!reader.status().ok()) return DataLoss(file + ": " + Message(reader.status()));
+  if (version != kVersion) return Unimplemented(file + ": written by another version of Stasis");
   const Json* records = reader.Find("images");
-  if (!records || !records->is_array()) return DataLoss(directory + "/" + kFile + ": no images");
+  if (!records || !records->is_array()) return DataLoss(file + ": no images");
   for (const Json& record : *records) {
-    StatusOr<Image> image = index->ReadImage(record, layers);
-    if (image.ok()) index->images_.emplace(image->id, *image);
+    const StatusOr<Image> image = ReadImage(record, layers);
+    if (image.ok()) {
+      images_.emplace(image->id, *image);
+    } else {
+      unreadable_.push_back(record);
+    }
   }
-  return index;
+  return absl::OkStatus();
+}
+
+Status ImageIndex::ListContent(const LayerStore& layers) {
+  STASIS_ASSIGN_OR_RETURN(const std::vector<std::string> names,
+                          ListDirectory(directory_ + "/content/sha256"));
+  Images images;
+  for (const std::string& name : names) {
+    const StatusOr<Image> image = ReadImage({{"id", "sha256:" + name}}, layers);
+    if (image.ok()) images.emplace(image->id, *image);
+  }
+  if (images.empty()) return absl::OkStatus();
+  for (auto& [id, image] : images) {
+    for (const Digest& layer : image.layers) image.size += layers.Find(layer).value_or(Layer{layer, 0}).size;
+  }
+  return Write(std::move(images));
 }
 
 StatusOr<Image> ImageIndex::ReadImage(const Json& record, const LayerStore& layers) const {
   std::string id;
   uint64_t size = 0;
-  std::vector<std::string> tags;
+  std::vector<std::string> tags, listed;
   JsonReader reader(record, kFile);
   reader.Get("id", &id);
+  STASIS_ASSIGN_OR_RETURN(const Digest digest, Digest::Parse(id));
   reader.Get("size", &size);
   reader.Get("tags", &tags);
-  STASIS_RETURN_IF_ERROR(reader.status());
-  STASIS_ASSIGN_OR_RETURN(Digest digest, Digest::Parse(id));
-  STASIS_ASSIGN_OR_RETURN(std::string text, ReadFile(ContentPath(digest)));
-  STASIS_ASSIGN_OR_RETURN(Image image, ImageFromConfig(text));
-  if (image.id != digest) return DataLoss("configuration of " + id + " is damaged");
-  for (const Digest& layer : image.layers) {
-    if (!layers.Find(layer)) return DataLoss("layer " + layer.str() + " of " + id + " is missing");
+  reader.Get("layers", &listed);
+  StatusOr<Image> image = ReadWhole(digest, layers);
+  if (!image.ok()) {
+    std::string damage = Message(image.status());
+    image = Image{digest, {}, {}, std::make_shared<const Json>(Json::object()), absl::InfinitePast(), {}, 0};
+    image->damage = std::move(damage);
+    image->layers_known = reader.Find("layers") != nullptr;
+    for (const std::string& text : listed) {
+      StatusOr<Digest> layer = Digest::Parse(text);
+      if (layer.ok()) image->layers.push_back(*std::move(layer));
+      image->layers_known = image->layers_known && layer.ok();
+    }
   }
-  image.size = size;
+  image->size = size;
   std::sort(tags.begin(), tags.end());
-  image.tags = std::move(tags);
+  image->tags = std::move(tags);
   return image;
+}
+
+StatusOr<Image> ImageIndex::ReadWhole(const Digest& id, const LayerStore& layers) const {
+  STASIS_ASSIGN_OR_RETURN(const std::string text, ReadFile(ContentPath(id)));
+  if (Sha256Of(text) != id) return DataLoss("its configuration " + ContentPath(id) + " is damaged");
+  STASIS_ASSIGN_OR_RETURN(Image image, ImageFromConfig(text));
+  for (const Digest& layer : image.layers) {
+    if (!layers.Find(layer)) return DataLoss("its layer " + layer.str() + " is missing");
+  }
+  return image;
+}
+
+bool ImageIndex::KnowsAllLayers() const {
+  return unreadable_.empty() && std::all_of(images_.begin(), images_.end(),
+                                            [](const auto& entry) { return entry.second.layers_known; });
 }
 
 std::string ImageIndex::ContentPath(const Digest& id) const {
@@ -134,7 +187,13 @@ StatusOr<Image> ImageIndex::Find(const std::string& reference_or_id) const {
 Status ImageIndex::Add(const Image& image, const std::string& config_text) {
   STASIS_RETURN_IF_ERROR(WriteFileDurably(ContentPath(image.id), config_text));
   Images images = images_;
-  Image& mine = images.emplace(image.id, image).first->second;
+  const auto [at, is_new] = images.emplace(image.id, image);
+  Image& mine = at->second;
+  if (!is_new && !mine.damage.empty()) {  // it is whole again, and keeps its names
+    std::vector<std::string> tags = std::move(mine.tags);
+    mine = image;
+    mine.tags = std::move(tags);
+  }
   mine.size = image.size;
   for (const std::string& tag : image.tags) {
     TakeTag(images, tag);
@@ -169,9 +228,12 @@ Status ImageIndex::Remove(const Digest& id) {
 }
 
 Status ImageIndex::Write(Images images) {
-  Json records = Json::array();
+  Json records = unreadable_;
   for (const auto& [id, image] : images) {
-    records.push_back({{"id", id.str()}, {"size", image.size}, {"tags", image.tags}});
+    Json record = {{"id", id.str()}, {"size", image.size}, {"tags", image.tags}};
+    if (image.layers_known) record["layers"] = Json::array();
+    for (const Digest& layer : image.layers) record["layers"].push_back(layer.str());
+    records.push_back(std::move(record));
   }
   Json document = {{"version", kVersion}, {"images", std::move(records)}};
   STASIS_RETURN_IF_ERROR(WriteFileDurably(directory_ + "/" + kFile, DumpJson(document)));

@@ -268,7 +268,10 @@ StatusOr<RemoveResult> Store::Remove(const std::string& reference_or_id, bool fo
 Status Store::CreateRoot(const ContainerId& container, const Image& image) {
   // Under the lock, so that the image is not removed between the look and the root's own claim on its layers.
   std::scoped_lock lock(mutex_);
-  if (!index_->Get(image.id)) return NotFound("No such image: " + image.id.str());
+  if (roots_->Has(container)) return absl::OkStatus();
+  const Image* now = index_->Get(image.id);
+  if (!now) return NotFound("No such image: " + image.id.str());
+  if (!now->damage.empty()) return DataLoss("image " + ShortId(image.id) + " is damaged: " + now->damage);
   return roots_->Create(container, image.layers);
 }
 
@@ -284,10 +287,12 @@ Status Store::CollectGarbage() {
 
 Status Store::HideUnneeded(std::vector<std::string>* trees) {
   std::scoped_lock lock(mutex_);
+  const StatusOr<std::vector<Digest>> in_use = roots_->LayersInUse();
+  if (!index_->KnowsAllLayers() || !in_use.ok())
+    return absl::OkStatus();  // nothing is certain to be unneeded
   std::set<Digest> needed(pinned_.begin(), pinned_.end());
   for (const Image& image : index_->List()) needed.insert(image.layers.begin(), image.layers.end());
-  STASIS_ASSIGN_OR_RETURN(std::vector<Digest> in_use, roots_->LayersInUse());
-  needed.insert(in_use.begin(), in_use.end());
+  needed.insert(in_use->begin(), in_use->end());
   STASIS_ASSIGN_OR_RETURN(std::vector<Digest> all, layers_->List());
   for (const Digest& layer : all) {
     if (needed.contains(layer)) continue;
@@ -299,18 +304,20 @@ Status Store::HideUnneeded(std::vector<std::string>* trees) {
 
 }  // namespace
 
-StatusOr<std::unique_ptr<ImageStore>> ImageStore::Open(const std::string& root) {
+StatusOr<std::unique_ptr<ImageStore>> ImageStore::Open(const std::string& root, bool recover) {
   // These would end a path in the options of an overlay mount.
   if (!root.starts_with('/') || root.find_first_of(",:\\") != std::string::npos) {
     return InvalidArgument("image store " + root + ": want an absolute path without , : and \\");
   }
   STASIS_RETURN_IF_ERROR(MakeDirectories(root));
   std::string spool = root + "/spool";
-  STASIS_RETURN_IF_ERROR(RemoveTree(spool));
   STASIS_RETURN_IF_ERROR(MakeDirectories(spool));
+  // Emptied, and not made anew: on a full disk a directory cannot be made, and the engine must start.
+  STASIS_ASSIGN_OR_RETURN(const std::vector<std::string> spooled, ListDirectory(spool));
+  for (const std::string& name : spooled) STASIS_RETURN_IF_ERROR(RemoveTree(spool + "/" + name));
   STASIS_ASSIGN_OR_RETURN(auto layers, LayerStore::Open(root + "/layers"));
   STASIS_ASSIGN_OR_RETURN(auto roots, RootStore::Open(root + "/roots", *layers));
-  STASIS_ASSIGN_OR_RETURN(auto index, ImageIndex::Open(root, *layers));
+  STASIS_ASSIGN_OR_RETURN(auto index, ImageIndex::Open(root, *layers, recover));
   auto store =
       std::make_unique<Store>(std::move(layers), std::move(roots), std::move(index), std::move(spool));
   STASIS_RETURN_IF_ERROR(store->CollectGarbage());

@@ -47,6 +47,10 @@ struct Image {
   absl::Time created;
   oci::Platform platform;  // as the configuration says
   uint64_t size = 0;       // bytes of all layers, unpacked
+  // Why the configuration or a layer of it cannot be used; empty when it is whole. A damaged image keeps its
+  // name and its layers, can be removed, and is made whole by loading it again. `config` is then empty.
+  std::string damage = {};
+  bool layers_known = true;  // false only of a damaged one: which layers it needs cannot be read either
 };
 
 struct ImportOptions {
@@ -72,7 +76,12 @@ class ImageStore {
  public:
   // Makes ROOT where it is missing; removes what a crash left half-made. `root` is absolute, without "," ":"
   // and "\\". One store at a time for one directory: the caller's lock sees to that.
-  static StatusOr<std::unique_ptr<ImageStore>> Open(const std::string& root);
+  //
+  // A layer is collected only when it is certain that nothing needs it: not while the list of layers of any
+  // image or root cannot be read. A list of images that is missing beside configurations is made again from
+  // these, without tags. kDataLoss: the list is damaged; the same is done with `recover`, and the damaged
+  // file is kept as images.json.damaged.
+  static StatusOr<std::unique_ptr<ImageStore>> Open(const std::string& root, bool recover = false);
   virtual ~ImageStore() = default;
 
   // `docker load`: a docker-archive or an OCI layout, as tar, plain, gzip or zstd. Returns what was loaded.
@@ -92,8 +101,8 @@ class ImageStore {
   virtual Status Tag(const Digest& id, const std::string& reference) = 0;
 
   // ---- root file systems of containers ----
-  // Makes the container's own layer over the image's; the image's layers stay as long as it does. Idempotent.
-  // Not synced: after a power cut it is made anew, so call it again before MountRoot.
+  // Makes the container's own layer over the image's; the image's layers stay as long as it does. Durable.
+  // Idempotent. kDataLoss: the image is damaged.
   virtual Status CreateRoot(const ContainerId& container, const Image& image) = 0;
   // Mounts it (again, after a reboot); returns the merged directory. Idempotent.
   virtual StatusOr<std::string> MountRoot(const ContainerId& container, const Image& image) = 0;

@@ -469,6 +469,76 @@ TEST_F(ImageStoreTest, LayersStayWhileARootStandsOnThem) {
   EXPECT_THAT(OnDisk(), IsEmpty());
 }
 
+TEST_F(ImageStoreTest, ADamagedImageKeepsWhatItNamesAndIsMadeWholeByALoad) {
+  const std::string archive = DockerArchive(kTwoLayers, {"app"});
+  const Image image = MustLoad(archive);
+  const std::vector<std::string> before = OnDisk();
+  const std::string config = Root() + "/content/sha256/" + Hex(image.id);
+  const std::string list = Root() + "/images.json";
+  const std::string text = *ReadFile(list);
+  const auto without_layers = [&] {  // as an earlier program wrote it
+    Json document = *ParseJson(text);
+    document["images"][0].erase("layers");
+    return DumpJson(document);
+  };
+  for (const bool listed : {true, false}) {
+    ASSERT_TRUE(WriteFileDurably(list, listed ? text : without_layers()).ok());
+    ASSERT_TRUE(WriteFileDurably(config, "torn").ok());
+    Reopen();
+    EXPECT_EQ(OnDisk(), before) << listed;
+    const auto found = store_->Find("app");
+    ASSERT_TRUE(found.ok());
+    EXPECT_THAT(found->damage, HasSubstr("damaged"));
+    EXPECT_EQ(found->size, image.size);
+    EXPECT_EQ(store_->CreateRoot(Id('a'), *found).code(), StatusCode::kDataLoss);
+    ASSERT_TRUE(store_->Tag(image.id, "kept").ok());  // the list is written
+    Reopen();
+    EXPECT_EQ(OnDisk(), before) << listed;
+    MustLoad(archive);
+    EXPECT_EQ(store_->Find("kept")->damage, "");
+    EXPECT_EQ(store_->Find("app")->layers, image.layers);
+    ASSERT_TRUE(store_->Remove("kept", true, Unused).ok());
+  }
+  ASSERT_TRUE(WriteFileDurably(config, "torn").ok());
+  Reopen();
+  EXPECT_THAT(store_->Remove("app", false, Unused)->deleted, Contains(image.id.str()));
+  EXPECT_THAT(OnDisk(), IsEmpty());
+}
+
+TEST_F(ImageStoreTest, NothingIsCollectedWhileAListOfLayersCannotBeRead) {
+  const Image image = MustLoad(DockerArchive(kTwoLayers, {"app"}));
+  ASSERT_TRUE(store_->CreateRoot(Id('a'), image).ok());
+  ASSERT_TRUE(WriteFileDurably(Root() + "/roots/" + Id('a').str() + "/layers", "").ok());
+  const std::vector<std::string> before = OnDisk();
+  ASSERT_TRUE(store_->Remove("app", true, Unused).ok());
+  Reopen();
+  EXPECT_EQ(OnDisk(), before);
+  ASSERT_TRUE(store_->RemoveRoot(Id('a')).ok());
+  Reopen();
+  EXPECT_THAT(OnDisk(), IsEmpty());
+}
+
+TEST_F(ImageStoreTest, AListOfImagesThatIsLostIsMadeAgain) {
+  const Image image = MustLoad(DockerArchive(kTwoLayers, {"app"}));
+  const std::vector<std::string> before = OnDisk();
+  const std::string list = Root() + "/images.json";
+  ASSERT_TRUE(RemoveTree(list).ok());
+  Reopen();
+  EXPECT_EQ(OnDisk(), before);
+  ASSERT_THAT(store_->List(), SizeIs(1));
+  EXPECT_EQ(store_->List()[0].id, image.id);
+  EXPECT_EQ(store_->List()[0].size, image.size);
+  EXPECT_THAT(store_->List()[0].tags, IsEmpty());
+  ASSERT_TRUE(WriteFileDurably(list, "torn{").ok());
+  const auto refused = ImageStore::Open(Root());
+  EXPECT_EQ(refused.status().code(), StatusCode::kDataLoss);
+  EXPECT_THAT(Message(refused.status()), HasSubstr("images.json"));
+  store_ = *ImageStore::Open(Root(), /*recover=*/true);
+  EXPECT_EQ(OnDisk(), before);
+  EXPECT_THAT(store_->List(), SizeIs(1));
+  EXPECT_EQ(*ReadFile(list + ".damaged"), "torn{");
+}
+
 TEST_F(ImageStoreTest, ALayerThatComesTwiceAndNoLayersAtAllAreMounted) {
   Image twice = MustLoad(DockerArchive({kTwoLayers[0], kTwoLayers[1], kTwoLayers[0]}, {"twice"}));
   Image none = MustLoad(DockerArchive({}, {"none"}));

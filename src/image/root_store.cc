@@ -142,8 +142,9 @@ StatusOr<std::vector<Digest>> RootStore::LayersInUse() const {
   STASIS_ASSIGN_OR_RETURN(auto names, ListDirectory(directory_));
   std::vector<Digest> out;
   for (const std::string& name : names) {
-    StatusOr<std::vector<Digest>> layers = ReadLayers(name);
-    if (layers.ok()) out.insert(out.end(), layers->begin(), layers->end());
+    if (!ContainerId::Parse(name).ok()) continue;
+    STASIS_ASSIGN_OR_RETURN(const std::vector<Digest> layers, ReadLayers(name));
+    out.insert(out.end(), layers.begin(), layers.end());
   }
   return out;
 }
@@ -156,17 +157,21 @@ Status RootStore::Populate(const std::string& path, const std::vector<Digest>& l
       return ErrnoError(errno, "mkdir " + directory);
     }
   }
-  return WriteFileAtomically(path + "/layers", JoinLines(layers));
+  return WriteFileDurably(path + "/layers", JoinLines(layers));
 }
 
+bool RootStore::Has(const ContainerId& container) const { return Exists(PathOf(container)); }
+
 Status RootStore::Create(const ContainerId& container, const std::vector<Digest>& layers) const {
-  if (Exists(PathOf(container))) return absl::OkStatus();
+  if (Has(container)) return absl::OkStatus();
   STASIS_ASSIGN_OR_RETURN(TemporaryDirectory aside, TemporaryDirectory::Create(directory_, kAsidePrefix));
   STASIS_RETURN_IF_ERROR(Populate(aside.path(), layers));
   if (::rename(aside.path().c_str(), PathOf(container).c_str()) != 0) {
     return ErrnoError(errno, "rename " + PathOf(container));
   }
-  return absl::OkStatus();
+  aside.Release();
+  STASIS_ASSIGN_OR_RETURN(const UniqueFd parent, OpenDirectory(directory_));
+  return SyncDirectory(parent.get());
 }
 
 StatusOr<std::string> RootStore::Mount(const ContainerId& container,

@@ -26,8 +26,9 @@ class RootStore {
   // Removes what a crash left half-made. Keeps a reference to `layers`.
   static StatusOr<std::unique_ptr<RootStore>> Open(const std::string& directory, const LayerStore& layers);
 
-  // All idempotent. Nothing is synced: a root that a power cut took is made anew by Create, one whose list of
-  // layers it took gets it from `layers`.
+  // All idempotent. What Create makes is durable. A root of an earlier program whose list of layers a power
+  // cut took gets it from the `layers` of Mount.
+  bool Has(const ContainerId& container) const;
   Status Create(const ContainerId& container, const std::vector<Digest>& layers) const;
   StatusOr<std::string> Mount(const ContainerId& container, const std::vector<Digest>& layers) const;
   Status Unmount(const ContainerId& container) const;
@@ -43,7 +44,7 @@ class RootStore {
   StatusOr<std::vector<std::string>> LowerDirectories(const ContainerId& container) const;
   std::string UpperDirectory(const ContainerId& container) const { return PathOf(container) + "/upper"; }
 
-  // The layers that any root stands on.
+  // The layers that any root stands on. An error: a root's list of layers cannot be read.
   StatusOr<std::vector<Digest>> LayersInUse() const;
 
  private:
