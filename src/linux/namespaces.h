@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <map>
 #include <string>
 
 #include "base/status.h"
@@ -15,6 +16,14 @@ namespace stasis {
 Status MakeNetworkNamespace(const std::string& path);
 // Unpins: unmounts and removes the file. Not an error when it is gone.
 Status RemoveNetworkNamespace(const std::string& path);
+
+// Writes sysctl(8) variables of the network namespace pinned at `path`, from a thread of its own that enters
+// it. Names are "net.ipv4.ip_forward" or, where a part has dots itself, "net/ipv4/conf/eth0.1/forwarding".
+// kInvalidArgument, naming the variable: it is not one of a network namespace, the kernel has none of that
+// name, or does not take the value. Those before it have been written then.
+Status WriteNetworkSysctls(const std::string& path, const std::map<std::string, std::string>& sysctls);
+// Whether WriteNetworkSysctls writes a variable of this name: "net.*".
+bool IsNetworkSysctl(const std::string& name);
 
 // Inode of /proc/PID/ns/TYPE: two processes share the namespace when it is equal.
 StatusOr<ino_t> NamespaceInode(pid_t pid, const std::string& type);

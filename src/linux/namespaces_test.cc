@@ -66,6 +66,36 @@ TEST_F(RootNamespaceTest, ItsLoopbackIsUp) {
   EXPECT_NE(flags.find("127.0.0.1"), std::string::npos) << flags;
 }
 
+TEST_F(RootNamespaceTest, SysctlsAreWrittenInItAndNotInOurs) {
+  const std::string file = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
+  const std::string ours = *ReadFile(file);
+  ASSERT_TRUE(WriteNetworkSysctls(path_, {{"net.ipv4.ip_unprivileged_port_start", "77"},
+                                          {"net/ipv4/conf/lo/forwarding", "1"}})
+                  .ok());
+  std::string inside, forwarding;
+  std::thread reader([&] {
+    UniqueFd ns(::open(path_.c_str(), O_RDONLY | O_CLOEXEC));
+    if (::setns(ns.get(), CLONE_NEWNET) != 0) return;
+    inside = ReadFile(file).value_or("");
+    forwarding = ReadFile("/proc/sys/net/ipv4/conf/lo/forwarding").value_or("");
+  });
+  reader.join();
+  EXPECT_EQ(inside, "77\n");
+  EXPECT_EQ(forwarding, "1\n");
+  EXPECT_EQ(*ReadFile(file), ours);
+}
+
+TEST_F(RootNamespaceTest, SysctlsThatAreNoneOfANetworkAreNamed) {
+  for (const char* name :
+       {"kernel.hostname", "net.nosuch", "net", "net/../kernel/hostname", "net.", "net/../../version"}) {
+    const Status written = WriteNetworkSysctls(path_, {{name, "1"}});
+    EXPECT_EQ(written.code(), StatusCode::kInvalidArgument) << name;
+    EXPECT_NE(written.message().find(name), std::string::npos) << written;
+  }
+  EXPECT_EQ(WriteNetworkSysctls(path_, {{"net.ipv4.ip_unprivileged_port_start", "much"}}).code(),
+            StatusCode::kInvalidArgument);
+}
+
 TEST_F(RootNamespaceTest, APathIsNotTakenTwice) {
   ino_t first = *NamespaceInode(path_);
   EXPECT_EQ(MakeNetworkNamespace(path_).code(), StatusCode::kAlreadyExists);

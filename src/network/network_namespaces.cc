@@ -43,7 +43,8 @@ std::string NetworkNamespaces::PathOf(const ContainerId& container) const {
   return directory_ + "/" + container.str();
 }
 
-Status NetworkNamespaces::Ensure(const ContainerId& container) {
+Status NetworkNamespaces::Ensure(const ContainerId& container,
+                                 const std::map<std::string, std::string>& sysctls) {
   const std::string path = PathOf(container);
   if (Exists(path)) {
     STASIS_ASSIGN_OR_RETURN(const std::vector<MountEntry> mounts, ReadMounts());
@@ -53,7 +54,12 @@ Status NetworkNamespaces::Ensure(const ContainerId& container) {
     // A file without its mount is what a reboot, or a crash between the two, leaves.
     STASIS_RETURN_IF_ERROR(RemoveNetworkNamespace(path));
   }
-  return Annotate(MakeNetworkNamespace(path), "network namespace of container " + container.str());
+  Status status = MakeNetworkNamespace(path);
+  if (status.ok()) {
+    status = WriteNetworkSysctls(path, sysctls);
+    if (!status.ok()) RemoveNetworkNamespace(path).IgnoreError();
+  }
+  return Annotate(status, "network namespace of container " + container.str());
 }
 
 Status NetworkNamespaces::Remove(const ContainerId& container) {

@@ -3,6 +3,7 @@
 // and a restored container finds its addresses and connections where it left them.
 #pragma once
 
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,9 +36,9 @@ class NetworkNamespaces {
 
   // Where a container's own namespace is pinned, whether it is there or not.
   std::string PathOf(const ContainerId& container) const;
-  // Makes it, loopback up; one that is pinned there already is kept, so that what was checkpointed in it
-  // comes back to it.
-  Status Ensure(const ContainerId& container);
+  // Makes it, loopback up, with these sysctls ("net.*"): neither CRIU nor `runc restore` writes any. One that
+  // is pinned there already is kept as it is, so that what was checkpointed in it comes back to it.
+  Status Ensure(const ContainerId& container, const std::map<std::string, std::string>& sysctls = {});
   // Idempotent. Who still runs in it keeps it.
   Status Remove(const ContainerId& container);
   // Removes the pins of containers that `keep` does not want. For the engine's start.

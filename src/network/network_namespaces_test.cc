@@ -45,6 +45,18 @@ TEST(NetworkNamespacesTest, ANamespaceIsMadeOnceAndRemoved) {
   EXPECT_TRUE(namespaces->Remove(id).ok());
 }
 
+TEST(NetworkNamespacesTest, OneThatDoesNotGetItsSysctlsIsNotLeft) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  auto directory = TemporaryDirectory::Create("/tmp", "stasis-netns-");
+  ASSERT_TRUE(directory.ok());
+  auto namespaces = NetworkNamespaces::Open(directory->path());
+  const ContainerId id = *ContainerId::Parse(std::string(64, 'a'));
+  const Status made = namespaces->Ensure(id, {{"net.ipv4.nosuch", "1"}});
+  if (GetErrno(made) == EPERM) GTEST_SKIP() << "this machine makes no network namespaces: " << made;
+  EXPECT_EQ(made.code(), StatusCode::kInvalidArgument) << made;
+  EXPECT_FALSE(Exists(namespaces->PathOf(id)));
+}
+
 TEST(NetworkNamespacesTest, AFileWithoutItsMountIsReplaced) {
   if (::geteuid() != 0) GTEST_SKIP() << "needs root";
   auto directory = TemporaryDirectory::Create("/tmp", "stasis-netns-");

@@ -37,7 +37,7 @@ std::vector<MountOptions> AdjustedDefaultMounts(const SpecOptions& options) {
       return own.destination == mount.destination ||
              (own.destination == "/dev" && IsAtOrBelow(mount.destination, "/dev"));
     });
-    if (replaced) continue;
+    if (replaced || (options.no_shm && mount.destination == "/dev/shm")) continue;
     if (options.ipc.kind == NamespaceOptions::Kind::kHost &&
         (mount.destination == "/dev/shm" || (mount.destination == "/dev/mqueue" && options.bind_mqueue))) {
       mount = {mount.destination, mount.destination, "bind", {"rbind", "nosuid", "noexec", "nodev"}};
@@ -112,6 +112,7 @@ StatusOr<Json> BuildMemory(const ResourceOptions& resources) {
   }
   if (resources.memory_reservation > 0) memory["reservation"] = resources.memory_reservation;
   if (resources.oom_kill_disable) memory["disableOOMKiller"] = true;
+  if (resources.memory_swappiness) memory["swappiness"] = *resources.memory_swappiness;
   return memory;
 }
 
@@ -196,10 +197,11 @@ StatusOr<Json> BuildSeccomp(const SpecOptions& options, const HostLimits& host, 
   return ConvertSeccompProfile(custom ? options.seccomp_profile : DefaultSeccompProfile(), context);
 }
 
-// A mount that shares with the host, or gets mounts from it, needs a root that lets them through.
+// A bind that shares with the host, or gets mounts from it, needs a root that lets them through.
 std::string RootPropagation(const std::vector<MountOptions>& mounts) {
   std::string out = "rprivate";
   for (const MountOptions& mount : mounts) {
+    if (mount.type != "bind") continue;
     if (HasOption(mount.options, "shared") || HasOption(mount.options, "rshared")) return "shared";
     if (HasOption(mount.options, "slave") || HasOption(mount.options, "rslave")) out = "rslave";
   }
@@ -220,6 +222,8 @@ StatusOr<Json> BuildLinux(const SpecOptions& options, const HostLimits& host, co
   std::vector<std::string> masked = options.masked_paths.value_or(privileged ? none : DefaultMaskedPaths());
   std::vector<std::string> read_only =
       options.readonly_paths.value_or(privileged ? none : DefaultReadonlyPaths());
+  for (const std::string& path : masked) STASIS_RETURN_IF_ERROR(CheckPath("MaskedPaths", path));
+  for (const std::string& path : read_only) STASIS_RETURN_IF_ERROR(CheckPath("ReadonlyPaths", path));
   if (!masked.empty()) out["maskedPaths"] = std::move(masked);
   if (!read_only.empty()) out["readonlyPaths"] = std::move(read_only);
   STASIS_ASSIGN_OR_RETURN(Json seccomp, BuildSeccomp(options, host, process));

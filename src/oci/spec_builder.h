@@ -91,6 +91,7 @@ struct ResourceOptions {
   int64_t pids_limit = 0;     // -1: unlimited
   uint16_t blkio_weight = 0;  // 10..1000
   bool oom_kill_disable = false;
+  std::optional<uint64_t> memory_swappiness;  // 0 to 100; cgroup v1
 };
 
 struct SpecOptions {
@@ -107,6 +108,7 @@ struct SpecOptions {
   // In this order, behind the default ones. One whose destination is that of a default mount takes its place.
   std::vector<MountOptions> mounts;
   int64_t shm_size = 64 << 20;  // bytes of /dev/shm
+  bool no_shm = false;          // no /dev/shm at all
 
   NamespaceOptions network;
   NamespaceOptions pid;
@@ -134,6 +136,10 @@ StatusOr<Json> BuildSpec(const SpecOptions& options, const HostLimits& host);
 
 // The `process` object alone, as `runc exec --process FILE` takes it.
 StatusOr<Json> BuildProcess(const ProcessOptions& options, const HostLimits& host);
+
+// Limits as the kernel and the spec call them ("RLIMIT_NOFILE"), clamped to what the host may give away.
+// kInvalidArgument: an unknown or repeated name, a soft limit above the hard one.
+StatusOr<std::vector<Rlimit>> SettleRlimits(const std::vector<Rlimit>& rlimits, const HostLimits& host);
 
 // PATH, HOSTNAME, TERM=xterm for a terminal, and HOME, each unless `env` has it; then `env`, where a later
 // entry of a name replaces an earlier one and "NAME" without "=" takes the name out. `home` may be empty.

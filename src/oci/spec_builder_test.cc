@@ -126,6 +126,29 @@ TEST(SpecBuilderTest, ResourcesAreInTheUnitsOfTheRuntime) {
   EXPECT_THAT(Refusal(options), HasSubstr("Conflicting options"));
 }
 
+TEST(SpecBuilderTest, ShmAndTheCgroupsMemoryAreAsAsked) {
+  SpecOptions options = Options();
+  options.no_shm = true;
+  options.resources.memory_swappiness = 0;
+  options.resources.oom_kill_disable = true;
+  options.annotations = {{"a", "b"}};
+  const Json spec = Build(options);
+  EXPECT_EQ(FindMount(spec, "/dev/shm"), nullptr);
+  EXPECT_EQ(spec["linux"]["resources"]["memory"]["swappiness"], 0);
+  EXPECT_EQ(spec["linux"]["resources"]["memory"]["disableOOMKiller"], true);
+  EXPECT_EQ(spec["annotations"]["a"], "b");
+  options.masked_paths = {{"proc/keys"}};
+  EXPECT_THAT(Refusal(options), HasSubstr("MaskedPaths"));
+}
+
+TEST(SpecBuilderTest, OnlyBindsDecideTheRootsPropagation) {
+  SpecOptions options = Options();
+  options.mounts = {{"tmpfs", "/t", "tmpfs", {"shared"}}};
+  EXPECT_EQ(Build(options)["linux"]["rootfsPropagation"], "rprivate");
+  options.mounts.push_back({"/s", "/b", "bind", {"rbind", "rslave"}});
+  EXPECT_EQ(Build(options)["linux"]["rootfsPropagation"], "rslave");
+}
+
 TEST(SpecBuilderTest, LimitsAreClampedToTheEnginesOwn) {
   SpecOptions options = Options();
   options.process.rlimits = {{"nofile", 1'048'576, 1'048'576}, {"RLIMIT_CORE", 0, 5}};

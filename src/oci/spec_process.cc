@@ -30,19 +30,10 @@ StatusOr<std::string> RlimitName(const std::string& raw) {
 }
 
 StatusOr<Json> BuildRlimits(const std::vector<Rlimit>& rlimits, const HostLimits& host) {
+  STASIS_ASSIGN_OR_RETURN(const std::vector<Rlimit> settled, SettleRlimits(rlimits, host));
   Json out = Json::array();
-  std::set<std::string> seen;
-  for (const Rlimit& rlimit : rlimits) {
-    STASIS_ASSIGN_OR_RETURN(std::string name, RlimitName(rlimit.type));
-    if (rlimit.soft > rlimit.hard) {
-      return InvalidArgument("ulimit soft limit must be less than or equal to hard limit: " +
-                             std::to_string(rlimit.soft) + " > " + std::to_string(rlimit.hard));
-    }
-    if (!seen.insert(name).second) return InvalidArgument("ulimit given twice: " + rlimit.type);
-    uint64_t hard = rlimit.hard;
-    if (auto limit = host.rlimits.find(name); limit != host.rlimits.end())
-      hard = std::min(hard, limit->second);
-    out.push_back({{"type", name}, {"hard", hard}, {"soft", std::min(rlimit.soft, hard)}});
+  for (const Rlimit& rlimit : settled) {
+    out.push_back({{"type", rlimit.type}, {"hard", rlimit.hard}, {"soft", rlimit.soft}});
   }
   return out;
 }
@@ -84,6 +75,24 @@ Status CheckPath(std::string_view field, const std::string& path) {
   if (path.starts_with('/')) return absl::OkStatus();
   return InvalidArgument(std::string(field) + " '" + Printable(path) +
                          "' is invalid: it needs to be an absolute path");
+}
+
+StatusOr<std::vector<Rlimit>> SettleRlimits(const std::vector<Rlimit>& rlimits, const HostLimits& host) {
+  std::vector<Rlimit> settled;
+  std::set<std::string> seen;
+  for (const Rlimit& rlimit : rlimits) {
+    STASIS_ASSIGN_OR_RETURN(std::string name, RlimitName(rlimit.type));
+    if (rlimit.soft > rlimit.hard) {
+      return InvalidArgument("ulimit soft limit must be less than or equal to hard limit: " +
+                             std::to_string(rlimit.soft) + " > " + std::to_string(rlimit.hard));
+    }
+    if (!seen.insert(name).second) return InvalidArgument("ulimit given twice: " + rlimit.type);
+    uint64_t hard = rlimit.hard;
+    if (auto limit = host.rlimits.find(name); limit != host.rlimits.end())
+      hard = std::min(hard, limit->second);
+    settled.push_back({std::move(name), std::min(rlimit.soft, hard), hard});
+  }
+  return settled;
 }
 
 StatusOr<Json> BuildProcess(const ProcessOptions& options, const HostLimits& host) {

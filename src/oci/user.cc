@@ -75,6 +75,11 @@ std::vector<GroupEntry> ParseGroup(std::string_view text) {
   return entries;
 }
 
+// "-1", which Docker takes for a number, and not for a name.
+bool IsNegativeNumber(std::string_view text) {
+  return text.size() > 1 && text[0] == '-' && ParseNumber(text.substr(1)).has_value();
+}
+
 Status IdOutOfRange() { return InvalidArgument("uids and gids must be in range 0-2147483647"); }
 
 StatusOr<uint32_t> FindGroup(std::string_view spec, const std::vector<GroupEntry>& groups) {
@@ -82,6 +87,7 @@ StatusOr<uint32_t> FindGroup(std::string_view spec, const std::vector<GroupEntry
   for (const GroupEntry& entry : groups) {
     if (number ? entry.gid == *number : entry.name == spec) return entry.gid;
   }
+  if (IsNegativeNumber(spec)) return IdOutOfRange();
   if (!number) {
     return InvalidArgument("unable to find group " + Printable(spec) + ": no matching entries in group file");
   }
@@ -107,6 +113,8 @@ StatusOr<User> ResolveUser(std::string_view spec, std::string_view passwd, std::
     user.uid = found->uid;
     user.gid = found->gid;
     if (!found->home.empty()) user.home = std::string(found->home);
+  } else if (IsNegativeNumber(user_part)) {
+    return IdOutOfRange();
   } else if (!number) {
     return InvalidArgument("unable to find user " + Printable(user_part) +
                            ": no matching entries in passwd file");

@@ -78,7 +78,9 @@ TEST(ResolveUserTest, WhatIsNotThereIsNamed) {
   EXPECT_EQ(Refusal("root:wheel"), "unable to find group wheel: no matching entries in group file");
   EXPECT_EQ(Refusal("4294967295"), "uids and gids must be in range 0-2147483647");
   EXPECT_EQ(Refusal("0:2147483648"), "uids and gids must be in range 0-2147483647");
-  EXPECT_EQ(Refusal("-1"), "unable to find user -1: no matching entries in passwd file");
+  EXPECT_EQ(Refusal("-1"), "uids and gids must be in range 0-2147483647");
+  EXPECT_EQ(Refusal("0:-1"), "uids and gids must be in range 0-2147483647");
+  EXPECT_EQ(Refusal("-x"), "unable to find user -x: no matching entries in passwd file");
 }
 
 TEST(ResolveGroupTest, NamesAndNumbers) {
