@@ -1,5 +1,7 @@
 #include "api/container_json.h"
 
+#include <cstdlib>
+
 #include "base/time.h"
 
 namespace stasis::api {
@@ -24,20 +26,37 @@ Json EndpointToJson() {
           {"GlobalIPv6PrefixLen", 0}, {"DNSNames", Json()}};
 }
 
-// A namespace shared with another container is in no network of its own; the default is, until bridges come,
-// a namespace with loopback, which is what "none" means.
+// By the name of HostConfig.NetworkMode: clients index one by the other. A container that shares another's
+// namespace is in no network of its own.
 Json NetworksOf(const std::string& network_mode) {
   Json networks = Json::object();
-  if (network_mode.starts_with("container:")) return networks;
-  networks[network_mode == "host" ? "host" : "none"] = EndpointToJson();
+  if (!network_mode.starts_with("container:")) networks[network_mode] = EndpointToJson();
   return networks;
+}
+
+// "80/tcp" as `ps` shows it.
+Json PortsToJson(const std::vector<std::string>& ports) {
+  Json list = Json::array();
+  for (const std::string& port : ports) {
+    const size_t slash = port.find('/');
+    list.push_back({{"PrivatePort", std::atoi(port.c_str())},
+                    {"Type", slash == std::string::npos ? "tcp" : port.substr(slash + 1)}});
+  }
+  return list;
+}
+
+// As inspect does: none of them is published.
+Json PortMap(const std::vector<std::string>& ports) {
+  Json map = Json::object();
+  for (const std::string& port : ports) map[port] = Json();
+  return map;
 }
 
 Json NetworkSettingsToJson(const backend::ContainerDetails& details) {
   return {{"Bridge", ""},
           {"SandboxID", details.sandbox_key.empty() ? "" : details.id},
           {"SandboxKey", details.sandbox_key},
-          {"Ports", Json::object()},
+          {"Ports", PortMap(details.open_ports)},
           {"HairpinMode", false},
           {"LinkLocalIPv6Address", ""},
           {"LinkLocalIPv6PrefixLen", 0},
@@ -83,7 +102,7 @@ Json SummaryToJson(const backend::ContainerSummary& summary) {
             {"ImageID", summary.image_id},
             {"Command", summary.command},
             {"Created", summary.created},
-            {"Ports", Json::array()},
+            {"Ports", PortsToJson(summary.open_ports)},
             {"Labels", summary.labels},
             {"State", summary.state},
             {"Status", summary.status},

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cstdlib>
 
 #include "api/container_json.h"
 #include "api/routes.h"
@@ -13,6 +14,8 @@ using backend::ContainerBackend;
 
 constexpr int kMaxInt = 0x7fffffff;
 constexpr int kPlatformSince = 41;
+constexpr int kPrivateIpcSince = 40;   // the default; before, others could join the IPC namespace
+constexpr int kNoStartBodySince = 24;  // before, a start's body was a HostConfig
 
 Status List(ContainerBackend& backend, Request& request, Response& response) {
   backend::ListOptions options;
@@ -29,7 +32,7 @@ Status List(ContainerBackend& backend, Request& request, Response& response) {
 
 Status Create(ContainerBackend& backend, Request& request, Response& response) {
   STASIS_ASSIGN_OR_RETURN(Json body, ReadJson(request, /*required=*/true));
-  if (body.is_null()) return InvalidArgument("config cannot be empty in order to create a container");
+  if (body.is_null()) return InvalidArgument("Config cannot be empty in order to create a container");
   STASIS_ASSIGN_OR_RETURN(std::vector<std::string> warnings, backend::CheckUnsupportedFields(body));
   backend::CreateRequest create;
   create.name = request.query.Text("name");
@@ -39,6 +42,8 @@ Status Create(ContainerBackend& backend, Request& request, Response& response) {
   if (const Json* host_config = reader.Find("HostConfig")) {
     STASIS_ASSIGN_OR_RETURN(create.host_config, backend::HostConfigFromJson(*host_config));
   }
+  if (request.minor_version < kPrivateIpcSince && create.host_config.ipc_mode.empty())
+    create.host_config.ipc_mode = "shareable";
   if (const Json* networking = reader.Find("NetworkingConfig")) {
     if (!networking->is_object()) return InvalidArgument("NetworkingConfig: want an object");
     create.networking_config = *networking;
@@ -54,7 +59,17 @@ Status Inspect(ContainerBackend& backend, Request& request, Response& response) 
   return response.Json(200, DetailsToJson(details));
 }
 
+// As Docker looks: an object with a member has more than seven bytes, and what is chunked has some.
+bool HasContent(const Request& request) {
+  const std::string length = request.Header("Content-Length");
+  return request.has_body && (length.empty() || std::atoll(length.c_str()) > 7);
+}
+
 Status Start(ContainerBackend& backend, Request& request, Response& response) {
+  if (request.minor_version >= kNoStartBodySince && HasContent(request)) {
+    return InvalidArgument(
+        "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24");
+  }
   backend::StartOptions options;
   options.checkpoint = request.query.Text("checkpoint");
   options.checkpoint_dir = request.query.Text("checkpoint-dir");

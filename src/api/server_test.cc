@@ -146,7 +146,7 @@ TEST_F(ServerTest, JsonBodiesAreChecked) {
   EXPECT_THAT(Post("/containers/create", "{\"Image\":"),
               AllOf(StartsWith("HTTP/1.1 400 "), HasSubstr("invalid JSON")));
   EXPECT_THAT(Post("/containers/create", ""), HasSubstr("got EOF while reading request body"));
-  EXPECT_THAT(Post("/containers/create", "null"), HasSubstr("config cannot be empty"));
+  EXPECT_THAT(Post("/containers/create", "null"), HasSubstr("Config cannot be empty"));
   EXPECT_THAT(Post("/containers/create", "[]"), StartsWith("HTTP/1.1 400 "));
   EXPECT_THAT(Post("/containers/create", "{\"Tty\":1}"), HasSubstr("Config.Tty: want a boolean, got number"));
   EXPECT_THAT(Post("/containers/create", std::string(1001, ' ')), StartsWith("HTTP/1.1 413 "));

@@ -39,6 +39,7 @@ struct ContainerConfig {
   std::optional<int> stop_timeout;         // seconds
   std::vector<std::string> volumes;        // paths, of the object's keys
   std::vector<std::string> exposed_ports;  // "80/tcp"
+  Json kept = Json::object();              // Healthcheck, MacAddress and others that decide nothing, as sent
 };
 StatusOr<ContainerConfig> ContainerConfigFromJson(const Json& json);
 ContainerConfig DecodeContainerConfig(const Json& json, std::vector<Status>* problems);
@@ -49,10 +50,15 @@ struct MountRequest {  // definition Mount
   std::string source;
   std::string target;
   bool read_only = false;
-  std::string propagation;     // BindOptions.Propagation
-  bool create_source = false;  // BindOptions.CreateMountpoint
-  int64_t tmpfs_size = 0;      // TmpfsOptions.SizeBytes
-  uint32_t tmpfs_mode = 0;     // TmpfsOptions.Mode
+  std::string propagation;               // BindOptions.Propagation
+  bool create_source = false;            // BindOptions.CreateMountpoint
+  bool non_recursive = false;            // BindOptions.NonRecursive: without what is mounted below the source
+  bool read_only_non_recursive = false;  // BindOptions: what is mounted below stays writable
+  bool read_only_force_recursive = false;                    // BindOptions: an error where the kernel cannot
+  int64_t tmpfs_size = 0;                                    // TmpfsOptions.SizeBytes
+  uint32_t tmpfs_mode = 0;                                   // TmpfsOptions.Mode
+  std::vector<std::vector<std::string>> tmpfs_options = {};  // TmpfsOptions.Options: [NAME] or [NAME, VALUE]
+  std::string consistency = {};                              // of Docker Desktop; decides nothing
 };
 
 struct Ulimit {
@@ -89,6 +95,8 @@ struct HostConfig {
   std::string cpuset_cpus;
   std::string cpuset_mems;
   std::optional<int64_t> pids_limit;
+  std::optional<int64_t> memory_swappiness;  // 0 to 100; cgroup v1
+  std::optional<bool> oom_kill_disable;      // cgroup v1
   int64_t shm_size = 0;
   int oom_score_adj = 0;
   bool readonly_rootfs = false;
@@ -102,8 +110,14 @@ struct HostConfig {
   std::vector<Ulimit> ulimits;
   std::vector<DeviceRequest> devices;
   std::vector<std::string> dns;
+  std::vector<std::string> dns_search;  // {"."}: none at all
+  std::vector<std::string> dns_options;
   std::vector<std::string> extra_hosts;
   std::map<std::string, std::string> sysctls;
+  std::map<std::string, std::string> annotations;  // of the runtime-spec
+  // What /proc and /sys hide and keep from being written. None: the defaults, or nothing when privileged.
+  std::optional<std::vector<std::string>> masked_paths;
+  std::optional<std::vector<std::string>> readonly_paths;
   std::string network_mode;  // "", "default", "none", "host", "container:NAME", ...
   std::string ipc_mode;
   std::string pid_mode;
@@ -117,6 +131,7 @@ struct HostConfig {
   ConsoleSize console_size;  // when it starts
   Json port_bindings = Json::object();
   bool publish_all_ports = false;
+  Json kept = Json::object();  // ContainerIDFile and others that decide nothing, as sent
 };
 StatusOr<HostConfig> HostConfigFromJson(const Json& json);
 HostConfig DecodeHostConfig(const Json& json, std::vector<Status>* problems);

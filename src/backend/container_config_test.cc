@@ -14,8 +14,10 @@ constexpr char kHostConfig[] = R"({"Binds":["/a:/b:ro"],"ContainerIDFile":"","Lo
   "MemorySwappiness":-1,"NanoCpus":500000000,"PidsLimit":0,"Init":true,"Tmpfs":{"/t":"size=1m"},
   "Ulimits":[{"Name":"nofile","Soft":5,"Hard":6}],"Devices":[{"PathOnHost":"/dev/null","PathInContainer":"/dev/x",
   "CgroupPermissions":"rwm"}],"Mounts":[{"Type":"bind","Source":"/s","Target":"/d","ReadOnly":true,
-  "BindOptions":{"Propagation":"rslave","CreateMountpoint":true}},{"Type":"tmpfs","Target":"/e",
-  "TmpfsOptions":{"SizeBytes":4096,"Mode":448}}],"Sysctls":{"net.core.somaxconn":"1"},"Unknown":{"a":[1]}})";
+  "BindOptions":{"Propagation":"rslave","CreateMountpoint":true,"NonRecursive":true}},{"Type":"tmpfs","Target":"/e",
+  "TmpfsOptions":{"SizeBytes":4096,"Mode":448,"Options":[["exec"],["uid","7"]]}}],"OomKillDisable":true,
+  "MaskedPaths":[],"ReadonlyPaths":["/proc/sys"],"Annotations":{"a":"b"},"Dns":["1.1.1.1"],"DnsSearch":["x"],
+  "DnsOptions":["ndots:2"],"UsernsMode":"host","CpuCount":2,"BlkioWeightDevice":[{"Path":"/x","Weight":20}],"Sysctls":{"net.core.somaxconn":"1"},"Unknown":{"a":[1]}})";
 
 TEST(ContainerConfigTest, EveryFieldIsRead) {
   StatusOr<ContainerConfig> config = ContainerConfigFromJson(Parse(R"({"Hostname":"h","User":"1:2","Tty":true,
@@ -60,6 +62,11 @@ TEST(HostConfigTest, EveryFieldIsRead) {
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->memory, 67108864);
   EXPECT_EQ(config->pids_limit, 0);
+  EXPECT_EQ(config->memory_swappiness, std::nullopt);
+  EXPECT_EQ(config->oom_kill_disable, true);
+  EXPECT_EQ(config->masked_paths, std::vector<std::string>());
+  EXPECT_EQ(config->annotations.at("a"), "b");
+  EXPECT_EQ(config->dns_options, std::vector<std::string>{"ndots:2"});
   EXPECT_EQ(config->init, true);
   EXPECT_EQ(config->console_size.height, 24u);
   EXPECT_EQ(config->console_size.width, 80u);
@@ -69,7 +76,9 @@ TEST(HostConfigTest, EveryFieldIsRead) {
   ASSERT_EQ(config->mounts.size(), 2u);
   EXPECT_EQ(config->mounts[0].propagation, "rslave");
   EXPECT_TRUE(config->mounts[0].create_source);
+  EXPECT_TRUE(config->mounts[0].non_recursive);
   EXPECT_EQ(config->mounts[1].tmpfs_mode, 0700u);
+  EXPECT_EQ(config->mounts[1].tmpfs_options.at(1), (std::vector<std::string>{"uid", "7"}));
   EXPECT_EQ(config->ulimits.at(0).hard, 6);
   EXPECT_EQ(config->devices.at(0).path_in_container, "/dev/x");
 }
@@ -84,6 +93,22 @@ TEST(HostConfigTest, WhatWasWrittenReadsBackTheSame) {
   EXPECT_TRUE(HostConfigFromJson(ToJson(HostConfig())).ok());
 }
 
+TEST(HostConfigTest, WhatDecidesNothingIsKeptAsItWasSent) {
+  const Json written = ToJson(*HostConfigFromJson(Parse(kHostConfig)));
+  EXPECT_EQ(written["UsernsMode"], "host");
+  EXPECT_EQ(written["CpuCount"], 2);
+  EXPECT_EQ(written["BlkioWeightDevice"][0]["Weight"], 20);
+  EXPECT_FALSE(written.contains("StorageOpt"));
+  const Json nothing = ToJson(HostConfig());
+  EXPECT_EQ(nothing["CpuCount"], 0);
+  EXPECT_TRUE(nothing["Dns"].is_null());
+  const Json config = ToJson(*ContainerConfigFromJson(
+      Parse(R"({"MacAddress":"02:42:ac:11:00:02","Healthcheck":{"Test":["NONE"]},"Shell":["/bin/sh"]})")));
+  EXPECT_EQ(config["MacAddress"], "02:42:ac:11:00:02");
+  EXPECT_EQ(config["Healthcheck"]["Test"][0], "NONE");
+  EXPECT_EQ(config["Shell"][0], "/bin/sh");
+}
+
 TEST(HostConfigTest, WrongValuesAreRefused) {
   for (const char* text : {R"({"Memory":1024})",
                            R"({"Memory":-5})",
@@ -95,9 +120,11 @@ TEST(HostConfigTest, WrongValuesAreRefused) {
                            R"({"CpuPeriod":1})",
                            R"({"OomScoreAdj":2000})",
                            R"({"ShmSize":-1})",
-                           R"({"RestartPolicy":{"Name":"sometimes"}})",
-                           R"({"RestartPolicy":{"Name":"always","MaximumRetryCount":2}})",
-                           R"({"RestartPolicy":{"Name":"always"},"AutoRemove":true})",
+                           R"({"MaskedPaths":"/proc"})",
+                           R"({"Annotations":["a"]})",
+                           R"({"CpuCount":"2"})",
+                           R"({"Mounts":[{"Type":"bind","Source":"/a","Target":"/b","TmpfsOptions":{}}]})",
+                           R"({"Mounts":[{"Type":"tmpfs","Target":"/b","TmpfsOptions":{"Options":["x"]}}]})",
                            R"({"Mounts":[{"Type":"npipe","Target":"/a"}]})",
                            R"({"Mounts":[{"Type":"bind","Source":"rel","Target":"/a"}]})",
                            R"({"Mounts":[{"Type":"tmpfs","Target":"a"}]})",

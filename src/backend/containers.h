@@ -94,6 +94,7 @@ struct ContainerSummary {
   std::string status;   // "Up 3 seconds"
   std::map<std::string, std::string> labels;
   std::string network_mode;
+  std::vector<std::string> open_ports;  // "80/tcp": exposed on a network that it is on now
   std::vector<MountPoint> mounts;
   std::optional<int64_t> size_rw;
   std::optional<int64_t> size_root_fs;
@@ -131,6 +132,7 @@ struct ContainerDetails {
   ContainerConfig config;
   HostConfig host_config;
   std::vector<MountPoint> mounts;
+  std::vector<std::string> open_ports;  // as ContainerSummary's
   std::vector<std::string> exec_ids;
   std::string sandbox_key;  // path of the network namespace
   std::optional<int64_t> size_rw;

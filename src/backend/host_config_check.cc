@@ -92,24 +92,6 @@ Status CheckResources(const HostConfig& config) {
   return absl::OkStatus();
 }
 
-Status CheckRestartPolicy(const HostConfig& config) {
-  const std::string& name = config.restart_policy;
-  if (!name.empty() && name != "no" && name != "always" && name != "on-failure" && name != "unless-stopped") {
-    return InvalidArgument("invalid restart policy: unknown policy '" + name +
-                           "'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'");
-  }
-  if (config.restart_maximum < 0) {
-    return InvalidArgument("invalid restart policy: maximum retry count cannot be negative");
-  }
-  if (config.restart_maximum != 0 && name != "on-failure") {
-    return InvalidArgument("invalid restart policy: maximum retry count can only be used with 'on-failure'");
-  }
-  if (config.auto_remove && !name.empty() && name != "no") {
-    return InvalidArgument("can't create 'AutoRemove' container with restart policy");
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 Status CheckHostConfig(const HostConfig& config) {
@@ -117,7 +99,7 @@ Status CheckHostConfig(const HostConfig& config) {
   for (const Ulimit& limit : config.ulimits) STASIS_RETURN_IF_ERROR(CheckUlimit(limit));
   for (const DeviceRequest& device : config.devices) STASIS_RETURN_IF_ERROR(CheckDevice(device));
   for (const MountRequest& mount : config.mounts) STASIS_RETURN_IF_ERROR(CheckMount(mount));
-  return CheckRestartPolicy(config);
+  return absl::OkStatus();
 }
 
 }  // namespace stasis::backend

@@ -6,7 +6,7 @@
 
 namespace stasis::backend {
 
-// kInvalidArgument in Docker's words: resources, ulimits, devices, mounts and the restart policy.
+// kInvalidArgument in Docker's words: resources, ulimits, devices and mounts.
 Status CheckHostConfig(const HostConfig& config);
 
 }  // namespace stasis::backend

@@ -32,14 +32,14 @@ const std::vector<Field>& Fields() {
       {"HostConfig", "BlkioDeviceWriteBps", true},
       {"HostConfig", "BlkioDeviceReadIOps", true},
       {"HostConfig", "BlkioDeviceWriteIOps", true},
-      {"HostConfig", "MemorySwappiness", false, {"-1"}},
-      {"HostConfig", "OomKillDisable", false},
-      {"HostConfig", "DnsOptions", false},
-      {"HostConfig", "DnsSearch", false},
-      {"", "Volumes", true},  // the user's own; what an image declares lies in the container's layer
+      {"HostConfig", "KernelMemory", false},
+      {"HostConfig", "KernelMemoryTCP", false},
+      {"HostConfig", "CpuCount", false},
+      {"HostConfig", "CpuPercent", false},
+      {"HostConfig", "IOMaximumIOps", false},
+      {"HostConfig", "IOMaximumBandwidth", false},
       {"", "Healthcheck", false},
       {"", "MacAddress", false},
-      {"", "OnBuild", false},
   };
   return kFields;
 }
@@ -50,6 +50,32 @@ bool AsksForSomething(const Json& value) {
   if (value.is_number()) return value != 0;
   if (value.is_string()) return !value.get_ref<const std::string&>().empty();
   return !value.empty();  // null, lists and objects
+}
+
+std::string Ignored(const std::string& path) {
+  return path + " is not implemented by Stasis yet and is ignored";
+}
+
+// What is asked of a container's place in a network. None of the networks that there are has any such place.
+Status CheckEndpoints(const JsonReader& top, std::vector<std::string>* warnings) {
+  const Json* networking = top.Find("NetworkingConfig");
+  const Json* endpoints = networking ? JsonReader(*networking).Find("EndpointsConfig") : nullptr;
+  if (!endpoints || !endpoints->is_object()) return absl::OkStatus();
+  for (const auto& [network, endpoint] : endpoints->items()) {
+    if (!endpoint.is_object()) continue;
+    for (const auto& [field, value] : endpoint.items()) {
+      if (!AsksForSomething(value)) continue;
+      if (field == "Aliases") {
+        return InvalidArgument(
+            "network-scoped alias is supported only for containers in user defined networks");
+      }
+      if (field == "IPAMConfig") {
+        return InvalidArgument("user specified IP address is supported on user defined networks only");
+      }
+      warnings->push_back(Ignored("NetworkingConfig.EndpointsConfig." + network + "." + field));
+    }
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -67,8 +93,9 @@ StatusOr<std::vector<std::string>> CheckUnsupportedFields(const Json& body) {
       continue;
     const std::string path = (object.empty() ? "" : object + ".") + field.name;
     if (field.refused) return Unimplemented(path + " is not implemented by Stasis yet");
-    warnings.push_back(path + " is not implemented by Stasis yet and is ignored");
+    warnings.push_back(Ignored(path));
   }
+  STASIS_RETURN_IF_ERROR(CheckEndpoints(top, &warnings));
   return warnings;
 }
 

@@ -24,8 +24,7 @@ TEST(UnsupportedFieldsTest, WhatTheCliSendsByDefaultIsNeitherRefusedNorWarnedOf)
 TEST(UnsupportedFieldsTest, WhatWouldMakeAnotherContainerIsRefusedByName) {
   for (const char* text :
        {R"({"HostConfig":{"VolumesFrom":["c1"]}})", R"({"HostConfig":{"DeviceRequests":[{"Count":-1}]}})",
-        R"({"Volumes":{"/d":{}}})", R"({"HostConfig":{"UsernsMode":"x"}})",
-        R"({"HostConfig":{"BlkioDeviceReadBps":[{"Rate":1}]}})"}) {
+        R"({"HostConfig":{"UsernsMode":"x"}})", R"({"HostConfig":{"BlkioDeviceReadBps":[{"Rate":1}]}})"}) {
     EXPECT_EQ(Check(text).status().code(), StatusCode::kUnimplemented) << text;
   }
   EXPECT_EQ(Message(Check(R"({"HostConfig":{"Links":["a:b"]}})").status()),
@@ -33,9 +32,18 @@ TEST(UnsupportedFieldsTest, WhatWouldMakeAnotherContainerIsRefusedByName) {
 }
 
 TEST(UnsupportedFieldsTest, WhatDoesNoHarmIsWarnedOf) {
-  auto warnings = Check(R"({"Healthcheck":{"Test":["CMD","true"]},"HostConfig":{"OomKillDisable":true}})");
+  auto warnings = Check(R"({"Healthcheck":{"Test":["CMD","true"]},"HostConfig":{"CpuCount":2},
+    "NetworkingConfig":{"EndpointsConfig":{"bridge":{"MacAddress":"02:42:ac:11:00:02","Aliases":null}}}})");
   ASSERT_TRUE(warnings.ok());
-  EXPECT_EQ(warnings->size(), 2u);
+  ASSERT_EQ(warnings->size(), 3u);
+  EXPECT_EQ(
+      warnings->at(2),
+      "NetworkingConfig.EndpointsConfig.bridge.MacAddress is not implemented by Stasis yet and is ignored");
+}
+
+TEST(UnsupportedFieldsTest, APlaceInANetworkIsRefusedInDockersWords) {
+  EXPECT_EQ(Message(Check(R"({"NetworkingConfig":{"EndpointsConfig":{"none":{"Aliases":["a"]}}}})").status()),
+            "network-scoped alias is supported only for containers in user defined networks");
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/devices.h"
 #include "engine/leftovers.h"
+#include "engine/resolv_conf.h"
 #include "engine/security_options.h"
 #include "image/root_user.h"
 #include "linux/files.h"
@@ -50,14 +51,13 @@ std::string HostsText(const BundlePlan& plan) {
 }
 
 std::string ResolvConfText(const BundlePlan& plan) {
-  const std::vector<std::string>& servers = plan.record->host_config.dns;
-  if (servers.empty()) return ReadFile("/etc/resolv.conf").value_or(std::string());
-  std::string text;
-  for (const std::string& server : servers) absl::StrAppend(&text, "nameserver ", server, "\n");
-  return text;
+  const bool own = !SharesHostNetwork(plan);
+  return MakeResolvConf(ReadHostResolvConf(own), plan.record->host_config, own);
 }
 
+// Whoever joins another's network namespace has that one's files.
 Status WriteEtcFiles(const BundlePlan& plan) {
+  if (plan.joined) return {};
   const ContainerId& id = plan.record->id;
   const std::array<std::pair<std::string, std::string>, 3> files = {
       {{plan.paths->Hostname(id), plan.record->config.hostname + "\n"},
@@ -72,10 +72,11 @@ Status WriteEtcFiles(const BundlePlan& plan) {
 
 Status AddMounts(const BundlePlan& plan, oci::SpecOptions* spec) {
   const ContainerRecord& record = *plan.record;
+  const ContainerId& owner = plan.joined ? *plan.joined : record.id;
   const std::array<std::pair<const char*, std::string>, 3> etc = {
-      {{"/etc/resolv.conf", plan.paths->ResolvConf(record.id)},
-       {"/etc/hostname", plan.paths->Hostname(record.id)},
-       {"/etc/hosts", plan.paths->Hosts(record.id)}}};
+      {{"/etc/resolv.conf", plan.paths->ResolvConf(owner)},
+       {"/etc/hostname", plan.paths->Hostname(owner)},
+       {"/etc/hosts", plan.paths->Hosts(owner)}}};
   for (const auto& [destination, source] : etc) {
     const bool replaced =
         std::any_of(record.mounts.begin(), record.mounts.end(),
@@ -112,6 +113,8 @@ oci::ResourceOptions Resources(const backend::HostConfig& host) {
   resources.cpuset_cpus = host.cpuset_cpus;
   resources.cpuset_mems = host.cpuset_mems;
   resources.pids_limit = host.pids_limit.value_or(0);
+  resources.oom_kill_disable = host.oom_kill_disable.value_or(false);
+  if (host.memory_swappiness) resources.memory_swappiness = static_cast<uint64_t>(*host.memory_swappiness);
   return resources;
 }
 
@@ -186,10 +189,14 @@ StatusOr<oci::SpecOptions> PlanSpec(const BundlePlan& plan) {
                           ParseSecurityOptions(record.host_config.security_opt));
   spec.seccomp = security.seccomp;
   spec.seccomp_profile = security.seccomp_profile;
+  spec.masked_paths = record.host_config.masked_paths;
+  spec.readonly_paths = record.host_config.readonly_paths;
   if (security.unmask_paths) {
     spec.masked_paths.emplace();
     spec.readonly_paths.emplace();
   }
+  spec.no_shm = record.host_config.ipc_mode == "none";
+  spec.annotations = record.host_config.annotations;
   if (record.host_config.shm_size > 0) spec.shm_size = record.host_config.shm_size;
   SetNamespaces(plan, &spec);
   if (spec.ipc.kind == oci::NamespaceOptions::Kind::kHost) {

@@ -2,6 +2,7 @@
 // from the engine's own record, also at a restore: a checkpoint decides nothing of it.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "base/status.h"
@@ -15,9 +16,10 @@ struct BundlePlan {
   const ContainerRecord* record = nullptr;
   const Paths* paths = nullptr;
   const Host* host = nullptr;
-  std::string root;               // the mounted root file system
-  std::string network_namespace;  // path; empty: the host's
-  bool restore = false;           // the files in /etc stay as they are
+  std::string root;                        // the mounted root file system
+  std::string network_namespace;           // path; empty: the host's
+  std::optional<ContainerId> joined = {};  // whose network namespace that is, where not its own
+  bool restore = false;                    // the files in /etc stay as they are
 };
 
 // Writes bundle/config.json, hostname, hosts and resolv.conf, and makes sources of binds that are missing

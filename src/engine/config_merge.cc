@@ -63,7 +63,7 @@ void MergeImageConfig(const Json& image_config, backend::ContainerConfig* user) 
 StatusOr<std::vector<std::string>> CommandOf(const backend::ContainerConfig& config) {
   std::vector<std::string> argv = config.entrypoint.value_or(std::vector<std::string>());
   if (config.cmd) argv.insert(argv.end(), config.cmd->begin(), config.cmd->end());
-  if (argv.empty() || argv.front().empty()) return InvalidArgument("No command specified");
+  if (argv.empty()) return InvalidArgument("No command specified");
   return argv;
 }
 

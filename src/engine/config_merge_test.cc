@@ -71,6 +71,8 @@ TEST(CommandOfTest, NothingToRunIsAnError) {
   backend::ContainerConfig user;
   MergeImageConfig(Json(), &user);
   EXPECT_EQ(Message(CommandOf(user).status()), "No command specified");
+  user.cmd = {{""}};  // the start fails, as with any program that is not there
+  EXPECT_TRUE(CommandOf(user).ok());
 }
 
 TEST(MergeImageConfigTest, WhatCannotBeReadOfAnImageCountsAsAbsent) {

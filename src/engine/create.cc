@@ -2,10 +2,12 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "base/log.h"
 #include "engine/config_merge.h"
 #include "engine/engine.h"
 #include "engine/mount_request.h"
 #include "engine/random_name.h"
+#include "engine/settle_config.h"
 #include "engine/validate.h"
 #include "linux/files.h"
 #include "linux/random_hex.h"
@@ -39,6 +41,23 @@ StatusOr<std::vector<std::string>> CheckPlatform(const backend::CreateRequest& r
   return warnings;
 }
 
+// mount_setattr(2) can make a mount read-only with all that is mounted below it.
+bool HasMountSetattr(const oci::HostLimits& limits) {
+  return std::pair(limits.kernel_major, limits.kernel_minor) >= std::pair(5, 12);
+}
+
+// The user's own volumes; what an image declares lies in the container's layer. A path that is also a mount's
+// destination is no volume: Compose 1.29 names those of its binds here, too.
+Status CheckVolumes(const std::vector<std::string>& volumes, const std::vector<ContainerMount>& mounts) {
+  for (const std::string& volume : volumes) {
+    const bool mounted = std::any_of(mounts.begin(), mounts.end(), [&](const ContainerMount& mount) {
+      return mount.destination == CleanPath(volume);
+    });
+    if (!mounted) return Unimplemented("Volumes is not implemented by Stasis yet: " + Printable(volume));
+  }
+  return {};
+}
+
 }  // namespace
 
 StatusOr<backend::CreateResult> Engine::Create(const backend::CreateRequest& request) {
@@ -47,12 +66,15 @@ StatusOr<backend::CreateResult> Engine::Create(const backend::CreateRequest& req
   if (!wanted.empty()) {
     STASIS_RETURN_IF_ERROR(ContainerName::Parse(wanted).status());
   }
-  if (request.config.image.empty()) return InvalidArgument("no image specified");
+  if (request.config.image.empty()) {
+    STASIS_RETURN_IF_ERROR(CommandOf(request.config).status());
+    return InvalidArgument("no image specified");
+  }
+  STASIS_RETURN_IF_ERROR(ValidateNetwork(request));
   STASIS_ASSIGN_OR_RETURN(const image::Image image, images_->Find(request.config.image));
   backend::CreateResult result;
   STASIS_ASSIGN_OR_RETURN(result.warnings, CheckPlatform(request, image));
-  STASIS_RETURN_IF_ERROR(CheckNetworks(request));
-  STASIS_ASSIGN_OR_RETURN(ContainerRecord record, PlanContainer(request, image, wanted));
+  STASIS_ASSIGN_OR_RETURN(ContainerRecord record, PlanContainer(request, image, wanted, &result.warnings));
   STASIS_ASSIGN_OR_RETURN(record.name, ReserveAName(wanted, record.id));
 
   Status status = images_->CreateRoot(record.id, image);
@@ -73,7 +95,8 @@ StatusOr<backend::CreateResult> Engine::Create(const backend::CreateRequest& req
 }
 
 StatusOr<ContainerRecord> Engine::PlanContainer(const backend::CreateRequest& request,
-                                                const image::Image& image, const std::string& name) const {
+                                                const image::Image& image, const std::string& name,
+                                                std::vector<std::string>* warnings) const {
   STASIS_ASSIGN_OR_RETURN(ContainerId id, ContainerId::Parse(RandomHex(32)));
   ContainerRecord record{.id = std::move(id),
                          .name = name,
@@ -85,13 +108,13 @@ StatusOr<ContainerRecord> Engine::PlanContainer(const backend::CreateRequest& re
   const Json& image_config = image.config->contains("config") ? (*image.config)["config"] : none;
   MergeImageConfig(image_config, &record.config);
   STASIS_ASSIGN_OR_RETURN(record.argv, CommandOf(record.config));
-  STASIS_RETURN_IF_ERROR(ValidateContainer(record.config, record.host_config, host_.cpus));
-  STASIS_ASSIGN_OR_RETURN(record.mounts, SettleMounts(record.host_config));
-  if (record.host_config.log_driver.empty()) record.host_config.log_driver = "json-file";
-  if (record.config.hostname.empty()) {
-    const bool host = record.host_config.network_mode == "host" || record.host_config.uts_mode == "host";
-    record.config.hostname = host ? host_.name : record.id.str().substr(0, kShortId);
-  }
+  STASIS_RETURN_IF_ERROR(ValidateContainer(record.config, record.host_config, host_));
+  const MountRules rules = {.recursive_read_only = HasMountSetattr(host_.limits),
+                            .engine_root = RealPath(options_.paths.root).value_or(options_.paths.root)};
+  STASIS_ASSIGN_OR_RETURN(record.mounts, SettleMounts(record.host_config, rules));
+  STASIS_RETURN_IF_ERROR(CheckVolumes(request.config.volumes, record.mounts));
+  const std::vector<std::string> settled = SettleConfig(host_, &record);
+  warnings->insert(warnings->end(), settled.begin(), settled.end());
   return record;
 }
 
@@ -107,23 +130,6 @@ StatusOr<std::string> Engine::ReserveAName(const std::string& wanted, const Cont
   std::string name = id.str().substr(0, kShortId);
   STASIS_RETURN_IF_ERROR(containers_.ReserveName(name, id));
   return name;
-}
-
-Status Engine::CheckNetworks(const backend::CreateRequest& request) const {
-  STASIS_ASSIGN_OR_RETURN(const network::Mode mode, network::ParseMode(request.host_config.network_mode));
-  if (mode.kind == network::ModeKind::kContainer) {
-    // Not a 404: clients take that for a missing image.
-    const Status found = containers_.Find(mode.container).status();
-    if (!found.ok()) return InvalidArgument(Message(found));
-  }
-  const Json& networking = request.networking_config;
-  if (!networking.is_object() || !networking.contains("EndpointsConfig")) return {};
-  const Json& endpoints = networking["EndpointsConfig"];
-  if (!endpoints.is_object()) return {};
-  for (const auto& [name, endpoint] : endpoints.items()) {
-    STASIS_RETURN_IF_ERROR(network::ParseMode(name).status());
-  }
-  return {};
 }
 
 }  // namespace stasis::engine

@@ -174,9 +174,8 @@ class Engine final : public backend::ContainerBackend,
 
   // ---- create.cc ----
   StatusOr<ContainerRecord> PlanContainer(const backend::CreateRequest& request, const image::Image& image,
-                                          const std::string& name) const;
+                                          const std::string& name, std::vector<std::string>* warnings) const;
   StatusOr<std::string> ReserveAName(const std::string& wanted, const ContainerId& id);
-  Status CheckNetworks(const backend::CreateRequest& request) const;
 
   // ---- start.cc ----
   struct RestorePoint {
@@ -193,7 +192,12 @@ class Engine final : public backend::ContainerBackend,
               std::stop_token cancel);
   StatusOr<types::CreateContainerRequest> PlanRun(const ContainerRecord& record,
                                                   const std::optional<RestorePoint>& restore) const;
-  StatusOr<std::string> PrepareNetwork(const ContainerRecord& record);
+  struct Network {
+    std::string path;                            // of the namespace; empty: the host's
+    std::optional<ContainerRecord> joined = {};  // whose it is, where not its own
+  };
+  StatusOr<Network> PrepareNetwork(const ContainerRecord& record, bool restore);
+  Status TakeNames(Container& container, const ContainerRecord& other);
   Status RecordRunning(Container& container, const std::optional<RestorePoint>& restore);
   // DIRECTORY/NAME, of the container's own only NAME.
   std::string ShownCheckpoint(const ContainerId& id, const std::string& path) const;

@@ -24,15 +24,17 @@ int FailureCode(const Status& why) {
   return missing ? 127 : 126;
 }
 
-Status CheckExecAllowed(const ContainerRecord& record) {
-  const std::string who = "Container " + record.id.str();
+// `name`: what the client called it.
+Status CheckExecAllowed(const ContainerRecord& record, const std::string& name) {
+  const std::string who = "Container " + name;
   if (record.state.phase == Phase::kPaused) {
     return FailedPrecondition(who + " is paused, unpause the container before exec");
   }
   if (record.state.phase == Phase::kRestarting) {
     return FailedPrecondition(who + " is restarting, wait until the container is running");
   }
-  return IsAlive(record.state.phase) ? Status() : FailedPrecondition(who + " is not running");
+  return IsAlive(record.state.phase) ? Status()
+                                     : FailedPrecondition("Container " + record.id.str() + " is not running");
 }
 
 // A stream that says why there is none, as Docker writes it to the client that attached.
@@ -69,6 +71,13 @@ StatusOr<types::AddProcessRequest> PlanRequest(const Exec& exec, const Container
   if (config.privileged) {
     request.mutable_capabilities()->Assign(limits.capabilities.begin(), limits.capabilities.end());
   }
+  STASIS_ASSIGN_OR_RETURN(const std::vector<oci::Rlimit> rlimits, SettleRlimits(process.rlimits, limits));
+  for (const oci::Rlimit& rlimit : rlimits) {
+    types::Rlimit* const limit = request.add_rlimits();
+    limit->set_type(rlimit.type);
+    limit->set_soft(rlimit.soft);
+    limit->set_hard(rlimit.hard);
+  }
   request.set_open_stdin(config.attach_stdin);
   request.set_width(config.console_size.width);
   request.set_height(config.console_size.height);
@@ -79,9 +88,9 @@ StatusOr<types::AddProcessRequest> PlanRequest(const Exec& exec, const Container
 
 StatusOr<std::string> Engine::CreateExec(const std::string& name, const backend::ExecConfig& config) {
   STASIS_ASSIGN_OR_RETURN(const ContainerRef container, containers_.Find(name));
-  if (config.cmd.empty() || config.cmd.front().empty()) return InvalidArgument("No exec command specified");
+  if (config.cmd.empty()) return InvalidArgument("No exec command specified");
   const ContainerRecord record = container->Record();
-  STASIS_RETURN_IF_ERROR(CheckExecAllowed(record));
+  STASIS_RETURN_IF_ERROR(CheckExecAllowed(record, name));
   if (!config.working_dir.empty() && config.working_dir[0] != '/') {
     return InvalidArgument("the working directory '" + config.working_dir +
                            "' is invalid, it needs to be an absolute path");
@@ -121,7 +130,7 @@ StatusOr<std::unique_ptr<backend::AttachSession>> Engine::AttachExec(const std::
                                                                      backend::ConsoleSize size) {
   STASIS_ASSIGN_OR_RETURN(const std::shared_ptr<Exec> exec, execs_.Find(id));
   STASIS_ASSIGN_OR_RETURN(const ContainerRef container, containers_.Find(exec->container()));
-  STASIS_RETURN_IF_ERROR(CheckExecAllowed(container->Record()));
+  STASIS_RETURN_IF_ERROR(CheckExecAllowed(container->Record(), exec->container()));
   STASIS_RETURN_IF_ERROR(exec->BeginRunning());
   return std::unique_ptr<backend::AttachSession>(std::make_unique<ExecSession>(*this, exec, size));
 }
@@ -151,7 +160,7 @@ Status Engine::RunExec(const std::shared_ptr<Exec>& exec, bool attached, std::st
   const auto run = [&]() -> StatusOr<int> {
     STASIS_ASSIGN_OR_RETURN(const ContainerRef container, containers_.Find(exec->container()));
     const ContainerRecord record = container->Record();
-    STASIS_RETURN_IF_ERROR(CheckExecAllowed(record));
+    STASIS_RETURN_IF_ERROR(CheckExecAllowed(record, exec->container()));
     STASIS_ASSIGN_OR_RETURN(const image::Image image, images_->Find(record.image_id));
     STASIS_ASSIGN_OR_RETURN(const std::string root, images_->MountRoot(record.id, image));
     STASIS_ASSIGN_OR_RETURN(types::AddProcessRequest request, PlanRequest(*exec, record, root, host_.limits));

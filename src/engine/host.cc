@@ -10,6 +10,7 @@
 #include <array>
 #include <cstdio>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
@@ -67,6 +68,13 @@ Status ReadOwnLimits(oci::HostLimits* limits) {
   return {};
 }
 
+// What the root of the cpuset hierarchy has.
+std::string ReadCpuset(bool cgroup_v2, const std::string& kind) {
+  const std::string path =
+      cgroup_v2 ? "/sys/fs/cgroup/cpuset." + kind + ".effective" : "/sys/fs/cgroup/cpuset/cpuset." + kind;
+  return std::string(absl::StripAsciiWhitespace(ReadFile(path).value_or(std::string())));
+}
+
 }  // namespace
 
 std::string OperatingSystemName(const std::string& os_release) {
@@ -94,6 +102,8 @@ StatusOr<Host> ReadHost() {
   host.name = names.nodename;
   std::sscanf(names.release, "%d.%d", &host.limits.kernel_major, &host.limits.kernel_minor);
   host.cpus = static_cast<int>(::sysconf(_SC_NPROCESSORS_ONLN));
+  host.cpuset_cpus = ReadCpuset(host.cgroup_v2, "cpus");
+  host.cpuset_mems = ReadCpuset(host.cgroup_v2, "mems");
   struct sysinfo info {};
   if (::sysinfo(&info) == 0) host.memory = static_cast<int64_t>(info.totalram) * info.mem_unit;
   const StatusOr<std::string> release = ReadFile("/etc/os-release");

@@ -13,7 +13,9 @@ struct Host {
   oci::HostLimits limits;
   bool cgroup_v2 = false;
   int cpus = 1;
-  int64_t memory = 0;  // bytes
+  std::string cpuset_cpus;  // which those are, "0-1"; empty: not known
+  std::string cpuset_mems;  // its memory nodes
+  int64_t memory = 0;       // bytes
   std::string name;
   std::string kernel;
   std::string operating_system;

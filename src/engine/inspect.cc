@@ -1,9 +1,11 @@
 // What is seen of containers: list, inspect, logs, wait, attach, resize.
 #include <algorithm>
+#include <set>
 
 #include "engine/engine.h"
 #include "engine/list_filter.h"
 #include "engine/log_reader.h"
+#include "engine/mount_request.h"
 #include "engine/status_text.h"
 #include "linux/files.h"
 
@@ -12,7 +14,10 @@ namespace {
 
 std::vector<backend::MountPoint> MountPoints(const ContainerRecord& record) {
   std::vector<backend::MountPoint> points;
+  std::set<std::string> of_tmpfs;  // HostConfig.Tmpfs; Docker lists only those of HostConfig.Mounts
+  for (const auto& [path, options] : record.host_config.tmpfs) of_tmpfs.insert(CleanPath(path));
   for (const ContainerMount& mount : record.mounts) {
+    if (mount.type == "tmpfs" && of_tmpfs.contains(mount.destination)) continue;
     backend::MountPoint point;
     point.type = mount.type;
     point.source = mount.type == "tmpfs" ? "" : mount.source;
@@ -31,6 +36,12 @@ std::string NetworkMode(const ContainerRecord& record) {
   return mode.empty() || mode == "default" ? "bridge" : mode;
 }
 
+// Docker's bridge knows which ports a container exposes, while it runs; nothing is published yet.
+std::vector<std::string> OpenPorts(const ContainerRecord& record) {
+  const bool bridge = NetworkMode(record) == "bridge";
+  return bridge && IsAlive(record.state.phase) ? record.config.exposed_ports : std::vector<std::string>();
+}
+
 backend::ContainerSummary Summarize(const ContainerRecord& record, absl::Time now) {
   const backend::ContainerState state = ToApi(record.state);
   backend::ContainerSummary summary;
@@ -44,6 +55,7 @@ backend::ContainerSummary Summarize(const ContainerRecord& record, absl::Time no
   summary.status = StatusText(state, now);
   summary.labels = record.config.labels;
   summary.network_mode = NetworkMode(record);
+  summary.open_ports = OpenPorts(record);
   summary.mounts = MountPoints(record);
   return summary;
 }
@@ -117,12 +129,13 @@ StatusOr<backend::ContainerDetails> Engine::Inspect(const std::string& name, boo
   details.hostname_path = paths.Hostname(record.id);
   details.hosts_path = paths.Hosts(record.id);
   details.resolv_conf_path = paths.ResolvConf(record.id);
-  details.log_path = record.host_config.log_driver == "none" ? "" : paths.Log(record.id);
+  details.log_path = record.host_config.log_driver == "json-file" ? paths.Log(record.id) : "";
   details.upper_directory = images_->UpperDirectory(record.id);
   details.config = record.config;
   details.host_config = record.host_config;
   details.host_config.network_mode = NetworkMode(record);
   details.mounts = MountPoints(record);
+  details.open_ports = OpenPorts(record);
   details.exec_ids = execs_.IdsOf(record.id.str());
   const StatusOr<network::Mode> mode = network::ParseMode(record.host_config.network_mode);
   if (IsAlive(record.state.phase) && mode.ok() && mode->kind == network::ModeKind::kOwn) {

@@ -7,6 +7,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "linux/files.h"
 
@@ -17,23 +18,18 @@ constexpr std::array<std::string_view, 6> kPropagations = {"private", "rprivate"
                                                            "rslave",  "shared",   "rshared"};
 constexpr std::array<std::string_view, 7> kIgnoredOptions = {"z",      "Z",         "nocopy", "consistent",
                                                              "cached", "delegated", ""};
-constexpr std::array<std::string_view, 21> kTmpfsFlags = {
-    "ro",         "rw",       "exec",       "noexec",      "suid",          "nosuid",   "dev",
-    "nodev",      "sync",     "async",      "dirsync",     "atime",         "noatime",  "diratime",
-    "nodiratime", "relatime", "norelatime", "strictatime", "nostrictatime", "defaults", "bind"};
+constexpr std::array<std::string_view, 32> kTmpfsFlags = {
+    "ro",         "rw",          "exec",       "noexec",      "suid",          "nosuid",   "dev",
+    "nodev",      "sync",        "async",      "dirsync",     "atime",         "noatime",  "diratime",
+    "nodiratime", "relatime",    "norelatime", "strictatime", "nostrictatime", "defaults", "bind",
+    "rbind",      "private",     "rprivate",   "shared",      "rshared",       "slave",    "rslave",
+    "unbindable", "runbindable", "mand",       "nomand"};
 constexpr std::array<std::string_view, 7> kTmpfsValues = {"size",      "mode",      "uid", "gid",
                                                           "nr_inodes", "nr_blocks", "mpol"};
 
 template <typename Range>
 bool Contains(const Range& range, std::string_view value) {
   return std::find(range.begin(), range.end(), value) != range.end();
-}
-
-// As path.Clean does: no "." and "..", no double slashes, none at the end.
-std::string CleanPath(const std::string& path) {
-  std::string clean = std::filesystem::path(path).lexically_normal().string();
-  if (clean.size() > 1 && clean.back() == '/') clean.pop_back();
-  return clean;
 }
 
 Status CheckDestination(const std::string& destination, const std::string& whole) {
@@ -56,20 +52,46 @@ Status NamedVolume(const std::string& name) {
                        "\"; use the absolute path of a directory");
 }
 
-void Finish(ContainerMount* mount) {
-  mount->options = {"rbind", mount->read_write ? "rw" : "ro", mount->propagation};
+bool IsAtOrBelow(const std::string& path, const std::string& directory) {
+  return path == directory || directory == "/" || path.starts_with(directory + "/");
 }
 
-StatusOr<ContainerMount> SettleBind(const backend::MountRequest& request) {
+// `propagation` empty: the user said nothing.
+Status SettlePropagation(const std::string& propagation, const MountRules& rules, ContainerMount* mount) {
+  const std::string source = RealPath(mount->source).value_or(mount->source);
+  const bool holds_ours = !rules.engine_root.empty() &&
+                          (IsAtOrBelow(source, rules.engine_root) || IsAtOrBelow(rules.engine_root, source));
+  mount->propagation = !propagation.empty() ? propagation : holds_ours ? "rslave" : "rprivate";
+  if (!holds_ours || mount->propagation == "rslave" || mount->propagation == "rshared") return {};
+  return InvalidArgument(
+      "invalid mount config: must use either propagation mode \"rslave\" or \"rshared\" when mount source is "
+      "within the daemon root, daemon root: \"" +
+      rules.engine_root + "\", bind mount source: \"" + source + "\", propagation: \"" + propagation + "\"");
+}
+
+// The options of the spec. `options` are those of a mount written out; a bind in one line has none.
+Status Finish(const backend::MountRequest& options, const MountRules& rules, ContainerMount* mount) {
+  if (options.read_only_non_recursive && options.read_only_force_recursive) {
+    return InvalidArgument("mount options conflict: ReadOnlyNonRecursive && ReadOnlyForceRecursive");
+  }
+  if (options.read_only_force_recursive && !rules.recursive_read_only) {
+    return InvalidArgument("rro is not supported: the kernel is older than 5.12");
+  }
+  const bool recursive = rules.recursive_read_only && !options.read_only_non_recursive;
+  const char* const access = mount->read_write ? "rw" : recursive ? "rro" : "ro";
+  mount->options = {options.non_recursive ? "bind" : "rbind", access, mount->propagation};
+  return {};
+}
+
+StatusOr<ContainerMount> SettleBind(const backend::MountRequest& request, const MountRules& rules) {
   const std::string where = "invalid mount config for type \"bind\": ";
   if (request.source.empty()) return InvalidArgument(where + "field Source must not be empty");
   if (request.source[0] != '/') {
     return InvalidArgument(where + "invalid mount path: '" + request.source +
                            "' mount path must be absolute");
   }
-  const std::string propagation = request.propagation.empty() ? "rprivate" : request.propagation;
-  if (!Contains(kPropagations, propagation)) {
-    return InvalidArgument(where + "invalid propagation mode: " + propagation);
+  if (!request.propagation.empty() && !Contains(kPropagations, request.propagation)) {
+    return InvalidArgument(where + "invalid propagation mode: " + request.propagation);
   }
   if (!request.create_source && !Exists(CleanPath(request.source))) {
     return InvalidArgument(where + "bind source path does not exist: " + request.source);
@@ -78,9 +100,9 @@ StatusOr<ContainerMount> SettleBind(const backend::MountRequest& request) {
                        .source = CleanPath(request.source),
                        .destination = CleanPath(request.target),
                        .read_write = !request.read_only,
-                       .propagation = propagation,
                        .create_source = request.create_source};
-  Finish(&mount);
+  STASIS_RETURN_IF_ERROR(SettlePropagation(request.propagation, rules, &mount));
+  STASIS_RETURN_IF_ERROR(Finish(request, rules, &mount));
   return mount;
 }
 
@@ -97,12 +119,20 @@ StatusOr<ContainerMount> SettleTmpfs(const backend::MountRequest& request) {
     }
     absl::StrAppend(&options, ",mode=", octal);
   }
+  for (const std::vector<std::string>& option : request.tmpfs_options)
+    absl::StrAppend(&options, ",", absl::StrJoin(option, "="));
   return ParseTmpfs(request.target, options);
 }
 
 }  // namespace
 
-StatusOr<ContainerMount> ParseBind(const std::string& bind) {
+std::string CleanPath(const std::string& path) {
+  std::string clean = std::filesystem::path(path).lexically_normal().string();
+  if (clean.size() > 1 && clean.back() == '/') clean.pop_back();
+  return clean;
+}
+
+StatusOr<ContainerMount> ParseBind(const std::string& bind, const MountRules& rules) {
   const std::vector<std::string> parts = absl::StrSplit(bind, ':');
   if (parts.size() < 2 || parts.size() > 3 || parts[0].empty()) {
     return InvalidArgument("invalid volume specification: '" + bind + "'");
@@ -114,25 +144,26 @@ StatusOr<ContainerMount> ParseBind(const std::string& bind) {
                        .destination = CleanPath(parts[1]),
                        .mode = parts.size() == 3 ? parts[2] : "",
                        .read_write = true,
-                       .propagation = "rprivate",
                        .create_source = true};
+  std::string propagation;
   const std::vector<std::string> options = absl::StrSplit(mount.mode, ',');
   for (const std::string& option : options) {
     if (option == "ro" || option == "rw") {
       mount.read_write = option == "rw";
     } else if (Contains(kPropagations, option)) {
-      mount.propagation = option;
+      propagation = option;
     } else if (!Contains(kIgnoredOptions, option)) {
       return InvalidArgument("invalid mode: " + mount.mode);
     }
   }
-  Finish(&mount);
+  STASIS_RETURN_IF_ERROR(SettlePropagation(propagation, rules, &mount));
+  STASIS_RETURN_IF_ERROR(Finish({}, rules, &mount));
   return mount;
 }
 
-StatusOr<ContainerMount> SettleMount(const backend::MountRequest& request) {
+StatusOr<ContainerMount> SettleMount(const backend::MountRequest& request, const MountRules& rules) {
   STASIS_RETURN_IF_ERROR(CheckDestination(request.target, request.target));
-  if (request.type == "bind") return SettleBind(request);
+  if (request.type == "bind") return SettleBind(request, rules);
   if (request.type == "tmpfs") return SettleTmpfs(request);
   if (request.type == "volume" || request.type.empty()) return NamedVolume(request.source);
   return InvalidArgument("invalid mount config: mount type unknown: \"" + request.type + "\"");
@@ -160,14 +191,15 @@ StatusOr<ContainerMount> ParseTmpfs(const std::string& destination, const std::s
   return mount;
 }
 
-StatusOr<std::vector<ContainerMount>> SettleMounts(const backend::HostConfig& host_config) {
+StatusOr<std::vector<ContainerMount>> SettleMounts(const backend::HostConfig& host_config,
+                                                   const MountRules& rules) {
   std::vector<ContainerMount> mounts;
   for (const std::string& bind : host_config.binds) {
-    STASIS_ASSIGN_OR_RETURN(ContainerMount mount, ParseBind(bind));
+    STASIS_ASSIGN_OR_RETURN(ContainerMount mount, ParseBind(bind, rules));
     mounts.push_back(std::move(mount));
   }
   for (const backend::MountRequest& request : host_config.mounts) {
-    STASIS_ASSIGN_OR_RETURN(ContainerMount mount, SettleMount(request));
+    STASIS_ASSIGN_OR_RETURN(ContainerMount mount, SettleMount(request, rules));
     mounts.push_back(std::move(mount));
   }
   for (const auto& [destination, options] : host_config.tmpfs) {

@@ -14,17 +14,31 @@
 
 namespace stasis::engine {
 
+// As Go's path.Clean does: no "." and "..", no double slashes, none at the end.
+std::string CleanPath(const std::string& path);
+
+// What decides how binds are settled, besides what is asked for.
+struct MountRules {
+  bool recursive_read_only = false;  // the kernel has mount_setattr(2), Linux 5.12
+  std::string engine_root = {};      // canonical
+};
+
 // "SOURCE:DESTINATION[:OPTION,...]" with ro, rw, z, Z, [r]private, [r]slave, [r]shared.
-StatusOr<ContainerMount> ParseBind(const std::string& bind);
+StatusOr<ContainerMount> ParseBind(const std::string& bind, const MountRules& rules);
 
 // One of HostConfig.Mounts. A bind's source must exist.
-StatusOr<ContainerMount> SettleMount(const backend::MountRequest& request);
+StatusOr<ContainerMount> SettleMount(const backend::MountRequest& request, const MountRules& rules);
 
 // One of HostConfig.Tmpfs: a path and mount options.
 StatusOr<ContainerMount> ParseTmpfs(const std::string& destination, const std::string& options);
 
+// A bind that is read-only is so with all that is mounted below its source, as with Docker since 25, where
+// the kernel can and BindOptions do not say otherwise. A bind of what holds the engine's root, or lies in it,
+// gets the propagation rslave: a private copy of the containers' mounts would keep them from being unmounted.
+//
 // All of them, in the order in which they are mounted: by depth, so that none hides another. "Duplicate mount
 // point: %s".
-StatusOr<std::vector<ContainerMount>> SettleMounts(const backend::HostConfig& host_config);
+StatusOr<std::vector<ContainerMount>> SettleMounts(const backend::HostConfig& host_config,
+                                                   const MountRules& rules);
 
 }  // namespace stasis::engine

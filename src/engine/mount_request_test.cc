@@ -11,7 +11,7 @@ using testing::ElementsAre;
 using testing::Not;
 
 TEST(ParseBindTest, OptionsBecomeMountOptions) {
-  const auto mount = ParseBind("/src/../data/:/in//side:ro,z,rslave");
+  const auto mount = ParseBind("/src/../data/:/in//side:ro,z,rslave", {});
   ASSERT_TRUE(mount.ok()) << mount.status();
   EXPECT_EQ(mount->source, "/data");
   EXPECT_EQ(mount->destination, "/in/side");
@@ -21,15 +21,15 @@ TEST(ParseBindTest, OptionsBecomeMountOptions) {
 }
 
 TEST(ParseBindTest, WrongOnesAreRefusedWithDockersWords) {
-  EXPECT_EQ(Message(ParseBind("/a").status()), "invalid volume specification: '/a'");
-  EXPECT_EQ(Message(ParseBind("/a:/b:fast").status()), "invalid mode: fast");
-  EXPECT_EQ(Message(ParseBind("/a:b").status()),
+  EXPECT_EQ(Message(ParseBind("/a", {}).status()), "invalid volume specification: '/a'");
+  EXPECT_EQ(Message(ParseBind("/a:/b:fast", {}).status()), "invalid mode: fast");
+  EXPECT_EQ(Message(ParseBind("/a:b", {}).status()),
             "invalid volume specification: '/a:b': invalid mount path: 'b' mount path must be absolute");
-  EXPECT_FALSE(ParseBind("/a:/").ok());
-  EXPECT_FALSE(ParseBind("/a:/x/..").ok());
-  EXPECT_FALSE(ParseBind(":/b").ok());
-  EXPECT_FALSE(ParseBind("/a:/b:ro:rw").ok());
-  EXPECT_EQ(ParseBind("data:/b").status().code(), StatusCode::kUnimplemented);
+  EXPECT_FALSE(ParseBind("/a:/", {}).ok());
+  EXPECT_FALSE(ParseBind("/a:/x/..", {}).ok());
+  EXPECT_FALSE(ParseBind(":/b", {}).ok());
+  EXPECT_FALSE(ParseBind("/a:/b:ro:rw", {}).ok());
+  EXPECT_EQ(ParseBind("data:/b", {}).status().code(), StatusCode::kUnimplemented);
 }
 
 TEST(SettleMountTest, ABindNeedsItsSource) {
@@ -37,12 +37,47 @@ TEST(SettleMountTest, ABindNeedsItsSource) {
   request.type = "bind";
   request.source = "/no/such/place";
   request.target = "/inside";
-  EXPECT_EQ(Message(SettleMount(request).status()),
+  EXPECT_EQ(Message(SettleMount(request, {}).status()),
             "invalid mount config for type \"bind\": bind source path does not exist: /no/such/place");
   request.source = "/tmp";
-  EXPECT_TRUE(SettleMount(request).ok());
+  EXPECT_TRUE(SettleMount(request, {}).ok());
   request.type = "cloud";
-  EXPECT_FALSE(SettleMount(request).ok());
+  EXPECT_FALSE(SettleMount(request, {}).ok());
+}
+
+TEST(ParseBindTest, AReadOnlyOneIsSoWithAllBelowWhereTheKernelCan) {
+  const MountRules rules{.recursive_read_only = true};
+  EXPECT_THAT(ParseBind("/a:/b:ro", rules)->options, ElementsAre("rbind", "rro", "rprivate"));
+  EXPECT_THAT(ParseBind("/a:/b", rules)->options, ElementsAre("rbind", "rw", "rprivate"));
+}
+
+TEST(SettleMountTest, BindOptionsDecideWhatOfItIsBoundAndReadOnly) {
+  const MountRules rules{.recursive_read_only = true};
+  backend::MountRequest request;
+  request.type = "bind";
+  request.source = "/tmp";
+  request.target = "/inside";
+  request.read_only = true;
+  EXPECT_THAT(SettleMount(request, rules)->options, ElementsAre("rbind", "rro", "rprivate"));
+  request.non_recursive = true;
+  request.read_only_non_recursive = true;
+  EXPECT_THAT(SettleMount(request, rules)->options, ElementsAre("bind", "ro", "rprivate"));
+  request.read_only_force_recursive = true;
+  EXPECT_EQ(Message(SettleMount(request, rules).status()),
+            "mount options conflict: ReadOnlyNonRecursive && ReadOnlyForceRecursive");
+  request.read_only_non_recursive = false;
+  EXPECT_TRUE(SettleMount(request, rules).ok());
+  EXPECT_EQ(SettleMount(request, {}).status().code(), StatusCode::kInvalidArgument);
+}
+
+TEST(ParseBindTest, WhatHoldsTheEnginesRootFollowsItsMounts) {
+  const MountRules rules{.engine_root = "/tmp/stasis-root"};
+  EXPECT_EQ(ParseBind("/tmp/stasis-root/images:/b", rules)->propagation, "rslave");
+  EXPECT_EQ(ParseBind("/:/b", rules)->propagation, "rslave");
+  EXPECT_EQ(ParseBind("/tmp:/b:rshared", rules)->propagation, "rshared");
+  EXPECT_EQ(ParseBind("/tmp/stasis-root2:/b", rules)->propagation, "rprivate");
+  EXPECT_THAT(Message(ParseBind("/tmp:/b:rprivate", rules).status()),
+              testing::HasSubstr("must use either propagation mode \"rslave\" or \"rshared\""));
 }
 
 TEST(SettleMountTest, ATmpfsGetsItsSizeAndMode) {
@@ -51,9 +86,11 @@ TEST(SettleMountTest, ATmpfsGetsItsSizeAndMode) {
   request.target = "/scratch";
   request.tmpfs_size = 1048576;
   request.tmpfs_mode = 01777;
-  const auto mount = SettleMount(request);
+  request.tmpfs_options = {{"exec"}, {"uid", "7"}};
+  const auto mount = SettleMount(request, {});
   ASSERT_TRUE(mount.ok()) << mount.status();
-  EXPECT_THAT(mount->options, ElementsAre("noexec", "nosuid", "nodev", "rw", "size=1048576", "mode=1777"));
+  EXPECT_THAT(mount->options,
+              ElementsAre("nosuid", "nodev", "rw", "size=1048576", "mode=1777", "exec", "uid=7"));
 }
 
 TEST(ParseTmpfsTest, TheUsersWordWinsOverOurs) {
@@ -61,6 +98,7 @@ TEST(ParseTmpfsTest, TheUsersWordWinsOverOurs) {
   ASSERT_TRUE(mount.ok());
   EXPECT_THAT(mount->options, Contains("exec"));
   EXPECT_THAT(mount->options, Not(Contains("noexec")));
+  EXPECT_TRUE(ParseTmpfs("/scratch", "shared").ok());
   EXPECT_FALSE(ParseTmpfs("/scratch", "lowerdir=/etc").ok());
 }
 
@@ -68,13 +106,13 @@ TEST(SettleMountsTest, ParentsComeFirstAndNoneTwice) {
   backend::HostConfig host_config;
   host_config.binds = {"/a:/x/y/z", "/b:/x"};
   host_config.tmpfs = {{"/x/y", ""}};
-  const auto mounts = SettleMounts(host_config);
+  const auto mounts = SettleMounts(host_config, {});
   ASSERT_TRUE(mounts.ok());
   EXPECT_EQ((*mounts)[0].destination, "/x");
   EXPECT_EQ((*mounts)[1].destination, "/x/y");
   EXPECT_EQ((*mounts)[2].destination, "/x/y/z");
   host_config.tmpfs["/x"] = "";
-  EXPECT_EQ(Message(SettleMounts(host_config).status()), "Duplicate mount point: /x");
+  EXPECT_EQ(Message(SettleMounts(host_config, {}).status()), "Duplicate mount point: /x");
 }
 
 }  // namespace

@@ -29,7 +29,9 @@ Status CheckRestartPolicy(const std::string& policy, int maximum, bool auto_remo
     return InvalidArgument("invalid restart policy: maximum retry count cannot be negative");
   }
   if (maximum > 0 && policy != "on-failure") {
-    return InvalidArgument("invalid restart policy: maximum retry count can only be used with 'on-failure'");
+    return InvalidArgument(
+        "invalid restart policy: maximum retry count cannot be used with restart policy '" +
+        (policy.empty() ? "no" : policy) + "'");
   }
   if (auto_remove && restarts) {
     return InvalidArgument("can't create 'AutoRemove' container with restart policy");

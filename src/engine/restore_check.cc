@@ -7,7 +7,9 @@
 #include <vector>
 
 #include "base/log.h"
+#include "engine/security_options.h"
 #include "network/network_namespaces.h"
+#include "oci/spec_defaults.h"
 
 namespace stasis::engine {
 namespace {
@@ -34,6 +36,25 @@ std::string ImageText(const ContainerRecord& record) {
   return Printable(record.config.image) + " (" + Printable(hex.substr(0, kShort)) + ")";
 }
 
+// The host's, one's own without /dev/shm, or one's own: whether others may join it decides nothing.
+std::string IpcKind(const backend::HostConfig& host) {
+  return host.ipc_mode == "host" || host.ipc_mode == "none" ? host.ipc_mode : "private";
+}
+
+// Files and directories that are mounted over. Records of older engines do not say, and mean the defaults.
+std::set<std::string> Masked(const backend::HostConfig& host) {
+  const StatusOr<SecurityOptions> security = ParseSecurityOptions(host.security_opt);
+  if (security.ok() && security->unmask_paths) return {};
+  std::set<std::string> paths;
+  for (const auto& [given, defaults] : {std::pair(host.masked_paths, oci::DefaultMaskedPaths()),
+                                        std::pair(host.readonly_paths, oci::DefaultReadonlyPaths())}) {
+    const std::vector<std::string> none;
+    const std::vector<std::string> list = given.value_or(host.privileged ? none : defaults);
+    paths.insert(list.begin(), list.end());
+  }
+  return paths;
+}
+
 std::vector<std::string> DifferentOptions(const ContainerRecord& saved, const ContainerRecord& target) {
   std::vector<std::string> different;
   std::vector<std::string> mounts;
@@ -56,7 +77,8 @@ std::vector<std::string> DifferentOptions(const ContainerRecord& saved, const Co
   compare("--security-opt", AsSet(a.security_opt), AsSet(b.security_opt));
   compare("--init", a.init.value_or(false), b.init.value_or(false));
   compare("--network", NetworkKind(saved), NetworkKind(target));
-  compare("--ipc", a.ipc_mode == "host", b.ipc_mode == "host");
+  compare("--ipc", IpcKind(a), IpcKind(b));
+  if (a.privileged == b.privileged) compare("MaskedPaths and ReadonlyPaths", Masked(a), Masked(b));
   compare("--pid", a.pid_mode == "host", b.pid_mode == "host");
   compare("--uts", a.uts_mode == "host", b.uts_mode == "host");
   if (saved.image_id != target.image_id) {

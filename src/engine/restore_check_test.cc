@@ -2,6 +2,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "oci/spec_defaults.h"
 
 namespace stasis::engine {
 namespace {
@@ -66,6 +67,18 @@ TEST(RestoreCheckTest, EveryDifferenceIsNamed) {
               EndsWith(": the mount /data (bind), --tty, --user, --read-only, --privileged, --cap-drop, "
                        "--security-opt, --network, --ipc"));
   EXPECT_FALSE(Check(target, saved).ok());
+}
+
+TEST(RestoreCheckTest, ARecordOfAnOlderEngineMeansTheDefaults) {
+  const ContainerRecord saved = Record("web");  // says nothing of masked paths, nor of IPC
+  ContainerRecord target = Record("other");
+  target.host_config.ipc_mode = "shareable";
+  target.host_config.masked_paths = oci::DefaultMaskedPaths();
+  target.host_config.readonly_paths = oci::DefaultReadonlyPaths();
+  EXPECT_TRUE(Check(saved, target).ok()) << Check(saved, target);
+  target.host_config.masked_paths->pop_back();
+  target.host_config.ipc_mode = "none";
+  EXPECT_THAT(Message(Check(saved, target)), EndsWith(": --ipc, MaskedPaths and ReadonlyPaths"));
 }
 
 TEST(RestoreCheckTest, AMountThatIsReadOnlyIsAnother) {

@@ -5,12 +5,14 @@
 #include "base/log.h"
 #include "engine/bundle.h"
 #include "engine/engine.h"
+#include "engine/network_sysctls.h"
 #include "engine/record_codec.h"
 #include "engine/restore_check.h"
 #include "engine/supervisor_link.h"
 #include "engine/validate.h"
 #include "linux/cpu_features.h"
 #include "linux/files.h"
+#include "linux/namespaces.h"
 #include "manifest/checkpoint_directory.h"
 
 namespace stasis::engine {
@@ -151,13 +153,19 @@ Status Engine::Boot(Container& container, const ContainerRecord& record,
     STASIS_RETURN_IF_ERROR(PutFilesBack(record, *restore, cancel));
   }
   STASIS_ASSIGN_OR_RETURN(const std::string root, images_->MountRoot(record.id, image));
-  STASIS_ASSIGN_OR_RETURN(const std::string network, PrepareNetwork(record));
-  STASIS_RETURN_IF_ERROR(WriteBundle({.record = &record,
-                                      .paths = &options_.paths,
-                                      .host = &host_,
-                                      .root = root,
-                                      .network_namespace = network,
-                                      .restore = restore.has_value()}));
+  STASIS_ASSIGN_OR_RETURN(const Network network, PrepareNetwork(record, restore.has_value()));
+  if (network.joined) {
+    STASIS_RETURN_IF_ERROR(TakeNames(container, *network.joined));
+  }
+  const ContainerRecord named = container.Record();
+  STASIS_RETURN_IF_ERROR(
+      WriteBundle({.record = &named,
+                   .paths = &options_.paths,
+                   .host = &host_,
+                   .root = root,
+                   .network_namespace = network.path,
+                   .joined = network.joined ? std::optional(network.joined->id) : std::nullopt,
+                   .restore = restore.has_value()}));
   STASIS_ASSIGN_OR_RETURN(const types::CreateContainerRequest request, PlanRun(record, restore));
   STASIS_ASSIGN_OR_RETURN(const types::Container made, supervisor_->Create(request, cancel));
   container.SetAttachSocket(made.attach_socket());
@@ -186,14 +194,23 @@ StatusOr<types::CreateContainerRequest> Engine::PlanRun(const ContainerRecord& r
   return request;
 }
 
-StatusOr<std::string> Engine::PrepareNetwork(const ContainerRecord& record) {
+// Whoever joins another's network is known there by that one's names, as with Docker.
+Status Engine::TakeNames(Container& container, const ContainerRecord& other) {
+  return Change(container, [&](ContainerRecord& record) -> Status {
+    record.config.hostname = other.config.hostname;
+    record.config.domainname = other.config.domainname;
+    return {};
+  });
+}
+
+StatusOr<Engine::Network> Engine::PrepareNetwork(const ContainerRecord& record, bool restore) {
   STASIS_ASSIGN_OR_RETURN(const network::Mode mode, network::ParseMode(record.host_config.network_mode));
   switch (mode.kind) {
     case network::ModeKind::kHost:
-      return std::string();
+      return Network();
     case network::ModeKind::kOwn:
-      STASIS_RETURN_IF_ERROR(networks_.Ensure(record.id));
-      return networks_.PathOf(record.id);
+      STASIS_RETURN_IF_ERROR(networks_.Ensure(record.id, OwnNetworkSysctls(record.host_config)));
+      return Network{networks_.PathOf(record.id)};
     case network::ModeKind::kContainer:
       break;
   }
@@ -207,7 +224,13 @@ StatusOr<std::string> Engine::PrepareNetwork(const ContainerRecord& record) {
     return FailedPrecondition("cannot join network of " + mode.container +
                               ": it has joined another's itself");
   }
-  return other_record.host_config.network_mode == "host" ? std::string() : networks_.PathOf(other->id());
+  if (other_record.host_config.network_mode == "host") return Network{.path = {}, .joined = other_record};
+  const std::string path = networks_.PathOf(other->id());
+  // At a fresh start runc does it.
+  if (restore) {
+    STASIS_RETURN_IF_ERROR(WriteNetworkSysctls(path, WantedNetworkSysctls(record.host_config)));
+  }
+  return Network{path, other_record};
 }
 
 std::string Engine::ShownCheckpoint(const ContainerId& id, const std::string& path) const {

@@ -1,13 +1,15 @@
 #include "engine/validate.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
+#include <set>
+#include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
+#include "engine/cpuset.h"
 #include "engine/restart_policy.h"
 #include "engine/security_options.h"
 #include "engine/signals.h"
@@ -18,14 +20,37 @@ namespace stasis::engine {
 namespace {
 
 constexpr int64_t kMinimumMemory = 6 << 20;
+constexpr int64_t kMinimumCpuShares = 2;  // cpu.shares of cgroup v1, which runc checks
+constexpr int64_t kMaximumCpuShares = 262144;
 constexpr size_t kMaxHostname = 64;  // HOST_NAME_MAX of sethostname(2)
-constexpr std::array<std::string_view, 7> kIgnoredLogOptions = {"labels", "labels-regex", "env", "env-regex",
-                                                                "tag",    "compress",     "mode"};
+// What changes nothing of the file: attributes of its lines, compression of the rotated ones.
+const std::set<std::string> kIgnoredLogOptions = {"labels", "labels-regex", "env", "env-regex",
+                                                  "tag",    "compress",     "mode"};
+const std::set<std::string> kIgnoredLocalOptions = {"compress", "mode"};
 
 bool IsHostname(const std::string& name) {
   return name.size() <= kMaxHostname && std::all_of(name.begin(), name.end(), [](unsigned char c) {
            return absl::ascii_isalnum(c) || c == '-' || c == '.' || c == '_';
          });
+}
+
+// Docker's limits of the parameters; the check itself is not run yet.
+Status CheckHealthcheck(const Json& config) {
+  const Json* healthcheck = JsonReader(config).Find("Healthcheck");
+  if (!healthcheck) return {};
+  JsonReader reader(*healthcheck, "Healthcheck");
+  std::vector<std::string> test;
+  reader.Get("Test", &test);
+  for (const char* name : {"Interval", "Timeout", "StartPeriod", "StartInterval"}) {
+    int64_t nanoseconds = 0;
+    reader.Get(name, &nanoseconds);
+    if (nanoseconds != 0 && nanoseconds < 1'000'000)
+      return InvalidArgument(absl::StrCat(name, " in Healthcheck cannot be less than 1ms"));
+  }
+  int retries = 0;
+  reader.Get("Retries", &retries);
+  if (retries < 0) return InvalidArgument("Retries in Healthcheck cannot be negative");
+  return reader.status();
 }
 
 Status CheckConfig(const backend::ContainerConfig& config) {
@@ -39,6 +64,7 @@ Status CheckConfig(const backend::ContainerConfig& config) {
     }
   }
   STASIS_RETURN_IF_ERROR(oci::CheckLabels(config.labels));
+  STASIS_RETURN_IF_ERROR(CheckHealthcheck(config.kept));
   if (!IsHostname(config.hostname)) return InvalidArgument("invalid hostname format: " + config.hostname);
   if (config.stop_signal.empty()) return {};
   return ParseSignal(config.stop_signal).status();
@@ -61,10 +87,15 @@ Status CheckMemory(const backend::HostConfig& host) {
     return InvalidArgument("Minimum memory reservation allowed is 6MB");
   }
   if (host.shm_size < 0) return InvalidArgument("SHM size can not be less than 0");
+  if (host.memory_swappiness && (*host.memory_swappiness < 0 || *host.memory_swappiness > 100)) {
+    return InvalidArgument(
+        absl::StrCat("Invalid value: ", *host.memory_swappiness, ", valid memory swappiness range is 0-100"));
+  }
   return {};
 }
 
-Status CheckCpu(const backend::HostConfig& host, int cpus) {
+Status CheckCpu(const backend::HostConfig& host, const Host& machine) {
+  const int cpus = machine.cpus;
   if (host.nano_cpus != 0 && host.cpu_period != 0) {
     return InvalidArgument("Conflicting options: Nano CPUs and CPU Period cannot both be set.");
   }
@@ -76,7 +107,12 @@ Status CheckCpu(const backend::HostConfig& host, int cpus) {
                                         cpus, " CPUs available"));
   }
   if (host.cpu_shares < 0) return InvalidArgument("CPU shares can not be less than 0");
-  return {};
+  if (host.cpu_shares != 0 && host.cpu_shares < kMinimumCpuShares)
+    return InvalidArgument(absl::StrCat("The minimum allowed cpu-shares is ", kMinimumCpuShares));
+  if (host.cpu_shares > kMaximumCpuShares)
+    return InvalidArgument(absl::StrCat("The maximum allowed cpu-shares is ", kMaximumCpuShares));
+  STASIS_RETURN_IF_ERROR(CheckCpus(host.cpuset_cpus, machine.cpuset_cpus));
+  return CheckMemoryNodes(host.cpuset_mems, machine.cpuset_mems);
 }
 
 // What containers can share with the host or with each other.
@@ -111,14 +147,27 @@ Status CheckPorts(const backend::HostConfig& host) {
   return {};
 }
 
+Status ReadLogOption(const std::string& name, const std::string& value, LogRotation* rotation) {
+  if (name == "max-size") {
+    STASIS_ASSIGN_OR_RETURN(rotation->max_size, ParseSize(value));
+  } else if (!absl::SimpleAtoi(value, &rotation->max_files) || rotation->max_files < 1) {
+    return InvalidArgument("max-file cannot be less than 1");
+  }
+  return {};
+}
+
 }  // namespace
 
-Status ValidateContainer(const backend::ContainerConfig& config, const backend::HostConfig& host, int cpus) {
+Status ValidateContainer(const backend::ContainerConfig& config, const backend::HostConfig& host,
+                         const Host& machine) {
   STASIS_RETURN_IF_ERROR(CheckConfig(config));
   STASIS_RETURN_IF_ERROR(CheckMemory(host));
-  STASIS_RETURN_IF_ERROR(CheckCpu(host, cpus));
+  STASIS_RETURN_IF_ERROR(CheckCpu(host, machine));
   STASIS_RETURN_IF_ERROR(CheckModes(host));
   STASIS_RETURN_IF_ERROR(CheckPorts(host));
+  if (host.annotations.contains("")) {
+    return InvalidArgument("invalid Annotations: the empty string is not permitted as an annotation key");
+  }
   STASIS_RETURN_IF_ERROR(
       oci::ContainerCapabilities(host.cap_add, host.cap_drop, false, oci::AllCapabilities()).status());
   STASIS_RETURN_IF_ERROR(ParseSecurityOptions(host.security_opt).status());
@@ -127,20 +176,18 @@ Status ValidateContainer(const backend::ContainerConfig& config, const backend::
 }
 
 StatusOr<LogRotation> ParseLogOptions(const backend::HostConfig& host) {
-  if (!host.log_driver.empty() && host.log_driver != "json-file" && host.log_driver != "none") {
-    return InvalidArgument("logger: no log driver named '" + host.log_driver + "' is registered");
+  const std::string driver = host.log_driver.empty() ? "json-file" : host.log_driver;
+  if (driver != "json-file" && driver != "local" && driver != "none") {
+    return InvalidArgument("logger: no log driver named '" + Printable(driver) + "' is registered");
   }
   LogRotation rotation;
+  if (driver == "local") rotation = {.max_size = 20 << 20, .max_files = 5};
   for (const auto& [name, value] : host.log_options) {
-    if (name == "max-size") {
-      STASIS_ASSIGN_OR_RETURN(rotation.max_size, ParseSize(value));
-    } else if (name == "max-file") {
-      if (!absl::SimpleAtoi(value, &rotation.max_files) || rotation.max_files < 1) {
-        return InvalidArgument("max-file cannot be less than 1");
-      }
-    } else if (std::find(kIgnoredLogOptions.begin(), kIgnoredLogOptions.end(), name) ==
-               kIgnoredLogOptions.end()) {
-      return InvalidArgument("unknown log opt '" + name + "' for json-file log driver");
+    if (name == "max-size" || name == "max-file") {
+      STASIS_RETURN_IF_ERROR(
+          Annotate(ReadLogOption(name, value, &rotation), "failed to initialize logging driver"));
+    } else if (!(driver == "local" ? kIgnoredLocalOptions : kIgnoredLogOptions).contains(name)) {
+      return InvalidArgument("unknown log opt '" + name + "' for " + driver + " log driver");
     }
   }
   return rotation;

@@ -6,15 +6,22 @@
 
 #include "backend/containers.h"
 #include "base/status.h"
+#include "engine/host.h"
 
 namespace stasis::engine {
 
 // kInvalidArgument for what is wrong, kUnimplemented for what a later issue brings; in both cases the message
-// names the option. `cpus`: how many this machine has.
+// names the option.
 Status ValidateContainer(const backend::ContainerConfig& config, const backend::HostConfig& host_config,
-                         int cpus);
+                         const Host& machine);
 
-// The part of `json-file`'s options that the log needs: "max-size" ("10m") and "max-file" ("3").
+// The network that is asked for, and what cannot be had together with it. Looks at what the user asked for,
+// before the image and the defaults are merged in. Whether another container whose network is to be joined is
+// there, only its start asks, as with Docker.
+Status ValidateNetwork(const backend::CreateRequest& request);
+
+// The part of the log's options that the shim needs: "max-size" ("10m") and "max-file" ("3"). The driver
+// "local" is json-file under another name, with its own defaults.
 struct LogRotation {
   uint64_t max_size = 0;  // bytes; 0: never rotated
   uint32_t max_files = 1;

@@ -8,9 +8,17 @@ namespace {
 
 class ValidateTest : public testing::Test {
  protected:
-  std::string Verdict() const { return Message(ValidateContainer(config_, host_, 2)); }
+  std::string Verdict() const { return Message(ValidateContainer(config_, host_, machine_)); }
   backend::ContainerConfig config_;
   backend::HostConfig host_;
+  Host machine_ = {.limits = {},
+                   .cpus = 2,
+                   .cpuset_cpus = "0-1",
+                   .cpuset_mems = "0",
+                   .name = {},
+                   .kernel = {},
+                   .operating_system = {},
+                   .architecture = {}};
 };
 
 TEST_F(ValidateTest, AnEmptyContainerIsFine) { EXPECT_EQ(Verdict(), ""); }
@@ -30,6 +38,70 @@ TEST_F(ValidateTest, CpusAreThoseOfTheMachine) {
   EXPECT_EQ(Verdict(), "Range of CPUs is from 0.01 to 2.00, as there are only 2 CPUs available");
 }
 
+TEST_F(ValidateTest, ShareAndSetsOfCpusAreCheckedAtCreate) {
+  host_.cpu_shares = 1;
+  EXPECT_EQ(Verdict(), "The minimum allowed cpu-shares is 2");
+  host_.cpu_shares = 262145;
+  EXPECT_EQ(Verdict(), "The maximum allowed cpu-shares is 262144");
+  host_.cpu_shares = 2;
+  host_.cpuset_cpus = "2";
+  EXPECT_EQ(Verdict(), "Requested CPUs are not available - requested 2, available: 0-1");
+  host_.cpuset_cpus = "1";
+  host_.cpuset_mems = "1";
+  EXPECT_EQ(Verdict(), "Requested memory nodes are not available - requested 1, available: 0");
+  host_.cpuset_mems = "0";
+  host_.memory_swappiness = 101;
+  EXPECT_EQ(Verdict(), "Invalid value: 101, valid memory swappiness range is 0-100");
+}
+
+TEST_F(ValidateTest, AHealthchecksParametersAreChecked) {
+  config_.kept["Healthcheck"] = {{"Test", {"CMD", "true"}}, {"Interval", 1'000'000}, {"Retries", 3}};
+  EXPECT_EQ(Verdict(), "");
+  config_.kept["Healthcheck"]["Interval"] = 5;
+  EXPECT_EQ(Verdict(), "Interval in Healthcheck cannot be less than 1ms");
+  config_.kept["Healthcheck"] = {{"Retries", -1}};
+  EXPECT_EQ(Verdict(), "Retries in Healthcheck cannot be negative");
+  config_.kept["Healthcheck"] = {{"Test", "true"}};
+  EXPECT_NE(Verdict(), "");
+}
+
+TEST_F(ValidateTest, ARestartPolicyIsCheckedInDockersWords) {
+  host_.restart_policy = "sometimes";
+  EXPECT_NE(Verdict(), "");
+  host_.restart_policy = "always";
+  host_.restart_maximum = 2;
+  EXPECT_EQ(Verdict(),
+            "invalid restart policy: maximum retry count cannot be used with restart policy 'always'");
+  host_.restart_maximum = 0;
+  host_.auto_remove = true;
+  EXPECT_EQ(Verdict(), "can't create 'AutoRemove' container with restart policy");
+}
+
+TEST(ValidateNetworkTest, WhoJoinsAnothersNetworkHasItsNames) {
+  backend::CreateRequest request;
+  request.host_config.network_mode = "container:web";
+  EXPECT_TRUE(ValidateNetwork(request).ok());
+  const auto refused = [&](auto change) {
+    backend::CreateRequest changed = request;
+    change(changed);
+    return Message(ValidateNetwork(changed));
+  };
+  EXPECT_EQ(refused([](auto& r) { r.config.hostname = "h"; }),
+            "conflicting options: hostname and the network mode");
+  EXPECT_EQ(refused([](auto& r) { r.host_config.dns = {"1.1.1.1"}; }),
+            "conflicting options: dns and the network mode");
+  EXPECT_EQ(refused([](auto& r) { r.host_config.extra_hosts = {"a:1.1.1.1"}; }),
+            "conflicting options: custom host-to-IP mapping and the network mode");
+  EXPECT_EQ(refused([](auto& r) { r.host_config.port_bindings["80/tcp"] = Json::array(); }),
+            "conflicting options: port publishing and the container type network mode");
+  EXPECT_EQ(refused([](auto& r) { r.config.exposed_ports = {"80/tcp"}; }),
+            "conflicting options: port exposing and the container type network mode");
+  EXPECT_EQ(refused([](auto& r) { r.config.kept["MacAddress"] = "02:42:ac:11:00:02"; }),
+            "conflicting options: mac-address and the network mode");
+  request.host_config.network_mode = "mine";
+  EXPECT_FALSE(ValidateNetwork(request).ok());
+}
+
 TEST_F(ValidateTest, UnknownCapabilitiesAreNamed) {
   host_.cap_add = {"FLY"};
   EXPECT_EQ(Verdict(), "invalid CapAdd: unknown capability: \"CAP_FLY\"");
@@ -37,7 +109,7 @@ TEST_F(ValidateTest, UnknownCapabilitiesAreNamed) {
 
 TEST_F(ValidateTest, WhatIsNotThereYetIsSaid) {
   host_.port_bindings = {{"80/tcp", {{{"HostPort", "8080"}}}}};
-  EXPECT_EQ(ValidateContainer(config_, host_, 2).code(), StatusCode::kUnimplemented);
+  EXPECT_EQ(ValidateContainer(config_, host_, machine_).code(), StatusCode::kUnimplemented);
 }
 
 TEST_F(ValidateTest, NamesOfPlacesAreChecked) {
@@ -66,7 +138,19 @@ TEST(ParseLogOptionsTest, SizesAndCountsAreRead) {
   host.log_options = {{"colour", "red"}};
   EXPECT_EQ(Message(ParseLogOptions(host).status()), "unknown log opt 'colour' for json-file log driver");
   host.log_options = {{"max-file", "0"}};
-  EXPECT_FALSE(ParseLogOptions(host).ok());
+  EXPECT_EQ(Message(ParseLogOptions(host).status()),
+            "failed to initialize logging driver: max-file cannot be less than 1");
+}
+
+TEST(ParseLogOptionsTest, LocalIsJsonFileWithItsOwnDefaults) {
+  backend::HostConfig host;
+  host.log_driver = "local";
+  EXPECT_EQ(ParseLogOptions(host)->max_size, 20u << 20);
+  EXPECT_EQ(ParseLogOptions(host)->max_files, 5u);
+  host.log_options = {{"max-file", "2"}, {"compress", "false"}};
+  EXPECT_EQ(ParseLogOptions(host)->max_files, 2u);
+  host.log_options = {{"tag", "x"}};
+  EXPECT_EQ(Message(ParseLogOptions(host).status()), "unknown log opt 'tag' for local log driver");
 }
 
 TEST(ParseSizeTest, UnitsAreBinary) {
