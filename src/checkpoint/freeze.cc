@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <map>
+#include <mutex>
 #include <optional>
 #include <thread>
 
@@ -90,19 +91,6 @@ Status WriteWaits(const Waits& waits, const std::string& file) {
   return WriteFileAtomically(file, text);
 }
 
-// The threads of these processes, asked to stop.
-std::vector<TracedThread> Seize(const std::vector<pid_t>& processes) {
-  std::vector<TracedThread> threads;
-  for (const pid_t process : processes) {
-    for (const pid_t thread : ThreadsOf(process)) {
-      auto seized = TracedThread::Seize(thread, 0);
-      if (!seized.ok() || !seized->Interrupt().ok()) continue;  // it has ended, or it is another's
-      threads.push_back(*std::move(seized));
-    }
-  }
-  return threads;
-}
-
 // They stop, and go on with their waits once they are let go.
 Status Halt(std::vector<TracedThread>& threads, const Waits& waits, Deadline deadline) {
   for (TracedThread& thread : threads) {
@@ -126,20 +114,49 @@ bool IsReplaced(pid_t process) {
   });
 }
 
-// Thaws the group if it is there for too long. An exec that begins while the group is half frozen waits for
-// the thaw, and a seize of that process waits for the exec. The waits that such a thaw ends are not mended.
-class ThawAfter {
+// Stands by while the threads of a half frozen group are seized. A seize waits for an exec that has just
+// begun, and that one for the end of its siblings: for the thaw, and, of those that are seized already, until
+// somebody has reaped them. After `limit` it does both. The waits that such a thaw ends are not mended.
+class SeizeGuard {
  public:
-  ThawAfter(const Cgroup& cgroup, std::chrono::milliseconds limit)
-      : thread_([&cgroup, limit](const std::stop_token& in_time) {
-          if (!absl::IsDeadlineExceeded(WaitFor(-1, 0, After(limit), in_time).status())) return;
-          spdlog::warn("threads could not be seized before the thaw: they see an interrupted wait");
-          cgroup.Thaw().IgnoreError();  // whoever seizes thaws as well, and sees the error
-        }) {}
+  SeizeGuard(const Cgroup& cgroup, std::chrono::milliseconds limit)
+      : thread_([this, &cgroup, limit](const std::stop_token& in_time) { Stand(cgroup, limit, in_time); }) {}
+  void NoteSeized(pid_t thread) {
+    const std::lock_guard lock(mutex_);
+    seized_.push_back(thread);
+  }
 
  private:
-  std::jthread thread_;
+  void Stand(const Cgroup& cgroup, std::chrono::milliseconds limit, const std::stop_token& in_time) {
+    if (!absl::IsDeadlineExceeded(WaitFor(-1, 0, After(limit), in_time).status())) return;
+    spdlog::warn("threads could not be seized before the thaw: they may see an interrupted wait");
+    cgroup.Thaw().IgnoreError();  // whoever seizes thaws as well, and sees the error
+    while (absl::IsDeadlineExceeded(WaitFor(-1, 0, After(kLook), in_time).status())) {
+      const std::lock_guard lock(mutex_);
+      // Those that have ended; whoever waits for them afterwards is told that they are not there.
+      for (const pid_t thread : seized_) TracedThread::Reap(thread);
+    }
+  }
+
+  std::mutex mutex_;
+  std::vector<pid_t> seized_;  // guarded by mutex_
+  std::jthread thread_;        // last: it uses the others
 };
+
+// The threads of these processes, asked to stop.
+std::vector<TracedThread> Seize(const std::vector<pid_t>& processes, SeizeGuard& guard) {
+  std::vector<TracedThread> threads;
+  for (const pid_t process : processes) {
+    for (const pid_t thread : ThreadsOf(process)) {
+      auto seized = TracedThread::Seize(thread, 0);
+      if (!seized.ok()) continue;  // it has ended, or it is another's
+      guard.NoteSeized(thread);
+      if (!seized->Interrupt().ok()) continue;
+      threads.push_back(*std::move(seized));
+    }
+  }
+  return threads;
+}
 
 // What is frozen goes on, its waits too. Children in a vfork first, since their parents cannot stop before
 // that. These come second: while a thread is traced, the end of its child would be told to all that are let
@@ -155,10 +172,10 @@ Status LetGoOn(const Cgroup& cgroup, const std::vector<Vfork>& vforks, const Wai
   };
   const auto others = std::stable_partition(processes.begin(), processes.end(), is(&Vfork::child));
   std::stable_partition(others, processes.end(), is(&Vfork::parent));
-  std::optional<ThawAfter> thaw(std::in_place, cgroup, kSeize);
-  std::vector<TracedThread> children = Seize({processes.begin(), others});
-  std::vector<TracedThread> rest = Seize({others, processes.end()});
-  thaw.reset();
+  std::optional<SeizeGuard> guard(std::in_place, cgroup, kSeize);
+  std::vector<TracedThread> children = Seize({processes.begin(), others}, *guard);
+  std::vector<TracedThread> rest = Seize({others, processes.end()}, *guard);
+  guard.reset();
   STASIS_RETURN_IF_ERROR(cgroup.Thaw());
   STASIS_RETURN_IF_ERROR(Halt(children, waits, deadline));
   children.clear();

@@ -101,8 +101,12 @@ Status UnmountBelow(const std::string& path) {
 }
 
 StatusOr<std::vector<MountEntry>> ReadMounts(const std::string& process) {
-  STASIS_ASSIGN_OR_RETURN(std::string text, ReadFile("/proc/" + process + "/mountinfo"));
-  return ParseMounts(text);
+  const auto text = ReadFile("/proc/" + process + "/mountinfo");
+  // The first thread has let go of its namespaces, in an execve(2) of another one or at the process's end.
+  if (GetErrno(text.status()) == EINVAL)
+    return Unavailable("process " + process + " is just ending, or executes itself");
+  STASIS_RETURN_IF_ERROR(text.status());
+  return ParseMounts(*text);
 }
 
 StatusOr<std::vector<MountEntry>> ParseMounts(std::string_view text) {

@@ -59,6 +59,11 @@ StatusOr<TracedThread> TracedThread::Seize(pid_t id, uint64_t options) {
   return TracedThread(id);
 }
 
+void TracedThread::Reap(pid_t id) {
+  siginfo_t info = {};
+  static_cast<void>(::waitid(P_PID, static_cast<id_t>(id), &info, WEXITED | __WALL | WNOHANG));
+}
+
 TracedThread& TracedThread::operator=(TracedThread&& other) noexcept {
   std::swap(id_, other.id_);
   return *this;

@@ -38,6 +38,10 @@ class TracedThread {
   // One that a seized thread has cloned under PTRACE_O_TRACECLONE: it is traced from its birth, and stops.
   static TracedThread Adopt(pid_t id) { return TracedThread(id); }
 
+  // Takes the end of a thread that a thread of ours has seized, if it has ended; from any thread of ours.
+  // Whoever waits for it afterwards gets kNotFound. An execve(2) waits for that of its siblings.
+  static void Reap(pid_t id);
+
   TracedThread(TracedThread&& other) noexcept : id_(other.id_) { other.id_ = 0; }
   TracedThread& operator=(TracedThread&& other) noexcept;
   // Lets it go where it still holds it. One that runs cannot be let go: the kernel does so when we end.
