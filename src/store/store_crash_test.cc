@@ -457,7 +457,7 @@ TEST_F(StoreCrashTest, HintsSurviveAnIndexThatIsBeingReplaced) {
 TEST_F(StoreCrashTest, DamageThatCannotBeNotedIsToldAllTheSame) {
   const std::string path = PacksPath(store_) + "/" + PackName(before_.front());
   const auto file = OpenFile(path, O_RDWR);
-  ASSERT_TRUE(file.ok() && WriteAllAt(file->get(), "damage", 1000).ok());
+  ASSERT_TRUE(file.ok() && WriteAllAt(file->get(), "damage", sizeof(PackHeader)).ok());
   Disk disk(store_);
   disk.fault = Fault::kError;
   disk.at = 1;
