@@ -113,28 +113,13 @@ class Unpacker {
     if (path == parent_path_) return absl::OkStatus();
     parent_path_.clear();
     auto found = OpenInRoot(root_, path, O_PATH | O_DIRECTORY);
-    if (!found.ok() && GetErrno(found.status()) == ENOENT) found = MakeParents(parts);
+    if (!found.ok() && GetErrno(found.status()) == ENOENT) {
+      found = MakeDirectoriesInRoot(root_, path, 0755, cancel_);
+    }
     if (!found.ok()) return Annotate(found.status(), "layer: " + path);
     parent_ = *std::move(found);
     parent_path_ = path;
     return absl::OkStatus();
-  }
-
-  StatusOr<UniqueFd> MakeParents(const std::vector<std::string>& parts) {
-    UniqueFd last;
-    for (size_t count = 1; count < parts.size(); ++count) {
-      std::string path = Join(parts, count);
-      auto found = OpenInRoot(root_, path, O_PATH | O_DIRECTORY);
-      if (!found.ok() && GetErrno(found.status()) == ENOENT) {
-        found = MakeDirectoriesInRoot(root_, path, 0755);
-        // The umask of the engine is no business of an image.
-        if (found.ok() && ::chmod(ProcPath(*found).c_str(), 0755) != 0)
-          return ErrnoError(errno, "chmod " + path);
-      }
-      if (!found.ok()) return found;
-      last = *std::move(found);
-    }
-    return last;
   }
 
   Status MarkOpaque(const std::string& directory, const std::string& path) {
@@ -304,6 +289,7 @@ class Unpacker {
   // Last, for every entry made in a directory has changed its times.
   Status SetDirectoryTimes() {
     for (const auto& [path, times] : directories_) {
+      if (cancel_.stop_requested()) return Cancelled("cancelled");
       auto directory = OpenInRoot(root_, path, O_PATH | O_DIRECTORY | O_NOFOLLOW);
       if (!directory.ok()) continue;  // a later entry took its place
       const timespec both[2] = {times.first, times.second};

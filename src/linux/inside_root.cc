@@ -7,6 +7,8 @@
 
 #include <algorithm>
 
+#include "linux/files.h"
+
 namespace stasis {
 namespace {
 
@@ -31,16 +33,23 @@ StatusOr<UniqueFd> OpenResolved(int directory, const std::string& path, int flag
   return MakeError(StatusCode::kAborted, "openat2 " + path + ": the path kept changing");
 }
 
-// One step of mkdir -p: `path` is `parent` and one more component, `name`.
+// One step of mkdir -p: `path`, seen from `root`, is the directory `parent` and one more component, `name`.
+// Only a link is looked up from the root again, for it may lead anywhere in it; the kernel's limit of links
+// in a path bounds how often that is.
 StatusOr<UniqueFd> OpenOrMakeDirectory(int root, int parent, const std::string& path, const std::string& name,
                                        mode_t mode) {
-  auto found = OpenInRoot(root, path, O_PATH | O_DIRECTORY);
-  if (found.ok() || GetErrno(found.status()) != ENOENT) return found;
-  if (::mkdirat(parent, name.c_str(), mode) != 0 && errno != EEXIST)
-    return ErrnoError(errno, "mkdir " + path);
-  found = OpenInRoot(root, path, O_PATH | O_DIRECTORY);
-  if (!found.ok() && GetErrno(found.status()) == ENOENT) {
-    return FailedPrecondition("mkdir " + path + ": a link to nothing is there");
+  constexpr int kFlags = O_PATH | O_DIRECTORY | O_NOFOLLOW;
+  const bool made = name != ".." && ::mkdirat(parent, name.c_str(), mode) == 0;
+  if (name != ".." && !made && errno != EEXIST) return ErrnoError(errno, "mkdir " + path);
+  StatusOr<UniqueFd> found = OpenFileAt(parent, name, kFlags);
+  if (name == ".." || (!found.ok() && GetErrno(found.status()) == ENOTDIR)) {
+    found = OpenInRoot(root, path, O_PATH | O_DIRECTORY);
+    if (!found.ok() && GetErrno(found.status()) == ENOENT) {
+      return FailedPrecondition("mkdir " + path + ": a link to nothing is there");
+    }
+  }
+  if (found.ok() && made && ::chmod(("/proc/self/fd/" + std::to_string(found->get())).c_str(), mode) != 0) {
+    return ErrnoError(errno, "chmod " + path);
   }
   return found;
 }
@@ -55,14 +64,15 @@ StatusOr<UniqueFd> OpenBeneath(int directory, const std::string& path, int flags
   return OpenResolved(directory, path, flags, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV);
 }
 
-StatusOr<UniqueFd> MakeDirectoriesInRoot(int root, const std::string& path, mode_t mode) {
+StatusOr<UniqueFd> MakeDirectoriesInRoot(int root, const std::string& path, mode_t mode,
+                                         const std::stop_token& cancel) {
   STASIS_ASSIGN_OR_RETURN(UniqueFd current, OpenInRoot(root, ".", O_PATH | O_DIRECTORY));
   for (size_t begin = 0; begin < path.size();) {
+    if (cancel.stop_requested()) return Cancelled("cancelled");
     size_t end = std::min(path.find('/', begin), path.size());
     std::string name = path.substr(begin, end - begin);
     begin = end + 1;
     if (name.empty() || name == ".") continue;
-    // From the root each time: a ".." or a link in `path` may lead anywhere in it.
     STASIS_ASSIGN_OR_RETURN(current,
                             OpenOrMakeDirectory(root, current.get(), path.substr(0, end), name, mode));
   }

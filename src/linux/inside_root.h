@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sys/types.h>
 
+#include <stop_token>
 #include <string>
 
 #include "base/status.h"
@@ -16,8 +17,10 @@ namespace stasis {
 // openat2 (before 5.6): kUnimplemented; there is no unsafe fallback.
 StatusOr<UniqueFd> OpenInRoot(int root, const std::string& path, int flags, mode_t mode = 0);
 
-// mkdir -p below `root`, through links as the container would see them. Returns the directory, opened O_PATH.
-StatusOr<UniqueFd> MakeDirectoriesInRoot(int root, const std::string& path, mode_t mode = 0755);
+// mkdir -p below `root`, through links as the container would see them. What it makes has this mode, whatever
+// the umask. Needs time in proportion to the length of `path`. Returns the directory, opened O_PATH.
+StatusOr<UniqueFd> MakeDirectoriesInRoot(int root, const std::string& path, mode_t mode,
+                                         const std::stop_token& cancel);
 
 // open(2) below `directory` that meets no link and no other mount on the way: the error then has errno ELOOP
 // or EXDEV (GetErrno). For walking trees that a stranger filled.

@@ -64,18 +64,29 @@ TEST_F(InsideRootTest, CreatesBelowTheRootOnly) {
 
 TEST_F(InsideRootTest, DirectoriesAreMadeWhereTheContainerWouldSeeThem) {
   Link("/etc", "link");
-  ASSERT_TRUE(MakeDirectoriesInRoot(root_.get(), "/link/a/../b//c/", 0751).ok());
+  ASSERT_TRUE(MakeDirectoriesInRoot(root_.get(), "/link/a/../b//c/", 0751, {}).ok());
   struct stat found;
   ASSERT_EQ(::stat(Path("root/etc/b/c").c_str(), &found), 0);
   EXPECT_EQ(found.st_mode & 07777, 0751u);
-  EXPECT_TRUE(MakeDirectoriesInRoot(root_.get(), "link/b/c").ok()) << "again";
-  EXPECT_TRUE(MakeDirectoriesInRoot(root_.get(), "").ok()) << "the root itself";
-  ASSERT_TRUE(MakeDirectoriesInRoot(root_.get(), "../../x").ok());
+  EXPECT_TRUE(MakeDirectoriesInRoot(root_.get(), "link/b/c", 0755, {}).ok()) << "again";
+  EXPECT_TRUE(MakeDirectoriesInRoot(root_.get(), "", 0755, {}).ok()) << "the root itself";
+  ASSERT_TRUE(MakeDirectoriesInRoot(root_.get(), "../../x", 0755, {}).ok());
   EXPECT_TRUE(Exists(Path("root/x")));
-  EXPECT_FALSE(MakeDirectoriesInRoot(root_.get(), "etc/passwd/x").ok()) << "a file is in the way";
+  EXPECT_FALSE(MakeDirectoriesInRoot(root_.get(), "etc/passwd/x", 0755, {}).ok()) << "a file is in the way";
   Link("/nowhere", "dangling");
-  EXPECT_EQ(MakeDirectoriesInRoot(root_.get(), "dangling/x").status().code(),
+  EXPECT_EQ(MakeDirectoriesInRoot(root_.get(), "dangling/x", 0755, {}).status().code(),
             StatusCode::kFailedPrecondition);
+}
+
+TEST_F(InsideRootTest, ManyDirectoriesAreMadeInTimeOrUntilThatIsCalledOff) {
+  std::string path = "d";
+  for (int i = 1; i < 2000; ++i) path += "/d";
+  ASSERT_TRUE(MakeDirectoriesInRoot(root_.get(), path, 0755, {}).ok());
+  EXPECT_TRUE(OpenInRoot(root_.get(), path, O_PATH | O_DIRECTORY).ok());
+  std::stop_source stop;
+  stop.request_stop();
+  EXPECT_EQ(MakeDirectoriesInRoot(root_.get(), "e/f", 0755, stop.get_token()).status().code(),
+            StatusCode::kCancelled);
 }
 
 TEST_F(InsideRootTest, OpenBeneathMeetsNoLink) {
