@@ -1,5 +1,7 @@
 #include "base/hex.h"
 
+#include "absl/strings/ascii.h"
+
 namespace stasis {
 namespace {
 
@@ -34,6 +36,19 @@ std::optional<std::string> FromHex(std::string_view text) {
     bytes += static_cast<char>(high * 16 + low);
   }
   return bytes;
+}
+
+std::string PercentEncode(std::string_view text) {
+  constexpr std::string_view kUnreserved = "-._~";
+  std::string out;
+  for (const char c : text) {
+    if (absl::ascii_isalnum(static_cast<unsigned char>(c)) || kUnreserved.find(c) != std::string_view::npos) {
+      out += c;
+    } else {
+      out += "%" + absl::AsciiStrToUpper(ToHex({&c, 1}));
+    }
+  }
+  return out;
 }
 
 }  // namespace stasis

@@ -19,5 +19,9 @@ TEST(HexTest, OtherTextIsNoHex) {
     EXPECT_EQ(FromHex(text), std::nullopt) << text;
 }
 
+TEST(PercentEncodeTest, AllButUnreservedCharactersAreEncoded) {
+  EXPECT_EQ(PercentEncode("aZ0-._~ /\xc3\xa9"), "aZ0-._~%20%2F%C3%A9");
+}
+
 }  // namespace
 }  // namespace stasis

@@ -5,9 +5,9 @@
 #include <utility>
 
 #include "absl/time/clock.h"
+#include "base/frames.h"
 #include "cli/attached_run.h"
 #include "cli/commands.h"
-#include "cli/frames.h"
 #include "cli/table.h"
 #include "cli/target.h"
 #include "cli/units.h"

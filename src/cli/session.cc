@@ -9,8 +9,8 @@
 #include <cerrno>
 #include <utility>
 
-#include "cli/detach_keys.h"
-#include "cli/frames.h"
+#include "base/detach_keys.h"
+#include "base/frames.h"
 #include "linux/files.h"
 
 namespace stasis::cli {
@@ -87,9 +87,8 @@ Status Session::ReadStdin() {
     typed_ += bytes;
     return absl::OkStatus();
   }
-  DetachKeys::Filtered filtered = detach_keys_.Feed(bytes);
-  typed_ += filtered.bytes;
-  if (filtered.detach) {
+  typed_ += detach_keys_.Take(bytes);
+  if (detach_keys_.pressed()) {
     ended_ = true;
     end_.reason = SessionEnd::Reason::kDetached;
   }

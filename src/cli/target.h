@@ -9,9 +9,6 @@
 
 namespace stasis::cli {
 
-// RFC 3986: everything but unreserved characters becomes %XX.
-std::string PercentEncode(std::string_view text);
-
 using Query = std::vector<std::pair<std::string, std::string>>;
 
 // "/v1.47/containers/NAME/start?checkpoint=cp1": the parts of the path are encoded and joined by slashes,

@@ -12,7 +12,5 @@ TEST(TargetTest, PartsAreEncodedAndEmptyParametersLeftOut) {
   EXPECT_EQ(Target({"version"}), "/v1.47/version");
 }
 
-TEST(TargetTest, BytesAboveAsciiAreEncoded) { EXPECT_EQ(PercentEncode("\xc3\xa9~"), "%C3%A9~"); }
-
 }  // namespace
 }  // namespace stasis::cli

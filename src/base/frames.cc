@@ -1,8 +1,8 @@
-#include "cli/frames.h"
+#include "base/frames.h"
 
 #include <algorithm>
 
-namespace stasis::cli {
+namespace stasis {
 namespace {
 
 constexpr size_t kHeaderSize = 8;
@@ -32,4 +32,4 @@ Status FrameDemultiplexer::Feed(std::string_view bytes, const Sink& sink) {
   return absl::OkStatus();
 }
 
-}  // namespace stasis::cli
+}  // namespace stasis

@@ -9,7 +9,7 @@
 
 #include "base/status.h"
 
-namespace stasis::cli {
+namespace stasis {
 
 // Takes the stream apart as it comes, in pieces of any size; keeps no payload.
 class FrameDemultiplexer {
@@ -30,4 +30,4 @@ class FrameDemultiplexer {
   uint32_t left_ = 0;  // bytes of this frame's payload still to come
 };
 
-}  // namespace stasis::cli
+}  // namespace stasis

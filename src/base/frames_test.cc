@@ -1,8 +1,8 @@
-#include "cli/frames.h"
+#include "base/frames.h"
 
 #include <gtest/gtest.h>
 
-namespace stasis::cli {
+namespace stasis {
 namespace {
 
 std::string Frame(char stream, std::string payload) {
@@ -58,4 +58,4 @@ TEST(FramesTest, TheSinksErrorIsReturned) {
 }
 
 }  // namespace
-}  // namespace stasis::cli
+}  // namespace stasis
