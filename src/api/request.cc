@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "api/http_error.h"
+#include "base/json_error.h"
 
 namespace stasis::api {
 namespace {
@@ -72,6 +73,7 @@ StatusOr<Json> ReadJson(Request& request, bool required) {
     return Json();
   }
   StatusOr<Json> json = ParseJson(text);
+  if (Message(json.status()) == kContentAfterJson) return json.status();
   if (!json.ok()) return Annotate(json.status(), "invalid JSON");
   return json;
 }

@@ -3,6 +3,8 @@
 #include <limits>
 #include <utility>
 
+#include "base/json_error.h"
+
 namespace stasis {
 namespace {
 
@@ -34,7 +36,10 @@ bool TooDeep(std::string_view text) {
 StatusOr<Json> ParseJson(std::string_view text) {
   if (TooDeep(text)) return InvalidArgument("JSON nested too deep");
   Json value = Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
-  if (value.is_discarded()) return InvalidArgument("malformed JSON");
+  if (value.is_discarded()) {
+    const std::string why = DescribeJsonError(text);
+    return InvalidArgument(why.empty() ? "malformed JSON" : why);
+  }
   return value;
 }
 
