@@ -62,8 +62,16 @@ Status Import(ImageBackend& backend, Request& request, Response& response) {
   return JsonLines(response).Send({{"status", id}});
 }
 
+// From these minor versions on the API has the field no more, or has it otherwise.
+constexpr int kNoFilter = 41;
+constexpr int kNoNoneTags = 43;
+constexpr int kNoVirtualSize = 44;
+constexpr int kNoContainerConfig = 45;
+
 Status List(ImageBackend& backend, Request& request, Response& response) {
   STASIS_ASSIGN_OR_RETURN(backend::Filters filters, backend::FiltersFromJson(request.query.Text("filters")));
+  const std::string old_filter = request.query.Text("filter");
+  if (request.minor_version < kNoFilter && !old_filter.empty()) filters["reference"].push_back(old_filter);
   STASIS_ASSIGN_OR_RETURN(std::vector<backend::ImageSummary> images,
                           backend.ListImages(request.query.Flag("all"), filters));
   Json list = Json::array();
@@ -77,6 +85,11 @@ Status List(ImageBackend& backend, Request& request, Response& response) {
                     {"SharedSize", -1},
                     {"Labels", image.labels},
                     {"Containers", image.containers}});
+    if (request.minor_version < kNoVirtualSize) list.back()["VirtualSize"] = image.size;
+    if (request.minor_version < kNoNoneTags && image.tags.empty()) {
+      list.back()["RepoTags"] = {"<none>:<none>"};
+      list.back()["RepoDigests"] = {"<none>@<none>"};
+    }
   }
   return response.Json(200, list);
 }
@@ -99,6 +112,12 @@ Status Inspect(ImageBackend& backend, Request& request, Response& response) {
                {"RootFS", {{"Type", "layers"}, {"Layers", image.layers}}},
                {"Metadata", {{"LastTagTime", ToRfc3339(absl::InfinitePast())}}}};
   if (!image.variant.empty()) json["Variant"] = image.variant;
+  if (request.minor_version < kNoVirtualSize) json["VirtualSize"] = image.size;
+  if (request.minor_version < kNoContainerConfig) {
+    // Compose 1 cannot make a container anew without it.
+    json["ContainerConfig"] = image.container_config;
+    json["Container"] = "";
+  }
   return response.Json(200, json);
 }
 

@@ -35,7 +35,8 @@ struct ImageDetails {
   std::string os;
   std::string variant;
   int64_t size = 0;
-  Json config = Json::object();  // `config` of the image-spec document
+  Json config = Json::object();            // `config` of the image-spec document
+  Json container_config = Json::object();  // `container_config`: what Docker's builds before BuildKit leave
   std::vector<std::string> layers;
 };
 

@@ -169,6 +169,7 @@ class Engine final : public backend::ContainerBackend,
                 const Attributes& attributes = {}, std::optional<absl::Time> supervisor_seen = {});
   static backend::EventMessage ContainerEvent(const ContainerRecord& record, std::string action,
                                               const Attributes& attributes);
+  static backend::EventMessage KillEvent(const ContainerRecord& record, int signal);
   // An event without a change of any record.
   void Emit(backend::EventMessage event);
 
@@ -299,7 +300,8 @@ class Engine final : public backend::ContainerBackend,
 
   // ---- images.cc ----
   Status CheckImageUnused(const image::Image& image, const std::string& reference, bool force) const;
-  void EmitImageEvent(const std::string& action, const std::string& id, const std::string& name);
+  // `tag` empty: the event names the image by its id, as Docker does except for new tags.
+  void EmitImageEvent(const std::string& action, const image::Image& image, const std::string& tag = "");
 
   const EngineOptions options_;
   const std::unique_ptr<Supervisor> supervisor_;

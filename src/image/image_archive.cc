@@ -90,7 +90,7 @@ std::vector<std::string> LayoutTags(const oci::Descriptor& descriptor) {
     auto found = descriptor.annotations.find(key);
     if (found == descriptor.annotations.end() || found->second.find_first_of(":/") == std::string::npos)
       continue;
-    StatusOr<std::string> tag = NormalizeReference(found->second);
+    StatusOr<std::string> tag = NormalizeNewTag(found->second);
     if (tag.ok()) return {*tag};
   }
   return {};
@@ -247,7 +247,7 @@ Status ImageArchive::FindDockerImages(const std::stop_token& cancel, Found* foun
     ArchivedImage image;
     for (const std::string& path : item.layers) image.layers.push_back({path, std::nullopt});
     for (const std::string& tag : item.tags) {
-      STASIS_ASSIGN_OR_RETURN(std::string reference, NormalizeReference(tag));
+      STASIS_ASSIGN_OR_RETURN(std::string reference, NormalizeNewTag(tag));
       image.tags.push_back(std::move(reference));
     }
     STASIS_RETURN_IF_ERROR(Add(item.config, std::nullopt, std::move(image), found));

@@ -118,6 +118,8 @@ StatusOr<Image> ImageIndex::ReadImage(const Json& record, const LayerStore& laye
     }
   }
   image->size = size;
+  // An earlier program kept "library/NAME" apart from "NAME".
+  for (std::string& tag : tags) tag = NormalizeReference(tag).value_or(tag);
   std::sort(tags.begin(), tags.end());
   image->tags = std::move(tags);
   return image;

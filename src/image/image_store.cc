@@ -183,8 +183,10 @@ StatusOr<Image> Store::LoadOne(const ImageArchive& archive, const ArchivedImage&
 StatusOr<Image> Store::Import(const ReadBytes& read, const ImportOptions& options, std::stop_token cancel) {
   std::vector<std::string> tags;
   if (!options.reference.empty()) {
-    STASIS_ASSIGN_OR_RETURN(std::string tag, NormalizeReference(options.reference));
-    if (tag.find('@') != std::string::npos) return InvalidArgument("cannot import digest reference");
+    if (options.reference.find('@') != std::string::npos) {
+      return InvalidArgument("cannot import digest reference");
+    }
+    STASIS_ASSIGN_OR_RETURN(std::string tag, NormalizeNewTag(options.reference));
     tags.push_back(std::move(tag));
   }
   if (options.message.size() > kMaxMessage) return InvalidArgument("import message is too long");
@@ -216,9 +218,7 @@ StatusOr<Image> Store::Find(const std::string& reference_or_id) const {
 }
 
 Status Store::Tag(const Digest& id, const std::string& reference) {
-  STASIS_ASSIGN_OR_RETURN(std::string tag, NormalizeReference(reference));
-  if (tag.find('@') != std::string::npos)
-    return InvalidArgument("refusing to create a tag with a digest reference");
+  STASIS_ASSIGN_OR_RETURN(std::string tag, NormalizeNewTag(reference));
   std::scoped_lock lock(mutex_);
   return index_->Tag(id, tag);
 }
@@ -232,8 +232,8 @@ StatusOr<Image> Store::Untag(const Image& image, std::vector<std::string> refere
 
 StatusOr<RemoveResult> Store::Remove(const std::string& reference_or_id, bool force,
                                      const std::function<Status(const Image&)>& in_use) {
-  RemoveResult result;
   STASIS_ASSIGN_OR_RETURN(Image image, Find(reference_or_id));
+  RemoveResult result = {image, {}, {}};
   StatusOr<std::string> reference = NormalizeReference(reference_or_id);
   bool by_tag = reference.ok() && std::binary_search(image.tags.begin(), image.tags.end(), *reference);
   if (by_tag && image.tags.size() > 1) {

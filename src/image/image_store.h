@@ -37,6 +37,10 @@ using OnProgress = std::function<void(const std::string& line)>;
 // (distribution/reference). Messages are Docker's: "invalid reference format".
 StatusOr<std::string> NormalizeReference(std::string_view raw);
 
+// NormalizeReference of a name that an image is about to be given. kInvalidArgument also for the name
+// "sha256", with which a tag would look like an id, and for names with a digest.
+StatusOr<std::string> NormalizeNewTag(std::string_view raw);
+
 struct Image {
   Digest id;                      // digest of the configuration
   std::vector<std::string> tags;  // "name:tag", sorted
@@ -68,6 +72,7 @@ struct KeptUpper {
 };
 
 struct RemoveResult {
+  Image image;                        // as it was found
   std::vector<std::string> untagged;  // references
   std::vector<std::string> deleted;   // digests
 };

@@ -99,8 +99,11 @@ StatusOr<std::string> NormalizeReference(std::string_view raw) {
   for (std::string_view prefix : {"docker.io/", "index.docker.io/"}) {
     if (!name.starts_with(prefix)) continue;
     name.remove_prefix(prefix.size());
-    if (name.starts_with("library/") && name.find('/', 8) == name.npos) name.remove_prefix(8);
     break;
+  }
+  constexpr std::string_view kOfficial = "library/";
+  if (name.starts_with(kOfficial) && name.find('/', kOfficial.size()) == name.npos) {
+    name.remove_prefix(kOfficial.size());
   }
   if (Digest::Parse("sha256:" + std::string(name)).ok()) {
     return InvalidArgument("invalid repository name (" + std::string(name) +
@@ -109,6 +112,17 @@ StatusOr<std::string> NormalizeReference(std::string_view raw) {
   STASIS_RETURN_IF_ERROR(CheckName(name));
   if (!digest.empty()) return std::string(name) + "@" + std::string(digest);
   return std::string(name) + ":" + (tag.empty() ? "latest" : std::string(tag));
+}
+
+StatusOr<std::string> NormalizeNewTag(std::string_view raw) {
+  STASIS_ASSIGN_OR_RETURN(std::string tag, NormalizeReference(raw));
+  if (tag.find('@') != std::string::npos) {
+    return InvalidArgument("refusing to create a tag with a digest reference");
+  }
+  if (tag.starts_with("sha256:")) {
+    return InvalidArgument("refusing to create an ambiguous tag using digest algorithm as name");
+  }
+  return tag;
 }
 
 }  // namespace stasis::image

@@ -13,6 +13,10 @@ TEST(ReferenceTest, NamesAreWrittenInFullAsDockerShowsThem) {
            {"busybox", "busybox:latest"},
            {"busybox:1.36", "busybox:1.36"},
            {"docker.io/library/busybox", "busybox:latest"},
+           {"library/busybox:1", "busybox:1"},
+           {"index.docker.io/library/busybox", "busybox:latest"},
+           {"library/a/b", "library/a/b:latest"},
+           {"localhost/library/busybox", "localhost/library/busybox:latest"},
            {"docker.io/user/app:x", "user/app:x"},
            {"localhost:5000/a/b", "localhost:5000/a/b:latest"},
            {"ghcr.io/o/a-b__c.d:V1_2", "ghcr.io/o/a-b__c.d:V1_2"},
@@ -33,6 +37,18 @@ TEST(ReferenceTest, WhatIsNoNameIsRefused) {
   EXPECT_FALSE(NormalizeReference(std::string(256, 'a')).ok());
   EXPECT_THAT(Message(NormalizeReference("Busybox").status()), HasSubstr("must be lowercase"));
   EXPECT_THAT(Message(NormalizeReference(std::string(64, 'a')).status()), HasSubstr("hexadecimal"));
+}
+
+TEST(ReferenceTest, ANewTagLooksLikeNoId) {
+  EXPECT_EQ(*NormalizeNewTag("library/a"), "a:latest");
+  for (const char* raw : {"sha256:foo", "sha256", "library/sha256:1"}) {
+    EXPECT_THAT(Message(NormalizeNewTag(raw).status()),
+                HasSubstr("refusing to create an ambiguous tag using digest algorithm as name"))
+        << raw;
+  }
+  EXPECT_TRUE(NormalizeNewTag("a/sha256:1").ok());
+  EXPECT_THAT(Message(NormalizeNewTag("a@sha256:" + std::string(64, 'a')).status()),
+              HasSubstr("digest reference"));
 }
 
 }  // namespace

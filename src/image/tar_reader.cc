@@ -102,6 +102,7 @@ struct TarReader::State {
     *buffer = state->plain.data();
     // Here too: a small input gives no occasion to notice while it becomes a large output.
     if (state->cancel.stop_requested()) return state->Stop(reader, Cancelled("cancelled"));
+    if (state->empty) return 0;
     la_ssize_t got = archive_read_data(state->raw.get(), state->plain.data(), kBlock);
     if (got < 0) {
       archive_set_error(reader, EIO, "%s", archive_error_string(state->raw.get()));
@@ -113,6 +114,8 @@ struct TarReader::State {
     state->hash.Update({state->plain.data(), size});
     return got;
   }
+
+  bool empty = false;
 
   la_ssize_t Stop(archive* reader, Status why) {
     error = std::move(why);
@@ -147,13 +150,15 @@ struct TarReader::State {
       return InvalidArgument("read archive: it is compressed more than once");
     }
     int result = archive_read_next_header(raw.get(), &entry);
-    if (result == ARCHIVE_EOF) return InvalidArgument("read archive: it is empty");
+    if (result == ARCHIVE_EOF) empty = true;  // no archive at all, which Docker takes for one without entries
+    if (empty) return absl::OkStatus();
     return result == ARCHIVE_OK ? absl::OkStatus() : Error(raw.get(), "read archive");
   }
 
   Status OpenTar() {
     tar.reset(archive_read_new());
     archive_read_support_format_tar(tar.get());
+    archive_read_support_format_empty(tar.get());
     if (archive_read_open(tar.get(), this, nullptr, ReadPlain, nullptr) == ARCHIVE_OK)
       return absl::OkStatus();
     return Error(tar.get(), "read tar");

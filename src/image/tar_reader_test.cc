@@ -62,6 +62,16 @@ TEST(TarReaderTest, BytesBehindTheEndCountForTheDigest) {
 }
 
 // libarchive composes accents when the locale is UTF-8, and converts or drops bytes in others.
+TEST(TarReaderTest, NoBytesAtAllAreAnArchiveWithoutEntries) {
+  for (const std::string& bytes : {std::string(), Compress("", "gzip")}) {
+    Digest digest = Sha256Of("x");
+    StatusOr<std::vector<std::string>> names = Names(bytes, &digest);
+    ASSERT_TRUE(names.ok()) << Message(names.status());
+    EXPECT_THAT(*names, ElementsAre());
+    EXPECT_EQ(digest, Sha256Of(""));
+  }
+}
+
 TEST(TarReaderTest, NamesStayTheBytesTheyAre) {
   std::string composed = "\xc3\xa9", apart = "e\xcc\x81", not_utf8 = "\xff\xfe";
   const char* before = ::setlocale(LC_ALL, nullptr);

@@ -201,4 +201,21 @@ StatusOr<uint64_t> DiskUsage(const std::string& path) {
   return blocks * kBlock;
 }
 
+StatusOr<uint64_t> ApparentSize(const std::string& path) {
+  STASIS_ASSIGN_OR_RETURN(UniqueFd root, OpenDirectory(path));
+  struct stat root_stat;
+  if (::fstat(root.get(), &root_stat) != 0) return ErrnoError(errno, "stat " + path);
+  uint64_t bytes = 0;
+  std::set<ino_t> linked;  // hard links seen
+  TreeVisitor visitor;
+  visitor.file = [&](int, const std::string&, const struct stat& entry) {
+    const bool counted = entry.st_nlink > 1 && !linked.insert(entry.st_ino).second;
+    if (entry.st_dev == root_stat.st_dev && !counted) bytes += static_cast<uint64_t>(entry.st_size);
+    return absl::OkStatus();
+  };
+  visitor.directory = [](int) { return absl::OkStatus(); };
+  STASIS_RETURN_IF_ERROR(Annotate(WalkTree(root.get(), visitor), "size of " + path));
+  return bytes;
+}
+
 }  // namespace stasis

@@ -109,5 +109,17 @@ TEST_F(FileTreeTest, DiskUsageCountsHardLinksOnceAndHolesNot) {
   EXPECT_EQ(DiskUsage(Path("none")).status().code(), StatusCode::kNotFound);
 }
 
+TEST_F(FileTreeTest, ApparentSizeIsThatOfTheFilesAlone) {
+  ASSERT_TRUE(MakeDirectories(Path("tree/a/b")).ok());
+  EXPECT_EQ(*ApparentSize(Path("tree")), 0u);
+  ASSERT_TRUE(WriteFileAtomically(Path("tree/a/f"), "123").ok());
+  ASSERT_EQ(::link(Path("tree/a/f").c_str(), Path("tree/g").c_str()), 0);
+  ASSERT_TRUE(WriteFileAtomically(Path("tree/hole"), "").ok());
+  ASSERT_EQ(::truncate(Path("tree/hole").c_str(), 1 << 20), 0);
+  ASSERT_EQ(::symlink("four", Path("tree/link").c_str()), 0);
+  EXPECT_EQ(*ApparentSize(Path("tree")), 3u + (1 << 20) + 4);
+  EXPECT_EQ(ApparentSize(Path("none")).status().code(), StatusCode::kNotFound);
+}
+
 }  // namespace
 }  // namespace stasis
