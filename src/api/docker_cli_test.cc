@@ -36,7 +36,7 @@ class DockerCliTest : public ServerTest {
 TEST_F(DockerCliTest, VersionAndInfoArePrinted) {
   std::string version = Docker({"version"});
   EXPECT_THAT(version, HasSubstr("Server: Stasis"));
-  EXPECT_THAT(version, HasSubstr("1.47 (minimum version 1.24)"));
+  EXPECT_THAT(version, HasSubstr("1.47 (minimum version 1.22)"));
   EXPECT_THAT(version, HasSubstr("exit 0"));
   std::string info = Docker({"info"});
   EXPECT_THAT(info, HasSubstr("Storage Driver: overlay2"));

@@ -54,7 +54,7 @@ StatusOr<bool> HttpParser::ReadHead(std::string& input) {
   head_.http_1_1 = message.version() >= 11;
   head_.keep_alive = message.keep_alive();
   head_.has_body = !parser.is_done();
-  head_.wants_upgrade = parser.upgrade() && SameText(View(message[http::field::upgrade]), "tcp");
+  head_.wants_upgrade = message.find(http::field::upgrade) != message.end();
   std::string_view expect = View(message[http::field::expect]);
   head_.expects_continue = SameText(expect, "100-continue");
   if (!expect.empty() && !head_.expects_continue) return HttpError(417, "unknown expectation");
@@ -63,6 +63,7 @@ StatusOr<bool> HttpParser::ReadHead(std::string& input) {
 }
 
 StatusOr<size_t> HttpParser::ReadBody(std::string& input, char* out, size_t size) {
+  body_begun_ = true;
   auto& parser = beast_->parser;
   auto& body = parser.get().body();
   body.data = out;

@@ -20,7 +20,7 @@ struct RequestHead {
   bool keep_alive = false;
   bool has_body = false;
   bool expects_continue = false;
-  bool wants_upgrade = false;  // Connection: Upgrade, Upgrade: tcp
+  bool wants_upgrade = false;  // there is a field Upgrade: dockerd looks at nothing else
 };
 
 // One request, then a new parser. One thread. Malformed input is kInvalidArgument with its HTTP status (400,
@@ -38,12 +38,14 @@ class HttpParser {
   // Takes body bytes off the front of `input`, decoded, into `out`. 0: the body is done, or else `input`
   // wants more.
   StatusOr<size_t> ReadBody(std::string& input, char* out, size_t size);
-  bool done() const;  // header and body are read
+  bool body_begun() const { return body_begun_; }  // ReadBody was called
+  bool done() const;                               // header and body are read
 
  private:
   struct Beast;
   std::unique_ptr<Beast> beast_;
   RequestHead head_;
+  bool body_begun_ = false;
 };
 
 }  // namespace stasis::api

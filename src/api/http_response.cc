@@ -10,6 +10,8 @@
 namespace stasis::api {
 namespace {
 
+constexpr size_t kMostSkipped = 256 << 10;  // as Go's server does
+
 std::string OneLine(std::string_view text) {
   std::string line(text);
   for (char& c : line) {
@@ -84,6 +86,13 @@ Status HttpResponse::StartStream(int http_status, std::string_view content_type)
   if (started()) return Internal("two answers to one request");
   state_ = State::kStream;
   http_status_ = http_status;
+  const bool handler_reads_body = setting_.parser && setting_.parser->body_begun();
+  if (!handler_reads_body) {
+    SkipReadBody();
+    // The header is the last place to say that the connection ends after this answer. It does where bytes of
+    // an unwanted body are still to come, for nobody will take them off it.
+    if (!setting_.parser || !setting_.parser->done()) close_ = true;
+  }
   bool chunked = setting_.parser && setting_.parser->head().http_1_1;
   if (!chunked) close_ = true;  // HTTP/1.0: the end of the connection is the end of the body
   std::string head = Head(http_status, content_type);
@@ -111,11 +120,24 @@ Status HttpResponse::Write(std::string_view bytes) {
   return status;
 }
 
+// Behind the body lies what the client wants to say to the process.
+Status HttpResponse::SkipWholeBody() {
+  if (!setting_.parser) return Internal("there is no request whose connection could be taken over");
+  char scratch[4096];
+  for (size_t skipped = 0; !setting_.parser->done();) {
+    STASIS_ASSIGN_OR_RETURN(const size_t count, body_(scratch, sizeof scratch));
+    skipped += count;
+    if (skipped > kMostSkipped) {
+      return HttpError(413, "request body too large: more than " + std::to_string(kMostSkipped) +
+                                " bytes before a stream");
+    }
+  }
+  return absl::OkStatus();
+}
+
 StatusOr<HijackedConnection*> HttpResponse::Hijack(std::string_view content_type) {
   if (started()) return Internal("two answers to one request");
-  if (!setting_.parser || !setting_.parser->done()) {
-    return InvalidArgument("the request has a body that is not read: cannot take the connection over");
-  }
+  STASIS_RETURN_IF_ERROR(SkipWholeBody());
   state_ = State::kHijacked;
   close_ = true;
   bool upgrade = setting_.parser->head().wants_upgrade;

@@ -9,6 +9,7 @@
 #include "api/connection.h"
 #include "api/http_parser.h"
 #include "api/response.h"
+#include "backend/streams.h"
 
 namespace stasis::api {
 
@@ -33,6 +34,8 @@ class HttpResponse : public Response, private HijackedConnection {
   StatusOr<HijackedConnection*> Hijack(std::string_view content_type) override;
   bool started() const override { return state_ != State::kNew; }
 
+  // Where the request's body is read from. Before the handler is called.
+  void SetBody(backend::ByteSource body) { body_ = std::move(body); }
   // Call once the handler has returned. Whether the connection can serve another request.
   bool Finish(const Status& outcome);
   // The connection ends after this answer. Before it begins.
@@ -47,10 +50,12 @@ class HttpResponse : public Response, private HijackedConnection {
   std::stop_token server_stop() const override { return setting_.server_stop; }
 
   void SkipReadBody();
+  Status SkipWholeBody();
   bool KeepsAlive() const;
   std::string Head(int http_status, std::string_view content_type) const;
 
   Setting setting_;
+  backend::ByteSource body_;
   std::map<std::string, std::string> headers_;
   State state_ = State::kNew;
   int http_status_ = 0;

@@ -11,7 +11,7 @@ namespace {
 
 constexpr int kMajor = 1;
 constexpr int kNewestMinor = 47;
-constexpr int kOldestMinor = 24;
+constexpr int kOldestMinor = 22;
 
 std::vector<std::string> Split(std::string_view path) {
   std::vector<std::string> segments;
@@ -102,7 +102,9 @@ Status CheckPattern(const std::string& pattern, const std::vector<std::string>& 
   if (!pattern.starts_with('/')) return malformed();
   if (std::count_if(segments.begin(), segments.end(), IsLongName) > 1) return malformed();
   for (const std::string& segment : segments) {
-    if (segment.empty() || (segment.find('{') != segment.npos && !IsName(segment))) return malformed();
+    const bool trailing_slash = &segment == &segments.back() && segments.size() > 1;
+    if ((segment.empty() && !trailing_slash) || (segment.find('{') != segment.npos && !IsName(segment)))
+      return malformed();
   }
   return absl::OkStatus();
 }

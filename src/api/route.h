@@ -24,7 +24,8 @@ enum class Lifetime {
 
 struct Route {
   std::string method;
-  // "/containers/{id}/json": {id} is one segment, {name...} one or more (images' names hold slashes).
+  // "/containers/{id}/json": {id} is one segment, {name...} one or more (images' names hold slashes). A slash
+  // at the end counts: "/networks/" is another pattern than "/networks".
   std::string pattern;
   Handler handler;
   std::string description;  // one line

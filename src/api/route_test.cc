@@ -38,7 +38,7 @@ std::string Match(const char* method, const char* path) {
 
 TEST(RouteTableTest, PathsMatchWithAndWithoutVersion) {
   EXPECT_EQ(Match("GET", "/info"), "/info");
-  EXPECT_EQ(Match("GET", "/v1.24/info"), "/info");
+  EXPECT_EQ(Match("GET", "/v1.22/info"), "/info");
   EXPECT_EQ(Match("GET", "/v1.47/containers/abc/json"), "/containers/{id}/json");
   EXPECT_EQ(Match("GET", "/images/json"), "/images/json");
   EXPECT_EQ(Match("GET", "/images/a/json"), "/images/{name...}/json");
@@ -62,7 +62,7 @@ TEST(RouteTableTest, VersionsOutOfRangeGetDockersWords) {
             "client version 2.0 is too new. Maximum supported API version is 1.47");
   EXPECT_EQ(
       Match("GET", "/v1.1/info"),
-      "client version 1.1 is too old. Minimum supported API version is 1.24, please upgrade your client to a "
+      "client version 1.1 is too old. Minimum supported API version is 1.22, please upgrade your client to a "
       "newer version");
 }
 
@@ -80,9 +80,21 @@ TEST(RouteTableTest, NamesInThePathAreDecoded) {
   EXPECT_EQ(table.Find(broken).status().code(), StatusCode::kInvalidArgument);
 }
 
+TEST(RouteTableTest, ASlashAtTheEndIsAPatternOfItsOwn) {
+  StatusOr<RouteTable> table =
+      RouteTable::Create({Make("GET", "/a"), Make("GET", "/a/"), Make("GET", "/a/{id}")});
+  ASSERT_TRUE(table.ok()) << table.status();
+  for (const char* path : {"/a", "/a/", "/a/{id}"}) {
+    Request request = To("GET", path);
+    StatusOr<RouteTable::Match> match = table->Find(request);
+    ASSERT_TRUE(match.ok() && match->route) << path;
+    EXPECT_EQ(match->route->pattern, path);
+  }
+}
+
 TEST(RouteTableTest, MistakesInTheTableAreRefused) {
   EXPECT_FALSE(RouteTable::Create({Make("GET", "/a"), Make("GET", "/a")}).ok());
-  for (const char* pattern : {"a", "/", "/a/", "/{x...}/{y...}", "/a{b"}) {
+  for (const char* pattern : {"a", "/", "/a//", "//a", "/{x...}/{y...}", "/a{b"}) {
     EXPECT_FALSE(RouteTable::Create({Make("GET", pattern)}).ok()) << pattern;
   }
 }

@@ -22,6 +22,7 @@ std::vector<Route> ContainerStreamRoutes(backend::ContainerBackend* backend);  /
 std::vector<Route> ExecRoutes(backend::ExecBackend* backend);
 std::vector<Route> CheckpointRoutes(backend::CheckpointBackend* backend);
 std::vector<Route> ImageRoutes(backend::ImageBackend* backend);
+std::vector<Route> NetworkRoutes(backend::ContainerBackend* backend);  // of which containers are in each
 // What the Engine API has and Stasis has not: each answers 501 with a message that names it.
 std::vector<Route> UnsupportedRoutes();
 

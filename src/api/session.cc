@@ -120,11 +120,13 @@ Status Session::Handle(HttpParser& parser, Request& request, HttpResponse& respo
   request.body = [this, &parser, &request, &response](char* out, size_t size) {
     return ReadBody(parser, request, response, out, size);
   };
+  response.SetBody(request.body);
   size_t question = head.target.find('?');
   request.path = head.target.substr(0, question);
   if (question != head.target.npos) {
     STASIS_ASSIGN_OR_RETURN(request.query, Query::Parse(std::string_view(head.target).substr(question + 1)));
   }
+  if (request.method == "OPTIONS") return response.Empty(200);  // dockerd does so on every path
   STASIS_ASSIGN_OR_RETURN(RouteTable::Match match, context_.routes->Find(request));
   if (!match.route) {
     response.SetHeader("Allow", match.allowed);

@@ -13,9 +13,13 @@ Status Ping(Request&, Response& response) {
   return response.Whole(200, "text/plain; charset=utf-8", "OK");
 }
 
-Status Info(backend::SystemBackend& backend, Response& response) {
+constexpr int kNamedOptionsSince = 25;
+
+Status Info(backend::SystemBackend& backend, const Request& request, Response& response) {
   STASIS_ASSIGN_OR_RETURN(backend::SystemInfo info, backend.Info());
-  return response.Json(200, InfoToJson(info, backend.Version().version));
+  Json json = InfoToJson(info, backend.Version().version);
+  if (request.minor_version < kNamedOptionsSince) json["SecurityOptions"] = {"seccomp"};
+  return response.Json(200, json);
 }
 
 StatusOr<std::optional<absl::Time>> TimeOf(const Query& query, std::string_view name) {
@@ -54,7 +58,8 @@ std::vector<Route> SystemRoutes(backend::SystemBackend* backend) {
          return response.Json(200, VersionToJson(backend->Version()));
        },
        "Versions of the engine and its parts", "system"},
-      {"GET", "/info", [backend](Request&, Response& response) { return Info(*backend, response); },
+      {"GET", "/info",
+       [backend](Request& request, Response& response) { return Info(*backend, request, response); },
        "What this engine is and has", "system"},
       {"GET", "/events",
        [backend](Request& request, Response& response) { return Events(*backend, request, response); },

@@ -37,18 +37,11 @@ constexpr Missing kMissing[] = {
     {"GET", "/distribution/{name...}/json", "looking up images in a registry"},
     {"POST", "/session", "BuildKit"},
     {"POST", "/grpc", "BuildKit"},
-    {"GET", "/volumes", "docker volume"},
     {"POST", "/volumes/create", "docker volume"},
     {"PUT", "/volumes/{name}", "docker volume"},
-    {"DELETE", "/volumes/{name}", "docker volume"},
-    {"POST", "/volumes/prune", "docker volume"},
-    {"GET", "/networks", "docker network"},
-    {"DELETE", "/networks/{id}", "docker network"},
     {"POST", "/networks/create", "docker network"},
     {"POST", "/networks/{id}/connect", "docker network"},
     {"POST", "/networks/{id}/disconnect", "docker network"},
-    {"POST", "/networks/prune", "docker network"},
-    {"GET", "/plugins", "docker plugin"},
     {"GET", "/plugins/privileges", "docker plugin"},
     {"POST", "/plugins/pull", "docker plugin"},
     {"POST", "/plugins/create", "docker plugin"},
@@ -58,39 +51,79 @@ constexpr Missing kMissing[] = {
     {"POST", "/plugins/{name...}/upgrade", "docker plugin"},
     {"POST", "/plugins/{name...}/push", "docker plugin"},
     {"POST", "/plugins/{name...}/set", "docker plugin"},
-    {"GET", "/swarm", "docker swarm"},
     {"POST", "/swarm/init", "docker swarm"},
     {"POST", "/swarm/join", "docker swarm"},
-    {"POST", "/swarm/leave", "docker swarm"},
-    {"POST", "/swarm/update", "docker swarm"},
-    {"GET", "/swarm/unlockkey", "docker swarm"},
-    {"POST", "/swarm/unlock", "docker swarm"},
-    {"GET", "/nodes", "docker node"},
-    {"DELETE", "/nodes/{id}", "docker node"},
-    {"POST", "/nodes/{id}/update", "docker node"},
-    {"GET", "/services", "docker service"},
-    {"POST", "/services/create", "docker service"},
-    {"DELETE", "/services/{id}", "docker service"},
-    {"POST", "/services/{id}/update", "docker service"},
-    {"GET", "/services/{id}/logs", "docker service"},
-    {"GET", "/tasks", "docker service ps"},
-    {"GET", "/tasks/{id}/logs", "docker service logs"},
-    {"GET", "/secrets", "docker secret"},
-    {"POST", "/secrets/create", "docker secret"},
-    {"DELETE", "/secrets/{id}", "docker secret"},
-    {"POST", "/secrets/{id}/update", "docker secret"},
-    {"GET", "/configs", "docker config"},
-    {"POST", "/configs/create", "docker config"},
-    {"DELETE", "/configs/{id}", "docker config"},
-    {"POST", "/configs/{id}/update", "docker config"},
 };
 
-// There is none of these, and `docker inspect NAME` asks for each in turn until one is found.
-constexpr Missing kNone[] = {
-    {"GET", "/volumes/{name}", "volume"}, {"GET", "/networks/{name}", "network"},
-    {"GET", "/nodes/{name}", "node"},     {"GET", "/services/{name}", "service"},
-    {"GET", "/tasks/{name}", "task"},     {"GET", "/plugins/{name...}/json", "plugin"},
-    {"GET", "/secrets/{name}", "secret"}, {"GET", "/configs/{name}", "config"},
+// There is none of these. `docker inspect NAME` asks for some of them in turn until one is found.
+struct None {
+  const char* method;
+  const char* pattern;
+  const char* before;  // dockerd's words around the name
+  const char* after;
+};
+
+constexpr None kNone[] = {
+    {"GET", "/volumes/{name}", "get ", ": no such volume"},
+    {"DELETE", "/volumes/{name}", "get ", ": no such volume"},
+    {"GET", "/plugins/{name...}/json", "plugin \"", "\" not found"},
+};
+
+// Lists of which all that there is to say is that they are empty.
+struct Empty {
+  const char* method;
+  const char* pattern;
+  const char* json;
+};
+
+constexpr Empty kEmpty[] = {
+    {"GET", "/volumes", R"({"Volumes":[],"Warnings":null})"},
+    {"POST", "/volumes/prune", R"({"VolumesDeleted":[],"SpaceReclaimed":0})"},
+    {"POST", "/networks/prune", R"({"NetworksDeleted":null})"},
+    {"GET", "/plugins", "[]"},
+};
+
+constexpr char kNoManager[] =
+    "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this "
+    "node to swarm and try again.";
+constexpr char kNoSwarm[] = "This node is not part of a swarm";
+
+// What dockerd answers with 503 as long as it is in no swarm: a client sees that there is none.
+struct Swarm {
+  const char* method;
+  const char* pattern;
+  const char* message;
+};
+
+constexpr Swarm kSwarm[] = {
+    {"GET", "/swarm", kNoManager},
+    {"POST", "/swarm/update", kNoManager},
+    {"GET", "/swarm/unlockkey", kNoManager},
+    {"GET", "/nodes", kNoManager},
+    {"GET", "/nodes/{id}", kNoManager},
+    {"DELETE", "/nodes/{id}", kNoManager},
+    {"POST", "/nodes/{id}/update", kNoManager},
+    {"GET", "/services", kNoManager},
+    {"POST", "/services/create", kNoManager},
+    {"GET", "/services/{id}", kNoManager},
+    {"DELETE", "/services/{id}", kNoManager},
+    {"POST", "/services/{id}/update", kNoManager},
+    {"GET", "/services/{id}/logs", kNoManager},
+    {"GET", "/tasks", kNoManager},
+    {"GET", "/tasks/{id}", kNoManager},
+    {"GET", "/tasks/{id}/logs", kNoManager},
+    {"GET", "/secrets", kNoManager},
+    {"POST", "/secrets/create", kNoManager},
+    {"GET", "/secrets/{id}", kNoManager},
+    {"DELETE", "/secrets/{id}", kNoManager},
+    {"POST", "/secrets/{id}/update", kNoManager},
+    {"GET", "/configs", kNoManager},
+    {"POST", "/configs/create", kNoManager},
+    {"GET", "/configs/{id}", kNoManager},
+    {"DELETE", "/configs/{id}", kNoManager},
+    {"POST", "/configs/{id}/update", kNoManager},
+    {"POST", "/swarm/leave", kNoSwarm},
+    {"POST", "/swarm/unlock", kNoSwarm},
 };
 
 }  // namespace
@@ -104,12 +137,24 @@ std::vector<Route> UnsupportedRoutes() {
     routes.push_back({missing.method, missing.pattern, std::move(handler),
                       std::string("501: ") + missing.what, "unsupported"});
   }
-  for (const Missing& none : kNone) {
-    Handler handler = [what = std::string(none.what)](Request& request, Response&) {
-      return NotFound("no such " + what + ": " + Printable(request.Value("name")));
+  for (const None& none : kNone) {
+    Handler handler = [&none](Request& request, Response& response) {
+      const bool removes = request.method == "DELETE" && request.query.Flag("force");
+      if (removes) return response.Empty(204);
+      return NotFound(none.before + Printable(request.Value("name")) + none.after);
     };
-    routes.push_back({none.method, none.pattern, std::move(handler),
-                      std::string("404: there is no ") + none.what, "unsupported"});
+    routes.push_back({none.method, none.pattern, std::move(handler), "404: there is none", "unsupported"});
+  }
+  for (const Empty& empty : kEmpty) {
+    Handler handler = [&empty](Request&, Response& response) {
+      return response.Whole(200, "application/json", std::string(empty.json) + "\n");
+    };
+    routes.push_back({empty.method, empty.pattern, std::move(handler), "An empty list", "unsupported"});
+  }
+  for (const Swarm& swarm : kSwarm) {
+    Handler handler = [&swarm](Request&, Response&) { return Unavailable(swarm.message); };
+    routes.push_back(
+        {swarm.method, swarm.pattern, std::move(handler), "503: there is no swarm", "unsupported"});
   }
   return routes;
 }
