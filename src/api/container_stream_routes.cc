@@ -1,5 +1,5 @@
 // Of containers: what lasts and streams.
-#include <charconv>
+#include <algorithm>
 
 #include "api/multiplex.h"
 #include "api/routes.h"
@@ -21,10 +21,10 @@ StatusOr<absl::Time> TimeOf(const Query& query, std::string_view name, absl::Tim
   return time;
 }
 
-StatusOr<int64_t> TailOf(const Query& query) {
-  if (query.Text("tail") == "all") return -1;
-  STASIS_ASSIGN_OR_RETURN(std::optional<int64_t> tail, query.Integer("tail"));
-  return std::max<int64_t>(tail.value_or(-1), -1);
+// Docker takes what is no number for "all".
+int64_t TailOf(const Query& query) {
+  const StatusOr<std::optional<int64_t>> tail = query.Integer("tail");
+  return tail.ok() ? std::max<int64_t>(tail->value_or(-1), -1) : -1;
 }
 
 StatusOr<backend::LogOptions> LogOptionsOf(const Query& query) {
@@ -32,6 +32,7 @@ StatusOr<backend::LogOptions> LogOptionsOf(const Query& query) {
   options.use_stdout = query.Flag("stdout");
   options.use_stderr = query.Flag("stderr");
   options.timestamps = query.Flag("timestamps");
+  options.details = query.Flag("details");
   if (!options.use_stdout && !options.use_stderr) {
     return InvalidArgument("Bad parameters: you must choose at least one stream");
   }
@@ -43,7 +44,7 @@ Status Logs(ContainerBackend& backend, Request& request, Response& response) {
   options.follow = request.query.Flag("follow");
   STASIS_ASSIGN_OR_RETURN(options.since, TimeOf(request.query, "since", absl::InfinitePast()));
   STASIS_ASSIGN_OR_RETURN(options.until, TimeOf(request.query, "until", absl::InfiniteFuture()));
-  STASIS_ASSIGN_OR_RETURN(options.tail, TailOf(request.query));
+  options.tail = TailOf(request.query);
   bool terminal = false;
   auto start = [&](bool raw) {
     terminal = raw;
@@ -63,6 +64,7 @@ Status Attach(ContainerBackend& backend, Request& request, Response& response) {
   options.use_stdin = request.query.Flag("stdin");
   options.use_stdout = request.query.Flag("stdout");
   options.use_stderr = request.query.Flag("stderr");
+  STASIS_ASSIGN_OR_RETURN(DetachKeys detach_keys, DetachKeys::Parse(request.query.Text("detachKeys")));
   bool with_logs = request.query.Flag("logs");
   backend::LogOptions logs;
   if (with_logs) {
@@ -82,7 +84,12 @@ Status Attach(ContainerBackend& backend, Request& request, Response& response) {
   }
   if (!request.query.Flag("stream")) return absl::OkStatus();
   STASIS_ASSIGN_OR_RETURN(UniqueFd process, session->Connect(request.cancel));
-  return PumpStreams(*client, std::move(process), options.use_stdin);
+  const bool may_detach = terminal && options.use_stdin;
+  STASIS_RETURN_IF_ERROR(
+      PumpStreams(*client, std::move(process),
+                  {.use_stdin = options.use_stdin, .detach_keys = may_detach ? &detach_keys : nullptr}));
+  if (detach_keys.pressed()) session->Detached();
+  return absl::OkStatus();
 }
 
 StatusOr<backend::WaitCondition> ConditionOf(const Query& query) {

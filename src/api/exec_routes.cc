@@ -21,19 +21,29 @@ Status Create(ExecBackend& backend, Request& request, Response& response) {
   reader.Get("Env", &config.env);
   reader.Get("User", &config.user);
   reader.Get("WorkingDir", &config.working_dir);
+  reader.Get("DetachKeys", &config.detach_keys);
   STASIS_RETURN_IF_ERROR(reader.status());
   STASIS_RETURN_IF_ERROR(backend::ReadConsoleSize(reader, &config.console_size));
+  STASIS_RETURN_IF_ERROR(DetachKeys::Parse(config.detach_keys).status());
   if (config.cmd.empty()) return InvalidArgument("No exec command specified");
   STASIS_ASSIGN_OR_RETURN(std::string id, backend.CreateExec(request.Value("id"), config));
   return response.Json(201, {{"Id", id}});
 }
 
+// The client reads its stream as the body of its start says, whatever the exec was created with.
+OutputForm FormFor(bool exec_has_terminal, bool client_wants_terminal) {
+  if (exec_has_terminal == client_wants_terminal) return OutputForm::kAsIs;
+  return client_wants_terminal ? OutputForm::kUnframed : OutputForm::kFramed;
+}
+
 Status Start(ExecBackend& backend, Request& request, Response& response) {
   STASIS_ASSIGN_OR_RETURN(Json body, ReadJson(request, /*required=*/false));
   bool detach = false;
+  bool tty = false;
   backend::ConsoleSize size;
   JsonReader reader(body);
   reader.Get("Detach", &detach);
+  reader.Get("Tty", &tty);
   STASIS_RETURN_IF_ERROR(reader.status());
   STASIS_RETURN_IF_ERROR(backend::ReadConsoleSize(reader, &size));
   const std::string& exec = request.Value("id");
@@ -42,11 +52,18 @@ Status Start(ExecBackend& backend, Request& request, Response& response) {
     return response.Empty(200);
   }
   STASIS_ASSIGN_OR_RETURN(backend::ExecDetails details, backend.InspectExec(exec));
+  STASIS_ASSIGN_OR_RETURN(DetachKeys detach_keys, DetachKeys::Parse(details.config.detach_keys));
   STASIS_ASSIGN_OR_RETURN(std::unique_ptr<backend::AttachSession> session, backend.AttachExec(exec, size));
   STASIS_ASSIGN_OR_RETURN(HijackedConnection * client,
-                          response.Hijack(StreamType(session->terminal(), request.minor_version)));
+                          response.Hijack(StreamType(tty, request.minor_version)));
   STASIS_ASSIGN_OR_RETURN(UniqueFd process, session->Connect(request.cancel));
-  return PumpStreams(*client, std::move(process), details.config.attach_stdin);
+  const bool may_detach = session->terminal() && details.config.attach_stdin;
+  STASIS_RETURN_IF_ERROR(PumpStreams(*client, std::move(process),
+                                     {.use_stdin = details.config.attach_stdin,
+                                      .form = FormFor(session->terminal(), tty),
+                                      .detach_keys = may_detach ? &detach_keys : nullptr}));
+  if (detach_keys.pressed()) session->Detached();
+  return absl::OkStatus();
 }
 
 Status Resize(ExecBackend& backend, Request& request, Response& response) {
@@ -76,7 +93,7 @@ Status Inspect(ExecBackend& backend, Request& request, Response& response) {
                              {"OpenStderr", config.attach_stderr},
                              {"CanRemove", false},
                              {"ContainerID", details.container_id},
-                             {"DetachKeys", ""},
+                             {"DetachKeys", config.detach_keys},
                              {"Pid", details.pid}});
 }
 

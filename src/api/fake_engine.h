@@ -84,7 +84,7 @@ class FakeEngine : public backend::SystemBackend,
   Gate checkpoint_begun, checkpoint_cancelled, checkpoint_may_end;
   Gate load_failed, events_begun, exit_now;
   std::atomic<bool> process_saw_half_close = false;
-  Gate process_ended;
+  Gate process_ended, detached;
 
   // Writes back what it reads as stdout, and after the end of stdin one line on stderr.
   static void Echo(int socket) {
@@ -194,6 +194,7 @@ class FakeEngine : public backend::SystemBackend,
   Status Logs(const std::string& container, const backend::LogOptions& options, const OnLog& on_log,
               const backend::ByteSink& sink, std::stop_token cancel) override {
     STASIS_RETURN_IF_ERROR(Check(container));
+    logs_asked = options;
     if (!keeps_log) return Unimplemented("configured logging driver does not support reading");
     STASIS_RETURN_IF_ERROR(on_log(terminal));
     STASIS_RETURN_IF_ERROR(sink(Frame(1, "out\n")));
@@ -204,6 +205,7 @@ class FakeEngine : public backend::SystemBackend,
     while (!cancel.stop_requested()) STASIS_RETURN_IF_ERROR(sink(much));
     return Cancelled("cancelled");
   }
+  Recorded<backend::LogOptions> logs_asked;
   Status Resize(const std::string& container, uint32_t, uint32_t) override { return Check(container); }
 
   class Session : public backend::AttachSession {
@@ -211,6 +213,7 @@ class FakeEngine : public backend::SystemBackend,
     explicit Session(FakeEngine& engine) : engine_(engine) {}
     bool terminal() const override { return engine_.terminal; }
     StatusOr<UniqueFd> Connect(std::stop_token) override { return engine_.RunProcess(); }
+    void Detached() override { engine_.detached.Open(); }
 
    private:
     FakeEngine& engine_;
@@ -240,6 +243,7 @@ class FakeEngine : public backend::SystemBackend,
       ::send(pair.second.get(), why.data(), why.size(), MSG_NOSIGNAL);
       return std::move(pair.first);
     }
+    void Detached() override { engine_.detached.Open(); }
 
    private:
     FakeEngine& engine_;
@@ -380,7 +384,11 @@ class FakeEngine : public backend::SystemBackend,
     return std::vector<backend::ImageSummary>{{"sha256:" + Id(), {"img:latest"}, 0, 1234, {}, 0}};
   }
   StatusOr<backend::ImageDetails> InspectImage(const std::string& image) override {
-    return NotFound("No such image: " + image);
+    if (image != "img") return NotFound("No such image: " + image);
+    backend::ImageDetails details;
+    details.id = "sha256:" + Id();
+    details.size = 1234;
+    return details;
   }
   StatusOr<backend::ImageRemoval> RemoveImage(const std::string& image, bool) override {
     return backend::ImageRemoval{{image}, {"sha256:x"}};

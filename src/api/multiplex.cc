@@ -9,14 +9,16 @@ std::string_view StreamType(bool terminal, int minor_version) {
   return "application/vnd.docker.multiplexed-stream";
 }
 
-std::string ErrorFrame(bool terminal, std::string_view message) {
-  std::string text(message);
-  if (terminal) return text + "\r\n";
-  text += "\n";
-  auto size = static_cast<uint32_t>(text.size());
-  std::string frame{'\x02', '\0', '\0', '\0'};
+std::string MakeFrame(char stream, std::string_view bytes) {
+  const auto size = static_cast<uint32_t>(bytes.size());
+  std::string frame{stream, '\0', '\0', '\0'};
   for (int shift = 24; shift >= 0; shift -= 8) frame += static_cast<char>(size >> shift & 0xff);
-  return frame + text;
+  return frame.append(bytes);
+}
+
+std::string ErrorFrame(bool terminal, std::string_view message) {
+  const std::string text(message);
+  return terminal ? text + "\r\n" : MakeFrame(kStderr, text + "\n");
 }
 
 }  // namespace stasis::api

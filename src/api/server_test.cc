@@ -79,8 +79,8 @@ TEST_F(ServerTest, ErrorsHaveDockersCodesAndShape) {
               AllOf(StartsWith("HTTP/1.1 400 "), HasSubstr("client version 1.99 is too new")));
   EXPECT_THAT(Get("/v1.1/info"),
               AllOf(StartsWith("HTTP/1.1 400 "), HasSubstr("client version 1.1 is too old")));
-  EXPECT_THAT(Get("/networks/x"), AllOf(StartsWith("HTTP/1.1 404 "), HasSubstr("no such network: x")));
-  EXPECT_THAT(Get("/networks"),
+  EXPECT_THAT(Get("/networks/x"), AllOf(StartsWith("HTTP/1.1 404 "), HasSubstr("network x not found")));
+  EXPECT_THAT(Post("/networks/create", "{}"),
               AllOf(StartsWith("HTTP/1.1 501 "), HasSubstr("docker network is not implemented")));
   EXPECT_THAT(Post("/images/create?fromImage=busybox", ""), StartsWith("HTTP/1.1 501 "));
   EXPECT_THAT(Get("/containers/c9/json"),
@@ -90,6 +90,86 @@ TEST_F(ServerTest, ErrorsHaveDockersCodesAndShape) {
   EXPECT_THAT(Get("/events?since=yesterday"), StartsWith("HTTP/1.1 400 "));
   EXPECT_THAT(Get("/containers/c1/logs"), HasSubstr("you must choose at least one stream"));
   EXPECT_THAT(Post("/containers/c1/resize?h=1", ""), StartsWith("HTTP/1.1 400 "));
+}
+
+TEST_F(ServerTest, WhatThereIsNoneOfIsListedAsEmptyAndNotRefused) {
+  Start();
+  EXPECT_THAT(Get("/volumes"), EndsWith("{\"Volumes\":[],\"Warnings\":null}\n"));
+  EXPECT_THAT(Get("/volumes/v"), AllOf(StartsWith("HTTP/1.1 404 "), HasSubstr("get v: no such volume")));
+  EXPECT_THAT(Ask("DELETE /volumes/v?force=1 HTTP/1.1\r\n\r\n"), StartsWith("HTTP/1.1 204 "));
+  EXPECT_THAT(Ask("DELETE /volumes/v HTTP/1.1\r\n\r\n"), StartsWith("HTTP/1.1 404 "));
+  EXPECT_THAT(Get("/plugins"), EndsWith("\r\n\r\n[]\n"));
+  for (const char* path : {"/swarm", "/nodes", "/services", "/tasks/t", "/secrets", "/configs/c"}) {
+    EXPECT_THAT(Get(path),
+                AllOf(StartsWith("HTTP/1.1 503 "), HasSubstr("This node is not a swarm manager. Use "
+                                                             "\\\"docker swarm init\\\" or")))
+        << path;
+  }
+  EXPECT_THAT(Post("/swarm/leave", ""), HasSubstr("This node is not part of a swarm"));
+}
+
+TEST_F(ServerTest, TheThreeNetworksAreListedFilteredAndInspected) {
+  Start();
+  const auto names = [&](const std::string& path) {
+    const std::string answer = Get(path);
+    std::string found;
+    for (const char* name : {"bridge", "host", "none"}) {
+      if (answer.find(std::string("\"Name\":\"") + name) != answer.npos) found += std::string(name) + " ";
+    }
+    return answer.starts_with("HTTP/1.1 200 ") ? found : answer;
+  };
+  EXPECT_EQ(names("/networks"), "bridge host none ");
+  EXPECT_EQ(names("/v1.22/networks/"), "bridge host none ");
+  EXPECT_EQ(names("/networks?filters={%22name%22:[%22o%22]}"), "host none ");
+  EXPECT_EQ(names("/networks?filters={%22driver%22:[%22host%22],%22type%22:{%22builtin%22:true}}"), "host ");
+  EXPECT_EQ(names("/networks?filters={%22label%22:[%22com.docker.compose.project=x%22]}"), "");
+  EXPECT_THAT(names("/networks?filters={%22nosuch%22:[%22x%22]}"), StartsWith("HTTP/1.1 400 "));
+  const std::string host = Get("/networks/host");
+  EXPECT_THAT(host, AllOf(HasSubstr("\"Driver\":\"host\""), HasSubstr("\"Config\":[]"),
+                          HasSubstr("{\"" + FakeEngine::Id() + "\":{")));
+  const std::string id = host.substr(host.find("\"Id\":\"") + 6, 12);
+  EXPECT_THAT(Get("/networks/" + id), HasSubstr("\"Name\":\"host\""));
+  EXPECT_THAT(
+      Ask("DELETE /networks/host HTTP/1.1\r\n\r\n"),
+      AllOf(StartsWith("HTTP/1.1 403 "), HasSubstr("host is a pre-defined network and cannot be removed")));
+}
+
+TEST_F(ServerTest, OptionsAreAnsweredOnEveryPath) {
+  Start();
+  for (const char* path : {"/containers/json", "/v1.40/nothing", "/"}) {
+    EXPECT_THAT(Ask(std::string("OPTIONS ") + path + " HTTP/1.1\r\n\r\n"),
+                AllOf(StartsWith("HTTP/1.1 200 "), EndsWith("\r\n\r\n")))
+        << path;
+  }
+}
+
+TEST_F(ServerTest, OldClientsReadSecurityOptionsWithoutNames) {
+  Start();
+  EXPECT_THAT(Get("/v1.24/info"), HasSubstr("\"SecurityOptions\":[\"seccomp\"]"));
+  EXPECT_THAT(Get("/v1.25/info"), HasSubstr("\"SecurityOptions\":[\"name=seccomp"));
+}
+
+TEST_F(ServerTest, LogsTakeDetailsAndATailThatIsNoNumber) {
+  Start();
+  const auto ask = [&](const std::string& query) {
+    Get("/containers/c1/logs?stdout=1" + query);
+    return engine_.logs_asked.get();
+  };
+  EXPECT_EQ(ask("&tail=random").tail, -1);
+  EXPECT_EQ(ask("&tail=all").tail, -1);
+  EXPECT_EQ(ask("&tail=7").tail, 7);
+  EXPECT_FALSE(ask("").details);
+  EXPECT_TRUE(ask("&details=1").details);
+}
+
+TEST_F(ServerTest, OldClientsFindWhatImagesHadThen) {
+  Start();
+  EXPECT_THAT(Get("/v1.38/images/img/json"), HasSubstr("\"ContainerConfig\":{"));
+  EXPECT_THAT(Get("/v1.44/images/img/json"), HasSubstr("\"ContainerConfig\":{"));
+  EXPECT_THAT(Get("/v1.45/images/img/json"), Not(HasSubstr("ContainerConfig")));
+  EXPECT_THAT(Get("/v1.43/images/img/json"), HasSubstr("\"VirtualSize\":1234"));
+  EXPECT_THAT(Get("/v1.43/images/json"), HasSubstr("\"VirtualSize\":1234"));
+  EXPECT_THAT(Get("/images/json"), Not(HasSubstr("VirtualSize")));
 }
 
 TEST_F(ServerTest, ALogThatNobodyKeepsIsAnErrorAndNoStream) {
@@ -144,7 +224,11 @@ TEST_F(ServerTest, JsonBodiesAreChecked) {
               AllOf(StartsWith("HTTP/1.1 400 "),
                     HasSubstr("unsupported Content-Type header (text/plain): must be 'application/json'")));
   EXPECT_THAT(Post("/containers/create", "{\"Image\":"),
-              AllOf(StartsWith("HTTP/1.1 400 "), HasSubstr("invalid JSON")));
+              AllOf(StartsWith("HTTP/1.1 400 "), HasSubstr("invalid JSON: unexpected EOF")));
+  EXPECT_THAT(Post("/containers/create", "{invalid"),
+              HasSubstr("invalid JSON: invalid character 'i' looking for beginning of object key string"));
+  EXPECT_THAT(Post("/containers/create", "{} {}"),
+              HasSubstr("{\"message\":\"unexpected content after JSON\"}"));
   EXPECT_THAT(Post("/containers/create", ""), HasSubstr("got EOF while reading request body"));
   EXPECT_THAT(Post("/containers/create", "null"), HasSubstr("Config cannot be empty"));
   EXPECT_THAT(Post("/containers/create", "[]"), StartsWith("HTTP/1.1 400 "));
@@ -166,6 +250,21 @@ TEST_F(ServerTest, ABodyNobodyWantedDoesNotBecomeARequest) {
   client.Send("POST /containers/c9/start HTTP/1.1\r\nContent-Length: 9\r\n\r\n{}");
   EXPECT_THAT(client.ReadAnswer(), AllOf(StartsWith("HTTP/1.1 404 "), HasSubstr("Connection: close")));
   EXPECT_EQ(client.ReadAll(), "");
+}
+
+TEST_F(ServerTest, AStreamInAnswerToAnUnwantedBodyKeepsTheConnectionOrSaysThatItEnds) {
+  engine_.exit_now.Open();
+  Start();
+  const std::string wait = "POST /containers/c1/wait HTTP/1.1\r\nContent-Length: 2\r\n\r\n";
+  RawClient whole = Connect();
+  whole.Send(wait + "{}");
+  EXPECT_THAT(whole.ReadUntil("\r\n0\r\n\r\n"),
+              AllOf(HasSubstr("StatusCode"), Not(HasSubstr("Connection: close"))));
+  whole.Send("GET /_ping HTTP/1.1\r\n\r\n");
+  EXPECT_THAT(whole.ReadAnswer(), EndsWith("OK"));
+  RawClient late = Connect();
+  late.Send(wait + "{");
+  EXPECT_THAT(late.ReadAll(), AllOf(HasSubstr("Connection: close\r\n"), EndsWith("\r\n0\r\n\r\n")));
 }
 
 TEST_F(ServerTest, ExpectContinueIsAnsweredOnlyWhenTheBodyIsWanted) {

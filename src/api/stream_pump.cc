@@ -8,6 +8,8 @@
 #include <memory>
 #include <vector>
 
+#include "api/multiplex.h"
+#include "base/frames.h"
 #include "linux/cancel.h"
 #include "linux/clock.h"
 
@@ -26,6 +28,11 @@ class Buffer {
   explicit Buffer(std::string early = {}) : bytes_(std::move(early)) {}
   bool empty() const { return at_ == bytes_.size(); }
   void Clear() { at_ = bytes_.size(); }
+  std::string_view bytes() const { return std::string_view(bytes_).substr(at_); }
+  void Replace(std::string bytes) {
+    bytes_ = std::move(bytes);
+    at_ = 0;
+  }
 
   enum class Result { kMoved, kWouldBlock, kEnd };
 
@@ -61,9 +68,14 @@ class Buffer {
 
 class Pump {
  public:
-  Pump(int client, UniqueFd process, std::string early_input, bool use_stdin)
-      : client_(client), process_(std::move(process)), use_stdin_(use_stdin), input_(std::move(early_input)) {
-    if (!use_stdin_) input_.Clear();
+  Pump(int client, UniqueFd process, std::string early_input, const PumpOptions& options)
+      : client_(client),
+        process_(std::move(process)),
+        use_stdin_(options.use_stdin),
+        form_(options.form),
+        detach_keys_(options.detach_keys),
+        input_(std::move(early_input)) {
+    CheckInput();
   }
 
   Status Run(std::stop_token stop) {
@@ -109,8 +121,30 @@ class Pump {
         if (use_stdin_ && !Hungup()) ::shutdown(process_.get(), SHUT_WR);
         return;
       }
-      if (!use_stdin_) input_.Clear();
+      CheckInput();
     }
+  }
+
+  // From what has just been read of the process's output.
+  void TakeFramesOff() {
+    std::string payload;
+    const auto add = [&](bool, std::string_view bytes) {
+      payload += bytes;
+      return absl::OkStatus();
+    };
+    // What is no frame comes of a shim that is broken: there is nothing to show of it.
+    frames_.Feed(output_.bytes(), add).IgnoreError();
+    output_.Replace(std::move(payload));
+  }
+
+  // What has just been read from the client.
+  void CheckInput() {
+    if (!use_stdin_) return input_.Clear();
+    if (!detach_keys_) return;
+    input_.Replace(detach_keys_->Take(input_.bytes()));
+    if (!detach_keys_->pressed()) return;
+    input_ended_ = true;
+    ClientIsGone();
   }
 
   // Process to client.
@@ -126,6 +160,8 @@ class Pump {
         output_ended_ = true;
         return;
       }
+      if (form_ == OutputForm::kFramed) output_.Replace(MakeFrame(kStdout, output_.bytes()));
+      if (form_ == OutputForm::kUnframed) TakeFramesOff();
     }
   }
 
@@ -160,6 +196,9 @@ class Pump {
   const int client_;
   UniqueFd process_;
   bool use_stdin_;
+  const OutputForm form_;
+  DetachKeys* const detach_keys_;
+  FrameDemultiplexer frames_;
   Buffer input_;
   Buffer output_;
   bool input_ended_ = false;
@@ -170,8 +209,8 @@ class Pump {
 
 }  // namespace
 
-Status PumpStreams(HijackedConnection& client, UniqueFd process, bool use_stdin) {
-  Pump pump(client.fd(), std::move(process), client.TakeEarlyInput(), use_stdin);
+Status PumpStreams(HijackedConnection& client, UniqueFd process, const PumpOptions& options) {
+  Pump pump(client.fd(), std::move(process), client.TakeEarlyInput(), options);
   return pump.Run(client.server_stop());
 }
 

@@ -144,6 +144,7 @@ struct LogOptions {
   bool use_stdout = false;
   bool use_stderr = false;
   bool timestamps = false;
+  bool details = false;  // labels and environment that the log's options name, before each line
   absl::Time since = absl::InfinitePast();
   absl::Time until = absl::InfiniteFuture();
   int64_t tail = -1;  // -1: all

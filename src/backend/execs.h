@@ -24,6 +24,7 @@ struct ExecConfig {
   std::vector<std::string> env;
   std::string user;
   std::string working_dir;
+  std::string detach_keys = {};  // as the client wrote them; the API looks for them
   ConsoleSize console_size = {};
 };
 

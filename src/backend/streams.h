@@ -27,6 +27,8 @@ class AttachSession {
   // it are the process's stdin; shutdown(SHUT_WR) ends its stdin, its end of stream is the end of the
   // attachment. Once. kCancelled; kNotFound when the container was removed before it ran.
   virtual StatusOr<UniqueFd> Connect(std::stop_token cancel) = 0;
+  // The client has left by its detach keys. At most once, after Connect.
+  virtual void Detached() = 0;
 };
 
 struct AttachOptions {

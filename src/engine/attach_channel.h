@@ -3,6 +3,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <stop_token>
@@ -59,13 +60,16 @@ class AttachChannel {
 // The client's end as the API sees it.
 class AttachedSession : public backend::AttachSession {
  public:
-  explicit AttachedSession(std::shared_ptr<AttachChannel> channel) : channel_(std::move(channel)) {}
+  AttachedSession(std::shared_ptr<AttachChannel> channel, std::function<void()> on_detach)
+      : channel_(std::move(channel)), on_detach_(std::move(on_detach)) {}
   ~AttachedSession() override { channel_->Abandon(); }
   bool terminal() const override { return channel_->terminal(); }
   StatusOr<UniqueFd> Connect(std::stop_token cancel) override { return channel_->Wait(std::move(cancel)); }
+  void Detached() override { on_detach_(); }
 
  private:
   std::shared_ptr<AttachChannel> channel_;
+  std::function<void()> on_detach_;
 };
 
 }  // namespace stasis::engine

@@ -37,13 +37,14 @@ bool MatchesOne(const backend::EventMessage& event, const std::string& filter, c
     return event.action == value || event.action.rfind(value + ":", 0) == 0;
   }
   if (filter == "container") {
-    return event.type == "container" && !value.empty() &&
-           (event.actor_id.rfind(value, 0) == 0 || Attribute(event, "name") == value);
+    // Of the name, too, the beginning suffices, and of nothing all begin with it.
+    return event.type == "container" &&
+           (event.actor_id.starts_with(value) || Attribute(event, "name").starts_with(value));
   }
   if (filter == "image") {
-    const std::string image = event.type == "image" ? event.actor_id : Attribute(event, "image");
+    const std::string image = Attribute(event, event.type == "image" ? "name" : "image");
     return image == value || image.substr(0, image.rfind(':')) == value ||
-           (event.type == "image" && Attribute(event, "name") == value);
+           (event.type == "image" && event.actor_id == value);
   }
   if (filter == "label") return MatchesLabel(event, value);
   if (filter == "scope") return value == "local";

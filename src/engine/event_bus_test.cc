@@ -98,7 +98,18 @@ TEST(EventFilterTest, EachNameMatchesWhatItSays) {
   EXPECT_TRUE(Matches(event, {{"event", {"exec_start"}}}));
   EXPECT_TRUE(Matches(event, {{"container", {"web"}}, {"type", {"image", "container"}}}));
   EXPECT_TRUE(Matches(event, {{"container", {"abc"}}}));
+  EXPECT_TRUE(Matches(event, {{"container", {"we"}}}));
+  EXPECT_TRUE(Matches(event, {{"container", {""}}}));
+  EXPECT_FALSE(Matches(event, {{"container", {"eb"}}}));
   EXPECT_TRUE(Matches(event, {{"image", {"busybox"}}}));
+  auto tagged = event;
+  tagged.type = "image";
+  tagged.actor_id = "sha256:12";
+  tagged.attributes["name"] = "evt:1";
+  for (const char* image : {"sha256:12", "evt:1", "evt"}) {
+    EXPECT_TRUE(Matches(tagged, {{"image", {image}}})) << image;
+  }
+  EXPECT_FALSE(Matches(tagged, {{"container", {""}}}));
   EXPECT_TRUE(Matches(event, {{"label", {"role", "role=front"}}}));
   EXPECT_FALSE(Matches(event, {{"label", {"role", "role=back"}}}));
   EXPECT_FALSE(Matches(event, {{"event", {"exec"}}}));

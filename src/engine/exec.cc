@@ -119,6 +119,11 @@ class Engine::ExecSession final : public backend::AttachSession {
     exec_->Finish(FailureCode(stream.status()));
     return StreamOf(stream.status(), terminal());
   }
+  void Detached() override {
+    const StatusOr<ContainerRef> container = engine_.containers_.Find(exec_->container());
+    if (!container.ok()) return;
+    engine_.Emit(ContainerEvent((*container)->Record(), "exec_detach", {{"execID", exec_->id()}}));
+  }
 
  private:
   Engine& engine_;
@@ -191,6 +196,7 @@ void Engine::HandleExecExit(const std::string& id, int code) {
 Status Engine::ResizeExec(const std::string& id, uint32_t width, uint32_t height) {
   STASIS_ASSIGN_OR_RETURN(const std::shared_ptr<Exec> exec, execs_.Find(id));
   if (exec->finished()) return FailedPrecondition("exec " + id + " is not running");
+  if (!exec->config().tty) return {};  // as for a container without a terminal
   return supervisor_->Resize(exec->container(), id, width, height);
 }
 

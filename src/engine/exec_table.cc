@@ -39,6 +39,11 @@ void Exec::Finish(int code) {
   finished_.notify_all();
 }
 
+bool Exec::started() const {
+  const std::lock_guard lock(mutex_);
+  return started_;
+}
+
 bool Exec::finished() const {
   const std::lock_guard lock(mutex_);
   return exit_code_.has_value();
@@ -94,9 +99,12 @@ std::vector<std::string> ExecTable::IdsOf(const std::string& container) const {
 
 void ExecTable::EndAll(const std::string& container) {
   const std::lock_guard lock(mutex_);
-  for (const auto& [id, exec] : execs_) {
-    if (exec->container() == container) exec->Finish(kKilled);
-  }
+  std::erase_if(execs_, [&](const auto& entry) {
+    if (entry.second->container() != container) return false;
+    if (!entry.second->started()) return true;
+    entry.second->Finish(kKilled);
+    return false;
+  });
 }
 
 void ExecTable::Forget(const std::string& container) {

@@ -33,6 +33,7 @@ class Exec {
   void WatchStream(UniqueFd duplicate);
   // It has ended, or could not be started.
   void Finish(int code);
+  bool started() const;
   bool finished() const;
   bool FinishedBefore(absl::Time time) const;
   // Where its streams have ended but its exit is not known yet, waits for that, for a moment.
@@ -62,7 +63,8 @@ class ExecTable {
   // kNotFound "No such exec instance: %s".
   StatusOr<std::shared_ptr<Exec>> Find(const std::string& id) const;
   std::vector<std::string> IdsOf(const std::string& container) const;
-  // The container's run has ended, and so have they.
+  // The container's run has ended: what ran in it has ended too, and what was prepared and never started is
+  // forgotten, as Docker does. Of what ran the exit code can still be asked for.
   void EndAll(const std::string& container);
   void Forget(const std::string& container);
 

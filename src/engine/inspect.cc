@@ -4,6 +4,7 @@
 
 #include "engine/engine.h"
 #include "engine/list_filter.h"
+#include "engine/log_attributes.h"
 #include "engine/log_reader.h"
 #include "engine/mount_request.h"
 #include "engine/status_text.h"
@@ -67,7 +68,7 @@ struct Sizes {
 
 Sizes MeasureSizes(const image::ImageStore& images, const ContainerRecord& record) {
   Sizes sizes;
-  const StatusOr<uint64_t> own = DiskUsage(images.UpperDirectory(record.id));
+  const StatusOr<uint64_t> own = ApparentSize(images.UpperDirectory(record.id));
   if (own.ok()) sizes.own = static_cast<int64_t>(*own);
   const StatusOr<image::Image> image = images.Find(record.image_id);
   if (image.ok()) sizes.whole = static_cast<int64_t>(image->size) + sizes.own.value_or(0);
@@ -158,7 +159,10 @@ Status Engine::Logs(const std::string& name, const backend::LogOptions& options,
   }
   STASIS_RETURN_IF_ERROR(on_log(record.config.tty));
   const LogSource source{
-      .path = options_.paths.Log(record.id), .raw = record.config.tty, .ended = container->run_ended()};
+      .path = options_.paths.Log(record.id),
+      .raw = record.config.tty,
+      .attributes = options.details ? LogAttributes(record.config, record.host_config) : "",
+      .ended = container->run_ended()};
   return ReadLog(source, options, sink, std::move(cancel));
 }
 
@@ -189,7 +193,14 @@ Status Engine::Resize(const std::string& name, uint32_t width, uint32_t height) 
   if (!IsAlive(container->phase())) {
     return FailedPrecondition("Container " + container->id().str() + " is not running");
   }
-  return supervisor_->Resize(container->id().str(), "init", width, height);
+  const ContainerRecord record = container->Record();
+  // dockerd takes the size of a terminal that there is not, and tells of it all the same.
+  if (record.config.tty) {
+    STASIS_RETURN_IF_ERROR(supervisor_->Resize(record.id.str(), "init", width, height));
+  }
+  Emit(ContainerEvent(record, "resize",
+                      {{"height", std::to_string(height)}, {"width", std::to_string(width)}}));
+  return {};
 }
 
 StatusOr<std::unique_ptr<backend::AttachSession>> Engine::Attach(const std::string& name,
@@ -215,7 +226,9 @@ StatusOr<std::unique_ptr<backend::AttachSession>> Engine::Attach(const std::stri
   allowed.use_stdin = options.use_stdin && record.config.open_stdin;
   const auto channel = std::make_shared<AttachChannel>(allowed, record.config.tty);
   container->AddAttachment(channel);
-  return std::unique_ptr<backend::AttachSession>(std::make_unique<AttachedSession>(channel));
+  Emit(ContainerEvent(record, "attach", {}));
+  auto on_detach = [this, container] { Emit(ContainerEvent(container->Record(), "detach", {})); };
+  return std::unique_ptr<backend::AttachSession>(std::make_unique<AttachedSession>(channel, on_detach));
 }
 
 }  // namespace stasis::engine

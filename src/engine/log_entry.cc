@@ -28,8 +28,8 @@ bool Wanted(const LogEntry& entry, const backend::LogOptions& options) {
   return entry.is_stderr ? options.use_stderr : options.use_stdout;
 }
 
-std::string Render(const LogEntry& entry, bool timestamps, bool raw) {
-  std::string payload = timestamps ? ToLogTime(entry.at) + " " + entry.text : entry.text;
+std::string Render(const LogEntry& entry, bool timestamps, bool raw, const std::string& attributes) {
+  const std::string payload = (timestamps ? ToLogTime(entry.at) + " " : "") + attributes + entry.text;
   if (raw) return payload;
   const auto size = static_cast<uint32_t>(payload.size());
   const char header[8] = {static_cast<char>(entry.is_stderr ? 2 : 1),

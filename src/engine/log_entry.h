@@ -22,8 +22,8 @@ StatusOr<LogEntry> ParseLogEntry(std::string_view line);
 // Whether `options` want it: its stream, and not before `since`. (`until` ends a reading; see LogReader.)
 bool Wanted(const LogEntry& entry, const backend::LogOptions& options);
 
-// As the client gets it: behind a timestamp where asked for, in a frame of Docker's multiplexed streams
-// unless `raw`.
-std::string Render(const LogEntry& entry, bool timestamps, bool raw);
+// As the client gets it: behind a timestamp where asked for and behind `attributes` (log_attributes.h), in a
+// frame of Docker's multiplexed streams unless `raw`.
+std::string Render(const LogEntry& entry, bool timestamps, bool raw, const std::string& attributes = "");
 
 }  // namespace stasis::engine

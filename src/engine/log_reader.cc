@@ -124,7 +124,7 @@ class Reading {
       if (!entry.ok()) return true;  // half a line of a killed writer
       if (entry->at > options_.until) return false;
       if (!Wanted(*entry, options_)) return true;
-      batch_ += Render(*entry, options_.timestamps, source_.raw);
+      batch_ += Render(*entry, options_.timestamps, source_.raw, source_.attributes);
       if (batch_.size() >= kBatch) {
         STASIS_RETURN_IF_ERROR(Flush());
       }

@@ -16,8 +16,9 @@ namespace stasis::engine {
 
 struct LogSource {
   std::string path;
-  bool raw = false;       // a terminal's: no frames
-  std::stop_token ended;  // triggered when the container has ended and its log is whole
+  bool raw = false;             // a terminal's: no frames
+  std::string attributes = {};  // before each line: log_attributes.h, or nothing
+  std::stop_token ended;        // triggered when the container has ended and its log is whole
 };
 
 // Gives what `options` choose to `sink`, then, with follow, what comes, until `ended` and all is read,

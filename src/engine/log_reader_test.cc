@@ -148,6 +148,7 @@ TEST(LogEntryTest, FramesAreDockers) {
   ASSERT_TRUE(entry.ok());
   EXPECT_EQ(Render(*entry, false, false), std::string("\x02\0\0\0\0\0\0\x03hi\n", 11));
   EXPECT_EQ(Render(*entry, true, true), "2026-11-24T07:31:47.500000000Z hi\n");
+  EXPECT_EQ(Render(*entry, true, true, "a=b "), "2026-11-24T07:31:47.500000000Z a=b hi\n");
   EXPECT_FALSE(ParseLogEntry("[]").ok());
   EXPECT_FALSE(ParseLogEntry(R"({"log":1,"time":"2026-11-24T07:31:47.5Z"})").ok());
 }

@@ -84,7 +84,8 @@ Status Engine::Rename(const std::string& name, const std::string& new_name) {
   if (wanted == old_name) {
     return InvalidArgument("Renaming a container with the same name as its current name");
   }
-  STASIS_RETURN_IF_ERROR(containers_.ReserveName(wanted, container->id()));
+  STASIS_RETURN_IF_ERROR(
+      Annotate(containers_.ReserveName(wanted, container->id()), "Error when allocating new name"));
   Status status = Change(*container,
                          [&](ContainerRecord& record) -> Status {
                            record.name = wanted;

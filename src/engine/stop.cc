@@ -17,6 +17,12 @@ int StopSignal(const ContainerRecord& record) {
   return ParseSignal(record.config.stop_signal).value_or(SIGTERM);
 }
 
+// Whether this signal of `docker kill` turns the restart policy off until the next start. As in dockerd any does
+// where no stop signal is configured.
+bool CountsAsStop(const ContainerRecord& record, int signal) {
+  return signal == SIGKILL || record.config.stop_signal.empty() || signal == StopSignal(record);
+}
+
 // A change of the record: what was paused runs.
 Status AsResumed(ContainerRecord& record) {
   if (record.state.phase == Phase::kPaused) record.state.phase = Phase::kRunning;
@@ -24,6 +30,10 @@ Status AsResumed(ContainerRecord& record) {
 }
 
 }  // namespace
+
+backend::EventMessage Engine::KillEvent(const ContainerRecord& record, int signal) {
+  return ContainerEvent(record, "kill", {{"signal", std::to_string(signal)}});
+}
 
 StatusOr<backend::Change> Engine::Stop(const std::string& name, const backend::StopOptions& options,
                                        std::stop_token cancel) {
@@ -71,7 +81,7 @@ Status Engine::StopAndWait(Container& container, const backend::StopOptions& opt
   // While it is frozen for a checkpoint the shim keeps the signal back: it would be saved with it.
   Status status = supervisor_->Signal(id, "init", signal, false);
   if (status.ok()) {
-    Emit(ContainerEvent(record, "kill", {{"signal", std::to_string(signal)}}));
+    Emit(KillEvent(record, signal));
     if (container.phase() == Phase::kPaused) {
       STASIS_RETURN_IF_ERROR(supervisor_->Run(id, cancel));
       STASIS_RETURN_IF_ERROR(Change(container, AsResumed));
@@ -95,6 +105,7 @@ Status Engine::KillAndWait(Container& container) {
   if (!IsAlive(container.phase())) return {};
   container.CancelCheckpoint();
   Status status = supervisor_->Signal(id, "init", SIGKILL, true);
+  if (status.ok()) Emit(KillEvent(container.Record(), SIGKILL));
   if (!status.ok() && !absl::IsNotFound(status) && !absl::IsFailedPrecondition(status)) return status;
   if (absl::IsNotFound(status)) {
     // It has ended, and word of that is on the way, or was lost.
@@ -130,9 +141,10 @@ Status Engine::KillRunning(const ContainerRef& container, int signal, const std:
   const bool ends = signal == SIGKILL || signal == StopSignal(container->Record());
   for (;;) {  // it may end, and be started by its policy, at any time
     STASIS_RETURN_IF_ERROR(container->WaitForStart(cancel));
-    // There is no process that could get the signal. One that would have ended it ends its restarts.
-    if (!ends && container->phase() == Phase::kRestarting) return {};
-    if (ends) {
+    // There is no process that could get the signal. One that counts as a stop ends its restarts.
+    const bool stops = CountsAsStop(container->Record(), signal);
+    if (!stops && container->phase() == Phase::kRestarting) return {};
+    if (stops) {
       STASIS_ASSIGN_OR_RETURN(const bool called_off, CallOffRestart(container, "", cancel));
       if (called_off) return {};
     }
@@ -151,15 +163,19 @@ Status Engine::SignalInit(Container& container, int signal, bool ends) {
   const ContainerRecord record = container.Record();
   const std::string id = record.id.str();
   if (!IsAlive(record.state.phase)) return FailedPrecondition("Container " + id + " is not running");
-  if (ends) {
+  const bool stops = CountsAsStop(record, signal);
+  if (stops) {
     STASIS_RETURN_IF_ERROR(MarkStoppedByUser(container));
-    container.CancelCheckpoint();
   }
+  if (ends) container.CancelCheckpoint();
   STASIS_RETURN_IF_ERROR(supervisor_->Signal(id, "init", signal, false));
-  Emit(ContainerEvent(record, "kill", {{"signal", std::to_string(signal)}}));
-  if (ends && record.state.phase == Phase::kPaused) {
+  Emit(KillEvent(record, signal));
+  if (stops && record.state.phase == Phase::kPaused) {
     // Frozen, it would take the signal only once somebody thaws it. That it has ended meanwhile is no error.
-    supervisor_->Run(id, {}).IgnoreError();
+    const bool resumed = supervisor_->Run(id, {}).ok();
+    if (resumed && container.phase() == Phase::kPaused) {
+      Change(container, AsResumed, "unpause").IgnoreError();  // the signal was sent all the same
+    }
   }
   if (signal != SIGKILL) return {};
   // As dockerd: who is told that it was killed can remove it.
@@ -172,7 +188,11 @@ Status Engine::Restart(const std::string& name, const backend::StopOptions& opti
   STASIS_ASSIGN_OR_RETURN(const ContainerRef container, containers_.Find(name));
   STASIS_RETURN_IF_ERROR(container->WaitForStart(cancel));
   container->HoldRemoval(true);  // --rm means the end by itself, not this one
-  Status status = IsAlive(container->phase()) ? StopAndWait(*container, options, cancel) : Status();
+  Status status;
+  if (IsAlive(container->phase())) {
+    status = StopAndWait(*container, options, cancel);
+    if (status.ok()) Emit(ContainerEvent(container->Record(), "stop", {}));
+  }
   if (status.ok()) status = Start(container->id().str(), {}, cancel).status();
   container->HoldRemoval(false);
   STASIS_RETURN_IF_ERROR(Annotate(status, "Cannot restart container " + name));

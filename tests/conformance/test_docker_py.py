@@ -1,5 +1,8 @@
 """The same engine by docker-py: another client, with its own idea of the API."""
 
+import json
+import time
+
 import pytest
 
 from harness import wait_until
@@ -77,7 +80,98 @@ def test_events_stream(client):
 
 def test_version_and_info(client):
     version = client.version()
-    assert version["ApiVersion"] == "1.47" and version["MinAPIVersion"] == "1.24" and version["Os"] == "linux"
+    assert version["ApiVersion"] == "1.47" and version["MinAPIVersion"] == "1.22" and version["Os"] == "linux"
     info = client.info()
     assert info["Images"] >= 1 and info["NCPU"] >= 1 and info["MemTotal"] > 0
     assert client.ping()
+
+
+def told(client, since, **filters):
+    """What happened from `since` on, as (action, signal or None)."""
+    events = client.events(since=since, until=time.time(), filters=filters, decode=True)
+    return [(e["Action"], e["Actor"]["Attributes"].get("signal")) for e in events]
+
+
+def test_events_of_attach_resize_stop_restart_and_removal(client):
+    since = time.time()
+    container = client.containers.create("busybox", ["sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.1; done"],
+                                         name="events", labels={"k": "two words"},
+                                         log_config={"Type": "json-file", "Config": {"labels": "k"}})
+    stream = container.attach(stream=True)
+    container.start()
+    assert next(iter(stream)) == b"up\n"
+    sizes = client.api.containers(size=True, filters={"name": "events"})
+    assert sizes[0]["SizeRw"] == 0  # it has written nothing
+    container.resize(24, 80)  # it has no terminal
+    container.restart(timeout=0)
+    details = client.api._get(client.api._url("/containers/events/logs"), params={"stdout": 1, "details": 1, "tail": "random"})
+    assert b"k=two+words up\n" in details.content
+    container.remove(force=True)
+    assert told(client, since, container="even") == [
+        ("create", None), ("attach", None), ("start", None), ("resize", None), ("kill", "15"), ("kill", "9"), ("die", None),
+        ("stop", None), ("start", None), ("restart", None), ("kill", "9"), ("die", None), ("destroy", None)]
+
+
+def test_a_signal_counts_as_the_users_stop_unless_another_is_the_stop_signal(client):
+    docker = pytest.importorskip("docker")
+    command = ["sh", "-c", "trap 'exit 3' USR1; echo up; while :; do sleep 0.1; done"]
+    always = {"Name": "always"}
+    stops = client.containers.run("busybox", command, detach=True, restart_policy=always)
+    goes_on = client.containers.run("busybox", command, detach=True, restart_policy=always, stop_signal="SIGTERM")
+    for container in (stops, goes_on):
+        wait_until(lambda: container.logs() == b"up\n", "it is up")
+    prepared = client.api.exec_create(stops.id, "true")["Id"]
+    stops.pause()  # the signal thaws it
+    for container in (stops, goes_on):
+        container.kill("USR1")
+    assert stops.wait()["StatusCode"] == 3
+    wait_until(lambda: client.api.inspect_container(goes_on.id)["RestartCount"] == 1, "it was started again")
+    state = client.api.inspect_container(stops.id)
+    assert (state["State"]["Status"], state["RestartCount"]) == ("exited", 0)
+    with pytest.raises(docker.errors.NotFound, match="No such exec instance"):
+        client.api.exec_start(prepared)
+    with pytest.raises(docker.errors.APIError, match="Error when allocating new name: Conflict"):
+        stops.rename(goes_on.name)
+
+
+def test_images_tags_events_and_filters(client):
+    docker = pytest.importorskip("docker")
+    since = time.time()
+    api = client.api
+    image = client.images.get("library/busybox")
+    assert image == client.images.get("busybox")
+    imported = api._result(api._post(api._url("/images/create"), params={"fromSrc": "-", "repo": "empty", "message": "why"},
+                                     data=b"")).strip()
+    empty = api.inspect_image("empty")
+    assert json.loads(imported)["status"] == empty["Id"]
+    assert (empty["Comment"], empty["Size"], len(empty["RootFS"]["Layers"])) == ("why", 0, 1)
+    assert api.tag("empty", "docker.io/library/evt", "1")
+    with pytest.raises(docker.errors.APIError, match="refusing to create an ambiguous tag using digest algorithm as name"):
+        api.tag("empty", "sha256", "foo")
+    listed = api.images("evt")
+    assert [i["RepoTags"] for i in listed] == [["evt:1"]]
+    assert empty["Id"] in [i["Id"] for i in api.images(filters={"since": "busybox"})]
+    assert empty["Id"] not in [i["Id"] for i in api.images(filters={"before": "evt:1"})]
+    for filters in ({"dangling": ["invalid"]}, {"until": ["soon"]}):
+        with pytest.raises(docker.errors.APIError, match="invalid filter"):
+            api.images(filters=filters)
+    with pytest.raises(docker.errors.APIError, match="image name cannot be blank"):
+        api._raise_for_status(api._delete(api._url("/images/{0}", " ")))
+    api.remove_image("evt:1")
+    api.remove_image("empty")
+    events = client.events(since=since, until=time.time(), filters={"type": "image"}, decode=True)
+    assert [(e["Action"], e["Actor"]["ID"], e["Actor"]["Attributes"]["name"]) for e in events] == [
+        ("tag", empty["Id"], "empty:latest"), ("import", empty["Id"], empty["Id"]), ("tag", empty["Id"], "evt:1"),
+        ("untag", empty["Id"], empty["Id"]), ("untag", empty["Id"], empty["Id"]), ("delete", empty["Id"], empty["Id"])]
+
+
+def test_networks_volumes_and_swarm_are_answered(client):
+    docker = pytest.importorskip("docker")
+    assert sorted(n.name for n in client.networks.list()) == ["bridge", "host", "none"]
+    assert client.networks.get("none").attrs["Driver"] == "null"
+    assert client.networks.list(names=["project_default"]) == [] and client.volumes.list() == []
+    with pytest.raises(docker.errors.NotFound):
+        client.volumes.get("data")
+    with pytest.raises(docker.errors.APIError, match="This node is not a swarm manager") as failure:
+        client.nodes.list()
+    assert failure.value.response.status_code == 503
