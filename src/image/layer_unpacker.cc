@@ -168,7 +168,10 @@ class Unpacker {
       STASIS_ASSIGN_OR_RETURN(UniqueFd directory, OpenDirectoryAt(place.parent, place.name));
       STASIS_RETURN_IF_ERROR(MarkOpaque(ProcPath(directory), place.path));
     }
-    directories_[path] = {entry.accessed, entry.modified};
+    const auto [kept, is_new] =
+        directories_.insert_or_assign(path, std::pair(entry.accessed, entry.modified));
+    if (is_new) names_ += kept->first.size();
+    if (names_ > limits_.names) return InvalidArgument("layer: too many directories");
     return SetAttributes(entry, place);
   }
 
@@ -306,6 +309,7 @@ class Unpacker {
   const std::stop_token cancel_;
   uint64_t entries_ = 0;
   uint64_t bytes_ = 0;
+  uint64_t names_ = 0;
   // The last entry's directory: most entries follow one of the same.
   std::string parent_path_;
   UniqueFd parent_;

@@ -22,6 +22,7 @@ namespace stasis::image {
 struct UnpackLimits {
   uint64_t entries = 4'000'000;
   uint64_t bytes = kMaxUncompressed;  // of file content, holes included
+  uint64_t names = 512 << 20;         // bytes of all directories' names, which are kept until the end
 };
 
 // Reads all entries of `tar` into `directory`, an empty directory that nobody else writes to. Returns the

@@ -207,6 +207,11 @@ TEST_F(LayerUnpackerTest, CapsEndArchivesThatNeverEnd) {
   EXPECT_THAT(Message(Unpack({File("a"), File("b"), File("c"), File("d")}, limits).status()),
               HasSubstr("too many entries"));
   limits = {};
+  limits.names = 5;
+  EXPECT_TRUE(Unpack({Dir("a"), Dir("a/b"), Dir("a"), Dir("a/b")}, limits).ok());
+  EXPECT_THAT(Message(Unpack({Dir("a"), Dir("a/b"), Dir("cd")}, limits).status()),
+              HasSubstr("too many directories"));
+  limits = {};
   limits.bytes = 100;
   EXPECT_THAT(
       Message(Unpack({File("a", std::string(60, 'x')), File("b", std::string(60, 'x'))}, limits).status()),
