@@ -8,7 +8,7 @@
 #include "engine/log_reader.h"
 #include "engine/mount_request.h"
 #include "engine/status_text.h"
-#include "linux/files.h"
+#include "linux/apparent_size.h"
 
 namespace stasis::engine {
 namespace {

@@ -1,5 +1,5 @@
-// The functions of files.h that read directories and walk trees. A tree may come from a container, which may
-// have made it deeper than our stack and our limit of descriptors.
+// The functions of files.h and apparent_size.h that read directories and walk trees. A tree may come from a
+// container, which may have made it deeper than our stack and our limit of descriptors.
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -10,6 +10,7 @@
 #include <memory>
 #include <set>
 
+#include "linux/apparent_size.h"
 #include "linux/files.h"
 #include "linux/inside_root.h"
 #include "linux/random_hex.h"

@@ -7,6 +7,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "linux/apparent_size.h"
 #include "linux/files.h"
 
 namespace stasis {

@@ -79,10 +79,6 @@ bool Exists(const std::string& path);  // without following a last link
 // Bytes used below `path` (st_blocks * 512), hard links counted once, other file systems left out.
 StatusOr<uint64_t> DiskUsage(const std::string& path);
 
-// Bytes that the files below `path`, a directory, say they have (st_size); directories are not counted, hard
-// links once, other file systems not.
-StatusOr<uint64_t> ApparentSize(const std::string& path);
-
 // A directory of a new, unguessable name below `parent`; removed with all in it at the end of its life unless
 // released.
 class TemporaryDirectory {
