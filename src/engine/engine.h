@@ -213,7 +213,7 @@ class Engine final : public backend::ContainerBackend,
   Status KillAndWait(Container& container);
   Status MarkStoppedByUser(Container& container);
   Status KillRunning(const ContainerRef& container, int signal, const std::stop_token& cancel);
-  // `ends`: the signal ends it, and so counts as its user's stop. Waits for the end after SIGKILL. kNotFound:
+  // `ends`: the signal ends it. Waits for the end after SIGKILL. kNotFound:
   // it has ended, and that is not recorded yet.
   Status SignalInit(Container& container, int signal, bool ends);
   // Where it waits for its restart policy that is called off, as by its user's stop, and true is returned.

@@ -17,8 +17,8 @@ int StopSignal(const ContainerRecord& record) {
   return ParseSignal(record.config.stop_signal).value_or(SIGTERM);
 }
 
-// Whether this signal of `docker kill` turns the restart policy off until the next start. As in dockerd any does
-// where no stop signal is configured.
+// Whether this signal of `docker kill` turns the restart policy off until the next start. As in dockerd any
+// does where no stop signal is configured.
 bool CountsAsStop(const ContainerRecord& record, int signal) {
   return signal == SIGKILL || record.config.stop_signal.empty() || signal == StopSignal(record);
 }
@@ -141,10 +141,9 @@ Status Engine::KillRunning(const ContainerRef& container, int signal, const std:
   const bool ends = signal == SIGKILL || signal == StopSignal(container->Record());
   for (;;) {  // it may end, and be started by its policy, at any time
     STASIS_RETURN_IF_ERROR(container->WaitForStart(cancel));
-    // There is no process that could get the signal. One that counts as a stop ends its restarts.
-    const bool stops = CountsAsStop(container->Record(), signal);
-    if (!stops && container->phase() == Phase::kRestarting) return {};
-    if (stops) {
+    // There is no process that could get the signal. One that would have ended it ends its restarts.
+    if (!ends && container->phase() == Phase::kRestarting) return {};
+    if (ends) {
       STASIS_ASSIGN_OR_RETURN(const bool called_off, CallOffRestart(container, "", cancel));
       if (called_off) return {};
     }
