@@ -108,7 +108,7 @@ void socket_file_was_opened(int socket, int file) {
   if (notes_path == NULL || getsockname(socket, (struct sockaddr*)&address, &size) != 0 ||
       size <= offsetof(struct sockaddr_un, sun_path) || address.sun_path[0] == '\0')
     return;
-  size -= offsetof(struct sockaddr_un, sun_path);
+  size -= (socklen_t)offsetof(struct sockaddr_un, sun_path);
   if (size > sizeof address.sun_path) size = sizeof address.sun_path;  // there was no room for its zero
   memcpy(name, address.sun_path, size);
   name[size] = '\0';
