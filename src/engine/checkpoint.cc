@@ -171,6 +171,11 @@ StatusOr<backend::CheckpointCreated> Engine::CreateCheckpoint(const std::string&
   if (exists) return NameIsTaken(directory, checkpoint, record, name);
   const bool made_directory = !Exists(directory);
   STASIS_RETURN_IF_ERROR(Annotate(MakeDirectories(directory), failed));
+  if (made_directory) {  // its own name is durable before that of the checkpoint in it
+    STASIS_ASSIGN_OR_RETURN(const UniqueFd parent,
+                            OpenDirectory(std::filesystem::path(directory).parent_path().string()));
+    STASIS_RETURN_IF_ERROR(Annotate(SyncDirectory(parent.get()), failed));
+  }
 
   std::stop_source either;  // the client has left, or somebody wants the container ended
   const std::stop_callback by_client(cancel, [&] { either.request_stop(); });

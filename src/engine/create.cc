@@ -72,19 +72,24 @@ StatusOr<backend::CreateResult> Engine::Create(const backend::CreateRequest& req
   }
   STASIS_RETURN_IF_ERROR(ValidateNetwork(request));
   STASIS_ASSIGN_OR_RETURN(const image::Image image, images_->Find(request.config.image));
+  if (!image.damage.empty())
+    return FailedPrecondition("image " + request.config.image + " is damaged (" + image.damage +
+                              "): load it again");
   backend::CreateResult result;
   STASIS_ASSIGN_OR_RETURN(result.warnings, CheckPlatform(request, image));
   STASIS_ASSIGN_OR_RETURN(ContainerRecord record, PlanContainer(request, image, wanted, &result.warnings));
   STASIS_ASSIGN_OR_RETURN(record.name, ReserveAName(wanted, record.id));
 
-  Status status = images_->CreateRoot(record.id, image);
-  if (status.ok()) status = MakeDirectories(options_.paths.Container(record.id));
+  // The directory first: a crash leaves a container without a root, which its start makes, and never a root
+  // that belongs to nobody.
+  Status status = directories_.Create(record);
+  if (status.ok()) status = images_->CreateRoot(record.id, image);
   const backend::EventMessage event = ContainerEvent(record, "create", {});
   if (status.ok()) status = store_->Commit({.save = &record, .events = {event}, .supervisor_seen = {}});
   if (!status.ok()) {
-    // What is left over is nobody's: the id is in no record.
-    images_->RemoveRoot(record.id).IgnoreError();
-    RemoveTree(options_.paths.Container(record.id)).IgnoreError();
+    // What cannot be removed now is removed by the next start, because it is marked.
+    directories_.MarkRemoved(record.id).IgnoreError();
+    if (images_->RemoveRoot(record.id).ok()) directories_.ForgetRemoved(record.id).IgnoreError();
     containers_.ReleaseName(record.name);
     return status;
   }

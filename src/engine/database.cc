@@ -5,8 +5,11 @@
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <cstdio>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "linux/files.h"
 #include "linux/regular_file.h"
 
@@ -90,10 +93,33 @@ StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& path,
   if (result != SQLITE_OK) return SqliteError(handle, "open " + path);
   sqlite3_busy_timeout(handle, 5000);
   Transaction outside(handle);
-  STASIS_RETURN_IF_ERROR(Annotate(
-      outside.Execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON"), path));
+  STASIS_RETURN_IF_ERROR(Annotate(outside.Execute("PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL;"
+                                                  "PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON"),
+                                  path));
+  STASIS_RETURN_IF_ERROR(Annotate(database->CheckPages(), path));
   STASIS_RETURN_IF_ERROR(Annotate(database->Migrate(migrations), path));
   return database;
+}
+
+StatusOr<std::string> Database::SetAside(const std::string& path) {
+  const std::string aside =
+      path + ".damaged-" + absl::FormatTime("%Y%m%dT%H%M%S", absl::Now(), absl::UTCTimeZone());
+  for (const char* suffix : {"", "-wal", "-shm"}) {
+    if (::rename((path + suffix).c_str(), (aside + suffix).c_str()) != 0 && errno != ENOENT)
+      return ErrnoError(errno, "rename " + path + suffix);
+  }
+  return aside;
+}
+
+Status Database::CheckPages() {
+  std::string found;
+  STASIS_RETURN_IF_ERROR(Run([&](Transaction& transaction) -> Status {
+    STASIS_ASSIGN_OR_RETURN(Statement statement, transaction.Prepare("PRAGMA quick_check(1)"));
+    STASIS_ASSIGN_OR_RETURN(const bool row, statement.Step());
+    if (row) found = statement.Text(0);
+    return {};
+  }));
+  return found == "ok" ? Status() : DataLoss("the database is damaged: " + found);
 }
 
 Database::~Database() { sqlite3_close_v2(database_); }

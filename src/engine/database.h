@@ -60,16 +60,21 @@ class Database {
  public:
   // Opens or makes the file (WAL, synchronous FULL: what Run reports as done survives a kill and a power
   // cut). Then applies migrations[user_version..] one by one, each in a transaction together with the new
-  // user_version. kFailedPrecondition when the file is of a newer program than this.
+  // user_version. kFailedPrecondition when the file is of a newer program than this; kDataLoss when it is
+  // damaged: every page was looked at. The file is locked for other processes as long as it is open, and
+  // needs no shared memory beside it, so that it opens on a full disk.
   static StatusOr<std::unique_ptr<Database>> Open(const std::string& path,
                                                   const std::vector<std::string>& migrations);
   ~Database();
+  // Renames the files of a database that is not open, so that Open makes a new one; returns the new path.
+  static StatusOr<std::string> SetAside(const std::string& path);
 
   // Runs `body` in a transaction: committed when it returns ok, rolled back otherwise.
   Status Run(const std::function<Status(Transaction&)>& body);
 
  private:
   explicit Database(sqlite3* database) : database_(database) {}
+  Status CheckPages();
   Status Migrate(const std::vector<std::string>& migrations);
 
   std::mutex mutex_;

@@ -29,6 +29,7 @@
 #include "base/status.h"
 #include "engine/checkpoint_stores.h"
 #include "engine/container.h"
+#include "engine/container_directories.h"
 #include "engine/container_store.h"
 #include "engine/container_table.h"
 #include "engine/event_bus.h"
@@ -52,6 +53,8 @@ struct EngineOptions {
   std::string build_time;
   std::string runc;  // paths of the programs, for `docker version`
   std::string criu;
+  // A damaged database, or list of images, is set aside and made anew from the directories.
+  bool recover = false;
 };
 
 class Engine final : public backend::ContainerBackend,
@@ -60,7 +63,8 @@ class Engine final : public backend::ContainerBackend,
                      public backend::ImageBackend,
                      public backend::SystemBackend {
  public:
-  // Opens the records and the images below ROOT, making what is missing.
+  // Opens the records and the images below ROOT, making what is missing. Containers that no record names are
+  // adopted from their directories. kDataLoss: the database or the list of images is damaged (EngineOptions).
   static StatusOr<std::unique_ptr<Engine>> Open(EngineOptions options,
                                                 std::unique_ptr<Supervisor> supervisor);
   // Stops following the supervisor; the containers run on.
@@ -159,14 +163,22 @@ class Engine final : public backend::ContainerBackend,
   using Attributes = std::map<std::string, std::string>;
 
   Engine(EngineOptions options, std::unique_ptr<Supervisor> supervisor, std::unique_ptr<ContainerStore> store,
-         std::unique_ptr<image::ImageStore> images, network::NetworkNamespaces networks, Host host,
-         std::vector<backend::EventMessage> past);
+         ContainerDirectories directories, std::unique_ptr<image::ImageStore> images,
+         network::NetworkNamespaces networks, Host host, std::vector<backend::EventMessage> past);
+
+  // ---- load.cc ----
   Status LoadContainers();
+  // Of a container that the database does not know, or knows by `name` and a record that cannot be read.
+  Status AdoptContainer(const ContainerId& id, const std::string& name);
+  Status ShowContainer(ContainerRecord record);
 
   // ---- records ----
   // Changes a record, writes it with the event of that decision, then shows both. `action` empty: no event.
   Status Change(Container& container, const Mutation& change, const std::string& action = "",
                 const Attributes& attributes = {}, std::optional<absl::Time> supervisor_seen = {});
+  // Writes record.json where `after` needs it. The database has it already, so a failure is only logged: the
+  // next start of the engine writes it.
+  void SaveForAdoption(const ContainerRecord& before, const ContainerRecord& after);
   static backend::EventMessage ContainerEvent(const ContainerRecord& record, std::string action,
                                               const Attributes& attributes);
   static backend::EventMessage KillEvent(const ContainerRecord& record, int signal);
@@ -306,6 +318,7 @@ class Engine final : public backend::ContainerBackend,
   const EngineOptions options_;
   const std::unique_ptr<Supervisor> supervisor_;
   const std::unique_ptr<ContainerStore> store_;
+  const ContainerDirectories directories_;
   const std::unique_ptr<image::ImageStore> images_;
   network::NetworkNamespaces networks_;
   const Host host_;

@@ -11,6 +11,8 @@ namespace {
 
 constexpr size_t kLongestPattern = 256;
 constexpr int64_t kMostStars = 4;  // fnmatch(3) tries all ways to spread a text over the stars
+// A damaged image shows why it is in this label, so that lists can be filtered by it.
+constexpr char kDamagedLabel[] = "stasis.damaged";
 
 bool HasLabel(const std::map<std::string, std::string>& labels, const std::string& wanted) {
   const size_t equals = wanted.find('=');
@@ -49,6 +51,7 @@ StatusOr<absl::Time> ParseMoment(const std::string& text) {
 
 std::map<std::string, std::string> LabelsOf(const image::Image& image) {
   std::map<std::string, std::string> labels;
+  if (!image.damage.empty()) labels[kDamagedLabel] = image.damage;
   if (!image.config->contains("config")) return labels;
   const Json& config = (*image.config)["config"];
   if (!config.is_object() || !config.contains("Labels") || !config["Labels"].is_object()) return labels;

@@ -14,7 +14,7 @@
 
 namespace stasis::engine {
 
-// The labels of the image's configuration.
+// The labels of the image's configuration; a damaged image has its damage in "stasis.damaged" as well.
 std::map<std::string, std::string> LabelsOf(const image::Image& image);
 
 // Read once, asked for each image. Thread-compatible.

@@ -87,7 +87,8 @@ StatusOr<backend::ImageDetails> Engine::InspectImage(const std::string& referenc
   backend::ImageDetails details;
   details.id = image.id.str();
   details.tags = image.tags;
-  details.comment = CommentOf(*image.config);
+  details.comment = image.damage.empty() ? CommentOf(*image.config)
+                                         : "damaged (" + image.damage + "): load it again, or remove it";
   details.author = TextOf(*image.config, "author");
   details.created = image.created;
   details.architecture = image.platform.architecture;

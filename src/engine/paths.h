@@ -4,6 +4,7 @@
 //   ROOT/images/                       the image store
 //   ROOT/checkpoint-store/             what the containers' own checkpoints hold (store/store_files.h)
 //   ROOT/containers/ID/                0700
+//     record.json                      what it is, for adoption (container_directories.h)
 //     bundle/config.json               what runc gets, made anew at each start
 //     hostname, hosts, resolv.conf     bound into the container's /etc
 //     ID-json.log, ID-json.log.1 ...   its log, written by the shim

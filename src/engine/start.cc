@@ -152,6 +152,7 @@ Status Engine::Boot(Container& container, const ContainerRecord& record,
   if (restore && restore->files) {
     STASIS_RETURN_IF_ERROR(PutFilesBack(record, *restore, cancel));
   }
+  STASIS_RETURN_IF_ERROR(images_->CreateRoot(record.id, image));  // one that was adopted may have none
   STASIS_ASSIGN_OR_RETURN(const std::string root, images_->MountRoot(record.id, image));
   STASIS_ASSIGN_OR_RETURN(const Network network, PrepareNetwork(record, restore.has_value()));
   if (network.joined) {

@@ -43,6 +43,7 @@ struct Flags {
   std::string criu = STASIS_CRIU;
   std::string runc = STASIS_RUNC;
   std::string log_level = "info";
+  bool recover = false;
   bool print_routes = false;
 };
 
@@ -65,6 +66,8 @@ void AddFlags(CLI::App& app, Flags& flags) {
   app.add_option("--criu", flags.criu)->capture_default_str();
   app.add_option("--runc", flags.runc)->capture_default_str();
   app.add_option("--log-level", flags.log_level, "trace, debug, info, warn or error")->capture_default_str();
+  app.add_flag("--recover", flags.recover,
+               "where the database or the list of images is damaged, keep it aside, make it anew, and go on");
   app.add_flag("--print-routes", flags.print_routes, "list the API and end");
 }
 
@@ -159,7 +162,8 @@ Status Serve(const Flags& flags, const std::stop_token& stop) {
                                                 .git_commit = STASIS_COMMIT,
                                                 .build_time = {},
                                                 .runc = flags.runc,
-                                                .criu = flags.criu},
+                                                .criu = flags.criu,
+                                                .recover = flags.recover},
                                                std::make_unique<engine::SupervisorLink>(socket)));
   if (Status status = engine->Start(After(kSupervisorLimit), stop); !status.ok()) {
     if (supervisor) supervisor->ExpectNothing();
