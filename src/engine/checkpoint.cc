@@ -257,11 +257,11 @@ StatusOr<backend::CheckpointCreated> Engine::MakeCheckpoint(Container& container
     if (!created.warnings.empty()) attributes["warnings"] = absl::StrJoin(created.warnings, "; ");
     for (const std::string& warning : created.warnings)
       spdlog::warn("container {}: checkpoint {}: {}", record.id.str(), name.str(), Printable(warning));
-    STASIS_RETURN_IF_ERROR(Change(container, recorded, "checkpoint", attributes));
+    STASIS_RETURN_IF_ERROR(RecordFact(container, recorded, "checkpoint", attributes));
     return created;
   }
   if (exit) {
-    STASIS_RETURN_IF_ERROR(Change(container, recorded));
+    STASIS_RETURN_IF_ERROR(RecordFact(container, recorded));
   }
   return status;
 }
@@ -270,12 +270,7 @@ StatusOr<std::vector<std::string>> Engine::ListCheckpoints(const std::string& na
                                                            const std::string& directory) {
   STASIS_ASSIGN_OR_RETURN(const ContainerRef container, containers_.Find(name));
   STASIS_ASSIGN_OR_RETURN(const std::string where, CheckpointDirectory(container->Record(), directory));
-  STASIS_ASSIGN_OR_RETURN(const std::vector<FoundCheckpoint> all, FindCheckpoints({where}));
-  std::vector<std::string> names;
-  for (const FoundCheckpoint& found : all) {
-    if (found.manifest.ok()) names.push_back(found.name);
-  }
-  return names;
+  return ListCheckpointNames(where);
 }
 
 Status Engine::DeleteCheckpoint(const std::string& container_name, const std::string& raw_name,

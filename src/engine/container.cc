@@ -45,6 +45,15 @@ StatusOr<Turn> Container::TakeTurn(std::stop_token cancel) {
   return Turn(shared_from_this(), turn_cancel_.get_token());
 }
 
+StatusOr<Turn> Container::TryTakeTurn() {
+  const std::lock_guard lock(mutex_);
+  if (removed_) return NotFound("No such container: " + id_.str());
+  if (busy_) return Unavailable("container " + id_.str() + " is busy");
+  busy_ = true;
+  turn_cancel_ = std::stop_source();
+  return Turn(shared_from_this(), turn_cancel_.get_token());
+}
+
 void Container::GiveTurnBack() {
   const std::lock_guard lock(mutex_);
   busy_ = false;

@@ -69,6 +69,8 @@ class Container : public std::enable_shared_from_this<Container> {
 
   // Waits for the turn. kCancelled. kNotFound "No such container: ID" when it is removed meanwhile.
   StatusOr<Turn> TakeTurn(std::stop_token cancel);
+  // The turn if nobody has it; kUnavailable otherwise. kNotFound as TakeTurn.
+  StatusOr<Turn> TryTakeTurn();
   // Asks the holder of the turn, and a checkpoint under way, to give up.
   void CancelWork();
 

@@ -64,48 +64,10 @@ Engine::Engine(EngineOptions options, std::unique_ptr<Supervisor> supervisor,
       safety_(options_.paths, images_.get(), &stores_),
       tasks_(kTaskThreads) {}
 
-Engine::~Engine() = default;
-
-Status Engine::Change(Container& container, const Mutation& change, const std::string& action,
-                      const Attributes& attributes, std::optional<absl::Time> supervisor_seen) {
-  std::vector<backend::EventMessage> events;
-  STASIS_RETURN_IF_ERROR(container.Change(change, [&](const ContainerRecord& record) {
-    if (!action.empty()) events.push_back(ContainerEvent(record, action, attributes));
-    STASIS_RETURN_IF_ERROR(
-        store_->Commit({.save = &record, .events = events, .supervisor_seen = supervisor_seen}));
-    SaveForAdoption(container.Record(), record);
-    return Status();
-  }));
-  for (backend::EventMessage& event : events) events_.Publish(std::move(event));
-  return {};
-}
-
-void Engine::SaveForAdoption(const ContainerRecord& before, const ContainerRecord& after) {
-  if (!ContainerDirectories::AdoptionDiffers(before, after)) return;
-  if (Status status = directories_.Save(after); !status.ok()) {
-    spdlog::warn("container {}: its directory does not get its record: {}", after.id.str(), Message(status));
-  }
-}
-
-backend::EventMessage Engine::ContainerEvent(const ContainerRecord& record, std::string action,
-                                             const Attributes& attributes) {
-  backend::EventMessage event;
-  event.type = "container";
-  event.action = std::move(action);
-  event.actor_id = record.id.str();
-  event.attributes = record.config.labels;
-  event.attributes["image"] = record.config.image;
-  event.attributes["name"] = record.name;
-  for (const auto& [name, value] : attributes) event.attributes[name] = value;
-  event.at = absl::Now();
-  return event;
-}
-
-void Engine::Emit(backend::EventMessage event) {
-  if (Status status = store_->Commit({.events = {event}, .supervisor_seen = {}}); !status.ok()) {
-    spdlog::warn("event {}: {}", Printable(event.action), Message(status));
-  }
-  events_.Publish(std::move(event));
+Engine::~Engine() {
+  follower_ = {};
+  // The last chance of what is in memory alone.
+  WriteLate();
 }
 
 }  // namespace stasis::engine

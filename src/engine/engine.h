@@ -35,6 +35,7 @@
 #include "engine/event_bus.h"
 #include "engine/exec_table.h"
 #include "engine/host.h"
+#include "engine/late_records.h"
 #include "engine/paths.h"
 #include "engine/safety_checkpoints.h"
 #include "engine/supervisor.h"
@@ -172,18 +173,28 @@ class Engine final : public backend::ContainerBackend,
   Status AdoptContainer(const ContainerId& id, const std::string& name);
   Status ShowContainer(ContainerRecord record);
 
-  // ---- records ----
-  // Changes a record, writes it with the event of that decision, then shows both. `action` empty: no event.
+  // ---- changes.cc ----
+  // A decision: changes a record, writes it with the event of that decision, then shows both. Where it cannot
+  // be written nothing is changed. `action` empty: no event.
   Status Change(Container& container, const Mutation& change, const std::string& action = "",
-                const Attributes& attributes = {}, std::optional<absl::Time> supervisor_seen = {});
+                const Attributes& attributes = {});
+  // What has happened, or what ends or thaws a container: shown whether it can be written or not, and written
+  // later where the disk is full. Fails only where `change` does.
+  Status RecordFact(Container& container, const Mutation& change, const std::string& action = "",
+                    const Attributes& attributes = {}, std::optional<absl::Time> supervisor_seen = {});
+  // An event without a change of any record.
+  void Emit(backend::EventMessage event);
+  // Of a container whose directory is marked as removed.
+  void RecordRemoval(const ContainerId& id, const backend::EventMessage& event);
+  // `why`: the first failure, for the log.
+  void WriteLateSoon(const Status& why);
+  void WriteLate();
   // Writes record.json where `after` needs it. The database has it already, so a failure is only logged: the
   // next start of the engine writes it.
   void SaveForAdoption(const ContainerRecord& before, const ContainerRecord& after);
   static backend::EventMessage ContainerEvent(const ContainerRecord& record, std::string action,
                                               const Attributes& attributes);
   static backend::EventMessage KillEvent(const ContainerRecord& record, int signal);
-  // An event without a change of any record.
-  void Emit(backend::EventMessage event);
 
   // ---- create.cc ----
   StatusOr<ContainerRecord> PlanContainer(const backend::CreateRequest& request, const image::Image& image,
@@ -235,11 +246,19 @@ class Engine final : public backend::ContainerBackend,
   // ---- exits.cc ----
   void HandleExit(const ContainerRef& container, const Exit& exit, std::optional<absl::Time> seen);
   // After an exit, in a task: frees what the run held, then --rm, or the restart policy.
-  void Settle(const ContainerRef& container, uint64_t exits, std::stop_token stop);
+  void Settle(const ContainerRef& container, uint64_t exits);
+  void SettleWithTurn(const ContainerRef& container, uint64_t exits);
+  void LaunchByPolicy(const ContainerRef& container, uint64_t exits, const std::stop_token& cancel);
+  void RestartLater(const ContainerRef& container, uint64_t exits, absl::Duration delay);
   void ScheduleRestart(const ContainerRef& container, uint64_t exits, absl::Duration delay);
   // A line in the log where the run that ended had gone on from a checkpoint: a policy's does not.
   static void TellOfRestart(const ContainerRecord& record);
-  void RestartByPolicy(const ContainerRef& container, uint64_t exits, std::stop_token stop);
+  void RestartByPolicy(const ContainerRef& container, uint64_t exits, const std::stop_token& cancel);
+  // Does `work` in a task, with the turn of the container and while no checkpoint of it is under way. As long
+  // as it cannot have both it is put off: no thread of the queue waits for a container.
+  using TurnWork = std::function<void(const std::stop_token& cancel)>;
+  void PostWithTurn(const ContainerRef& container, std::chrono::milliseconds delay, TurnWork work,
+                    std::chrono::milliseconds poll = std::chrono::milliseconds(5));
   static std::optional<absl::Duration> NextRestart(const Container& container, const ContainerRecord& record,
                                                    int exit_code, absl::Time at);
   // Decides whether an exit was that of a checkpoint with exit whose answer never came.
@@ -322,6 +341,7 @@ class Engine final : public backend::ContainerBackend,
   const std::unique_ptr<image::ImageStore> images_;
   network::NetworkNamespaces networks_;
   const Host host_;
+  LateRecords late_;
   EventBus events_;
   ContainerTable containers_;
   ExecTable execs_;

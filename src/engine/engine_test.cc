@@ -1,7 +1,9 @@
 #include "engine/engine.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdio>
 #include <cstring>
@@ -13,6 +15,7 @@
 #include "layer/capture.h"
 #include "linux/cgroup.h"
 #include "linux/files.h"
+#include "linux/mounts.h"
 #include "linux/subprocess.h"
 #include "manifest/checkpoint_directory.h"
 
@@ -665,6 +668,8 @@ TEST_F(EngineTest, AnUnreadableRecordKeepsNothingElseFromStarting) {
           " WHERE name = 'web'");
     });
     ASSERT_TRUE(torn.ok()) << torn;
+    ASSERT_TRUE(
+        WriteFileDurably(directory_->path() + "/root/containers/" + db + "/record.json", "torn").ok());
   }
   Up();
   EXPECT_EQ(engine_->Inspect(web, false)->host_config.memory, 1);
@@ -677,6 +682,182 @@ TEST_F(EngineTest, AnUnreadableRecordKeepsNothingElseFromStarting) {
   EXPECT_THAT(*engine_->List({.all = true, .filters = {}}), SizeIs(2));
   EXPECT_TRUE(engine_->Remove("db", {}).ok());
   EXPECT_THAT(*engine_->List({.all = true, .filters = {}}), SizeIs(1));
+}
+
+TEST_F(EngineTest, ContainersThatNoRecordNamesAreAdopted) {
+  CheckpointsSucceed();
+  const std::string web = Run("web", RemovedAtTheEnd()), db = Create("db"), gone = Create("gone");
+  ASSERT_TRUE(engine_->CreateCheckpoint("web", {.name = "cp1", .directory = {}, .exit = true}, {}).ok());
+  ASSERT_TRUE(engine_->Rename("db", "store").ok());
+  ASSERT_TRUE(engine_->Remove("gone", {}).ok());
+  Down();
+  const std::string root = directory_->path() + "/root";
+  for (const char* suffix : {"", "-wal"}) ASSERT_TRUE(RemoveTree(root + "/stasis.db" + suffix).ok());
+  // A container of which nothing is left but the directory, and one that was being made.
+  const std::string lost(64, 'e');
+  ASSERT_TRUE(MakeDirectories(root + "/containers/" + lost + "/bundle").ok());
+  ASSERT_TRUE(MakeDirectories(root + "/containers/.aside-123456").ok());
+  for (int start = 0; start < 2; ++start) {
+    Up();
+    EXPECT_THAT(*engine_->List({.all = true, .filters = {}}), SizeIs(3));
+    EXPECT_EQ(engine_->Inspect("web", false)->id, web);
+    EXPECT_EQ(State("web").status, "exited");
+    EXPECT_THAT(State("web").error, HasSubstr("adopted"));
+    EXPECT_TRUE(Exists(root + "/containers/" + web + "/checkpoints/cp1"));
+    EXPECT_EQ(engine_->Inspect("store", false)->id, db);
+    EXPECT_EQ(State("store").status, "created");
+    EXPECT_EQ(State(lost).status, "dead");
+    EXPECT_THAT(State(lost).error, HasSubstr("record.json"));
+    EXPECT_THAT(*ListDirectory(root + "/containers"), SizeIs(3));
+    Down();
+  }
+  Up();
+  EXPECT_TRUE(engine_->Start("store", {}, {}).ok());
+  EXPECT_TRUE(engine_->Remove(lost, {}).ok());
+  Down();
+  Up();
+  EXPECT_EQ(State("store").status, "running");
+  EXPECT_THAT(*engine_->List({.all = true, .filters = {}}), SizeIs(2));
+}
+
+TEST_F(EngineTest, AnUnreadableRecordIsReplacedByThatOfTheDirectory) {
+  const std::string web = Run("web");
+  Down();
+  {
+    auto database = *Database::Open(directory_->path() + "/root/stasis.db", {""});
+    ASSERT_TRUE(
+        database->Run([](Transaction& t) { return t.Execute("UPDATE containers SET record = '{'"); }).ok());
+  }
+  Up();
+  EXPECT_EQ(State(web).status, "running");  // the supervisor has it
+  EXPECT_EQ(engine_->Inspect("web", false)->path, "/bin/serve");
+}
+
+TEST_F(EngineTest, ARemovalThatWasDecidedIsFinished) {
+  const std::string web = Create("web");
+  const std::string containers = directory_->path() + "/root/containers/";
+  Down();
+  ASSERT_EQ(::rename((containers + web).c_str(), (containers + ".removed-" + web).c_str()), 0);
+  ASSERT_TRUE(MakeDirectories(containers + ".removed-" + std::string(64, 'd')).ok());
+  Up();
+  for (int i = 0; i < 1000 && !ListDirectory(containers)->empty(); ++i) ::usleep(10000);
+  EXPECT_THAT(*ListDirectory(containers), IsEmpty());
+  EXPECT_THAT(*engine_->List({.all = true, .filters = {}}), IsEmpty());
+}
+
+TEST_F(EngineTest, ADamagedDatabaseIsNamedAndMadeAnewWhenAskedTo) {
+  Create("web");
+  Down();
+  const std::string root = directory_->path() + "/root", file = root + "/stasis.db";
+  std::string bytes = *ReadFile(file);
+  for (size_t at = 4096; at < bytes.size(); ++at)
+    bytes[at] = static_cast<char>(at);  // all but the first page
+  ASSERT_TRUE(WriteFileDurably(file, bytes).ok());
+  EngineOptions options{.paths = {.root = root, .state = directory_->path() + "/state"},
+                        .version = "1",
+                        .git_commit = {},
+                        .build_time = {},
+                        .runc = {},
+                        .criu = {}};
+  const Status refused = Engine::Open(options, std::make_unique<FakeSupervisor>(world_)).status();
+  EXPECT_EQ(refused.code(), StatusCode::kDataLoss);
+  EXPECT_THAT(Message(refused), HasSubstr(file));
+  EXPECT_THAT(Message(refused), HasSubstr("--recover"));
+  options.recover = true;
+  engine_ = *Engine::Open(options, std::make_unique<FakeSupervisor>(world_));
+  EXPECT_EQ(State("web").status, "created");
+  const std::vector<std::string> names = *ListDirectory(root);
+  EXPECT_THAT(names, testing::Contains(testing::StartsWith("stasis.db.damaged-")));
+}
+
+TEST_F(EngineTest, OnAFullDiskContainersAreEndedAndThawedAndItIsRecordedLater) {
+  Down();
+  const std::string root = directory_->path() + "/root";
+  ASSERT_TRUE(RemoveTree(root).ok());
+  ASSERT_TRUE(MakeDirectories(root).ok());
+  ASSERT_TRUE(Mount("tmpfs", root, "tmpfs", 0, "size=4m").ok());
+  Up();
+  ASSERT_TRUE(Import({.reference = "small"}).ok());
+  const std::string paused = Run("paused"), killed = Run("killed"), ended = Run("ended", RemovedAtTheEnd());
+  const std::string removed = Run("removed"), policy = Run("policy", AlwaysRestarted());
+  // Full for the database too, which has room in its log for a while.
+  std::string filler(1 << 12, 'x');
+  UniqueFd full = *OpenFile(root + "/full", O_WRONLY | O_CREAT, 0600);
+  const auto fill = [&] {
+    while (WriteAll(full.get(), filler).ok()) {
+    }
+  };
+  fill();
+  Status refused;
+  for (int i = 0; i < 2000 && refused.ok(); ++i) {
+    refused = engine_->Rename(i % 2 == 0 ? "killed" : "killed2", i % 2 == 0 ? "killed2" : "killed");
+    fill();
+  }
+  EXPECT_EQ(refused.code(), StatusCode::kResourceExhausted) << refused;
+  EXPECT_EQ(engine_->Pause("paused"), Status());
+  EXPECT_EQ(State(paused).status, "paused");
+  EXPECT_EQ(engine_->Unpause("paused"), Status());
+  EXPECT_EQ(engine_->Pause("paused"), Status());
+  EXPECT_EQ(engine_->Kill(killed, "KILL", {}), Status());
+  EXPECT_EQ(Wait(killed), 137);
+  world_->End(ended, 0);
+  Wait(ended, backend::WaitCondition::kRemoved);
+  EXPECT_EQ(engine_->Remove("removed", {.force = true}), Status());
+  EXPECT_EQ(engine_->Stop("paused", {}, {}).status(), Status());
+  fill();
+  world_->End(policy, 3);  // its restart needs the disk
+  full = UniqueFd();
+  Down();
+  Up();  // on the full disk
+  for (int i = 0; i < 1000 && engine_->List({.all = true, .filters = {}})->size() > 3; ++i) ::usleep(10000);
+  EXPECT_THAT(*engine_->List({.all = true, .filters = {}}), SizeIs(3));
+  ASSERT_TRUE(RemoveTree(root + "/full").ok());
+  for (int i = 0; i < 1000 && State(policy).status != "running"; ++i) ::usleep(10000);
+  EXPECT_EQ(State(policy).status, "running");
+  EXPECT_EQ(State(killed).exit_code, 137);
+  EXPECT_EQ(State(paused).status, "exited");
+  for (const std::string& id : {paused, killed, policy})
+    EXPECT_TRUE(engine_->Remove(id, {.force = true}).ok());
+  Down();
+  EXPECT_TRUE(UnmountBelow(root).ok());
+}
+
+TEST_F(EngineTest, EndedContainersWhoseCheckpointIsUnderWayStopNoOthers) {
+  std::atomic<int> inside = 0;
+  std::stop_source enough;
+  world_->on_checkpoint = [&](const types::CreateCheckpointRequest& request, std::stop_token) {
+    world_->End(request.id(), 137);
+    ++inside;
+    std::mutex mutex;
+    std::condition_variable_any never;
+    std::unique_lock lock(mutex);
+    never.wait(lock, enough.get_token(), [] { return false; });
+    return Status();
+  };
+  std::vector<std::jthread> makers;
+  for (int i = 0; i < 6; ++i) {
+    const std::string name = "c" + std::to_string(i);
+    Run(name);
+    makers.emplace_back([this, name] {
+      (void)engine_->CreateCheckpoint(name, {.name = "cp1", .directory = {}, .exit = true}, {});
+    });
+  }
+  while (inside < 6) ::usleep(1000);
+  const std::string other = Run("other", RemovedAtTheEnd());
+  world_->End(other, 0);
+  std::stop_source late;
+  std::jthread clock([&](std::stop_token over) {
+    std::mutex mutex;
+    std::condition_variable_any never;
+    std::unique_lock lock(mutex);
+    if (!never.wait_for(lock, over, std::chrono::seconds(20), [] { return false; }) && !over.stop_requested())
+      late.request_stop();
+  });
+  EXPECT_TRUE(engine_
+                  ->Wait(
+                      other, backend::WaitCondition::kRemoved, [] {}, late.get_token())
+                  .ok());
+  enough.request_stop();
 }
 
 }  // namespace

@@ -1,4 +1,6 @@
 // A run has ended: what is recorded, who is told, and what follows.
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "engine/engine.h"
@@ -8,6 +10,16 @@
 
 namespace stasis::engine {
 namespace {
+
+// How long a task is put off at most whose container is busy.
+constexpr std::chrono::milliseconds kLongestPoll{200};
+constexpr absl::Duration kLongestRestartDelay = absl::Minutes(1);
+
+bool IsDiskFull(const Status& status) {
+  return absl::IsResourceExhausted(status) ||
+         Message(status).find("No space left on device") != std::string::npos ||
+         Message(status).find("no space left on device") != std::string::npos;
+}
 
 int64_t SecondsBetween(absl::Time from, absl::Time to) {
   return from == absl::InfinitePast() ? 0 : absl::ToInt64Seconds(to - from);
@@ -46,21 +58,20 @@ void Engine::HandleExit(const ContainerRef& container, const Exit& exit, std::op
   const Attributes attributes = {
       {"exitCode", std::to_string(exit.code)},
       {"execDuration", std::to_string(SecondsBetween(before.state.started_at, exit.at))}};
-  if (Status status = Change(*container, ended, "die", attributes, seen); !status.ok()) {
+  if (Status status = RecordFact(*container, ended, "die", attributes, seen); !status.ok()) {
     spdlog::error("container {}: its exit could not be recorded: {}", before.id.str(), Message(status));
   }
   execs_.EndAll(before.id.str());
   container->NoteExit();
   const uint64_t exits = container->exits();
-  tasks_.Post([this, container, exits](std::stop_token stop) { Settle(container, exits, stop); });
+  Settle(container, exits);
   if (restart) ScheduleRestart(container, exits, *restart);
 }
 
 void Engine::ScheduleRestart(const ContainerRef& container, uint64_t exits, absl::Duration delay) {
   container->SetRestartDelay(delay);
-  tasks_.PostAfter(absl::ToChronoMilliseconds(delay), [this, container, exits](std::stop_token stop) {
-    RestartByPolicy(container, exits, stop);
-  });
+  PostWithTurn(container, absl::ToChronoMilliseconds(delay),
+               [this, container, exits](const auto& cancel) { RestartByPolicy(container, exits, cancel); });
 }
 
 std::optional<absl::Duration> Engine::NextRestart(const Container& container, const ContainerRecord& record,
@@ -74,14 +85,26 @@ std::optional<absl::Duration> Engine::NextRestart(const Container& container, co
                        .last_delay = container.restart_delay()});
 }
 
-void Engine::Settle(const ContainerRef& container, uint64_t exits, std::stop_token stop) {
-  // The answer of a checkpoint with exit comes after the exit itself.
-  if (!container->WaitForCheckpoint(kNoDeadline, stop).ok()) return;
-  const StatusOr<Turn> turn = container->TakeTurn(stop);
-  if (!turn.ok() || container->exits() != exits) return;  // removed, or running again
-  if (IsAlive(container->phase())) return;
+void Engine::PostWithTurn(const ContainerRef& container, std::chrono::milliseconds delay, TurnWork work,
+                          std::chrono::milliseconds poll) {
+  tasks_.PostAfter(delay, [this, container, work = std::move(work), poll](std::stop_token) {
+    const StatusOr<Turn> turn = container->TryTakeTurn();
+    if (absl::IsNotFound(turn.status())) return;  // it was removed meanwhile
+    if (!turn.ok() || container->checkpointing())
+      return PostWithTurn(container, poll, work, std::min(poll * 2, kLongestPoll));
+    work(turn->cancel());
+  });
+}
+
+void Engine::Settle(const ContainerRef& container, uint64_t exits) {
+  // Also after a checkpoint: the answer of one with exit comes after the exit itself.
+  PostWithTurn(container, {}, [this, container, exits](const auto&) { SettleWithTurn(container, exits); });
+}
+
+void Engine::SettleWithTurn(const ContainerRef& container, uint64_t exits) {
+  if (container->exits() != exits || IsAlive(container->phase())) return;  // running again
   if (container->Record().exiting_checkpoint) {  // its answer never came: an engine died in between
-    const Status resolved = Change(*container, [this](ContainerRecord& changed) -> Status {
+    const Status resolved = RecordFact(*container, [this](ContainerRecord& changed) -> Status {
       ResolveExitingCheckpoint(changed);
       return {};
     });
@@ -98,11 +121,16 @@ void Engine::Settle(const ContainerRef& container, uint64_t exits, std::stop_tok
   // One that ended by itself while a checkpoint with exit was being made was not restarted then.
   const auto restart = NextRestart(*container, record, record.state.exit_code, record.state.finished_at);
   if (record.state.phase != Phase::kExited || !restart) return;
-  const Status status = Change(*container, [](ContainerRecord& changed) -> Status {
+  RestartLater(container, exits, *restart);
+}
+
+void Engine::RestartLater(const ContainerRef& container, uint64_t exits, absl::Duration delay) {
+  const Status status = RecordFact(*container, [](ContainerRecord& changed) -> Status {
+    if (changed.stopped_by_user) return Cancelled("its user has stopped it");
     changed.state.phase = Phase::kRestarting;
     return {};
   });
-  if (status.ok()) ScheduleRestart(container, exits, *restart);
+  if (status.ok()) ScheduleRestart(container, exits, delay);
 }
 
 void Engine::TellOfRestart(const ContainerRecord& record) {
@@ -111,16 +139,24 @@ void Engine::TellOfRestart(const ContainerRecord& record) {
                record.id.str(), Printable(record.state.checkpoint));
 }
 
-void Engine::RestartByPolicy(const ContainerRef& container, uint64_t exits, std::stop_token stop) {
-  const StatusOr<Turn> turn = container->TakeTurn(stop);
-  if (!turn.ok() || container->exits() != exits || container->phase() != Phase::kRestarting) return;
-  Status status = Change(*container, [](ContainerRecord& record) -> Status {
+void Engine::RestartByPolicy(const ContainerRef& container, uint64_t exits, const std::stop_token& cancel) {
+  if (container->exits() != exits || container->phase() != Phase::kRestarting) return;
+  const Status status = RecordFact(*container, [](ContainerRecord& record) -> Status {
     ++record.restart_count;
     return {};
   });
   TellOfRestart(container->Record());
-  if (status.ok()) status = Launch(*container, {}, turn->cancel());
-  if (!status.ok()) spdlog::warn("container {}: restart: {}", container->id().str(), Message(status));
+  if (status.ok()) LaunchByPolicy(container, exits, cancel);
+}
+
+void Engine::LaunchByPolicy(const ContainerRef& container, uint64_t exits, const std::stop_token& cancel) {
+  const Status status = Launch(*container, {}, cancel);
+  if (status.ok()) return;
+  spdlog::warn("container {}: restart: {}", container->id().str(), Message(status));
+  // A full disk says nothing of the container: its policy goes on.
+  if (IsDiskFull(status))
+    RestartLater(container, exits,
+                 std::clamp(container->restart_delay() * 2, absl::Seconds(1), kLongestRestartDelay));
 }
 
 void Engine::ResolveExitingCheckpoint(ContainerRecord& record) const {

@@ -105,13 +105,14 @@ void Engine::Adopt(Container& container, const types::Container& running) {
   container.SetAttachSocket(running.attach_socket());
   const Phase phase = running.status() == "paused" ? Phase::kPaused : Phase::kRunning;
   if (container.phase() == phase) return;
-  const Status status = Change(container, [&](ContainerRecord& record) -> Status {
+  const Status status = RecordFact(container, [&](ContainerRecord& record) -> Status {
     if (!CanMove(record.state.phase, phase) && !record.unreadable) return {};
     if (!IsAlive(record.state.phase)) {  // an engine died between its start and the record of it
       record.state.started_at = running.has_started_at() ? FromProto(running.started_at()) : absl::Now();
       record.state.checkpoint = ShownCheckpoint(record.id, running.restored_from());
       if (!record.unreadable) record.state.error.clear();
       record.stopped_by_user = false;
+      record.ended_by_checkpoint = false;
       for (const types::Process& process : running.processes()) {
         if (process.pid() == "init") record.state.pid = static_cast<int>(process.systempid());
       }
@@ -150,7 +151,7 @@ Status Engine::EndLeftovers(const ContainerId& id) {
 void Engine::FinishInterrupted() {
   for (const ContainerRef& container : containers_.All()) {
     if (container->Record().exiting_checkpoint) {
-      const Status status = Change(*container, [&](ContainerRecord& record) -> Status {
+      const Status status = RecordFact(*container, [&](ContainerRecord& record) -> Status {
         ResolveExitingCheckpoint(record);
         return {};
       });
@@ -173,23 +174,21 @@ void Engine::FinishInterrupted() {
       }
     }
     if (record.state.phase == Phase::kRemoving) {
-      tasks_.Post([this, container](std::stop_token stop) {
-        const StatusOr<Turn> turn = container->TakeTurn(stop);
-        const Status status = turn.ok() ? RemoveWithTurn(container) : turn.status();
-        if (!status.ok()) spdlog::error("container {}: {}", container->id().str(), Message(status));
+      PostWithTurn(container, {}, [this, container](const auto&) {
+        if (const Status status = RemoveWithTurn(container); !status.ok())
+          spdlog::error("container {}: {}", container->id().str(), Message(status));
       });
     } else if (record.state.phase == Phase::kRestarting ||
                (record.state.phase == Phase::kExited && !record.ended_by_checkpoint &&
                 StartsWithEngine(record.host_config.restart_policy, record.stopped_by_user))) {
       TellOfRestart(record);
-      tasks_.Post([this, container](std::stop_token) {
-        const StatusOr<backend::Change> started = Start(container->id().str(), {}, {});
-        if (!started.ok()) {
-          spdlog::warn("container {}: restart: {}", container->id().str(), Message(started.status()));
-        }
+      PostWithTurn(container, {}, [this, container, exits](const auto& cancel) {
+        const Phase phase = container->phase();
+        if (container->exits() != exits || (phase != Phase::kRestarting && phase != Phase::kExited)) return;
+        LaunchByPolicy(container, exits, cancel);
       });
     } else if (!IsAlive(record.state.phase) && record.state.phase != Phase::kCreated) {
-      tasks_.Post([this, container, exits](std::stop_token stop) { Settle(container, exits, stop); });
+      Settle(container, exits);
     }
   }
   const Status status = networks_.RemoveOthers([this](const ContainerId& id) {

@@ -41,18 +41,20 @@ Status Engine::Remove(const std::string& name, const backend::RemoveOptions& opt
 
 Status Engine::RemoveWithTurn(const ContainerRef& container) {
   const ContainerId id = container->id();
-  STASIS_RETURN_IF_ERROR(Change(*container, [](ContainerRecord& record) -> Status {
-    record.state.phase = Phase::kRemoving;  // whatever stops us now, the next start goes on with it
+  STASIS_RETURN_IF_ERROR(RecordFact(*container, [](ContainerRecord& record) -> Status {
+    record.state.phase = Phase::kRemoving;
     return {};
   }));
   const SafetyCheckpoints::Hold hold(&safety_, id);
-  const bool had_checkpoints =
-      Exists(options_.paths.Checkpoints(id)) || Exists(options_.paths.ReplacedFiles(id));
-  Status status = networks_.Remove(id);
+  // From here on it is removed: whatever stops us, the next start goes on with it.
+  Status status = directories_.MarkRemoved(id);
+  const bool had_checkpoints = Exists(directories_.RemovedPath(id) + "/checkpoints") ||
+                               Exists(directories_.RemovedPath(id) + "/replaced-files");
+  if (status.ok()) status = networks_.Remove(id);
   if (status.ok()) status = images_->RemoveRoot(id);
-  if (status.ok()) status = RemoveTree(options_.paths.Container(id));
+  if (status.ok()) status = directories_.ClearRemoved(id);
   if (!status.ok()) {
-    const Status recorded = Change(*container, [&](ContainerRecord& record) -> Status {
+    const Status recorded = RecordFact(*container, [&](ContainerRecord& record) -> Status {
       record.state.phase = Phase::kDead;
       record.state.error = Message(status);
       return {};
@@ -62,12 +64,12 @@ Status Engine::RemoveWithTurn(const ContainerRef& container) {
   }
   if (had_checkpoints) stores_.CollectSoon(options_.paths.CheckpointStore());
   const ContainerRecord record = container->Record();
-  backend::EventMessage event = ContainerEvent(record, "destroy", {});
-  STASIS_RETURN_IF_ERROR(store_->Commit({.remove = &id, .events = {event}, .supervisor_seen = {}}));
+  const backend::EventMessage event = ContainerEvent(record, "destroy", {});
+  RecordRemoval(id, event);
   containers_.Erase(id, record.name);
   execs_.Forget(id.str());
   container->MarkRemoved();
-  events_.Publish(std::move(event));
+  events_.Publish(event);
   return {};
 }
 

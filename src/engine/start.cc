@@ -284,7 +284,7 @@ void Engine::RecordFailedStart(Container& container, const Status& why) {
     record.state.error = Message(why);
     return {};
   };
-  if (Status status = Change(container, failed); !status.ok()) {
+  if (Status status = RecordFact(container, failed); !status.ok()) {
     spdlog::error("container {}: {}", container.id().str(), Message(status));
   }
 }
@@ -294,9 +294,8 @@ void Engine::ReleaseRunResources(const ContainerRef& container) {
     spdlog::warn("container {}: {}", container->id().str(), Message(status));
   }
   const uint64_t starts = container->starts();
-  tasks_.PostAfter(kRootKept, [this, container, starts](std::stop_token stop) {
-    const StatusOr<Turn> turn = container->TakeTurn(stop);
-    if (!turn.ok() || container->starts() != starts || IsAlive(container->phase())) return;
+  PostWithTurn(container, kRootKept, [this, container, starts](const auto&) {
+    if (container->starts() != starts || IsAlive(container->phase())) return;
     if (Status status = images_->UnmountRoot(container->id()); !status.ok()) {
       spdlog::warn("container {}: {}", container->id().str(), Message(status));
     }

@@ -53,7 +53,7 @@ StatusOr<bool> Engine::CallOffRestart(const ContainerRef& container, const std::
   // The policy's own start has the turn: one that has begun comes to its end first.
   STASIS_ASSIGN_OR_RETURN(const Turn turn, container->TakeTurn(std::move(cancel)));
   if (container->phase() != Phase::kRestarting) return false;
-  STASIS_RETURN_IF_ERROR(Change(
+  STASIS_RETURN_IF_ERROR(RecordFact(
       *container,
       [](ContainerRecord& record) -> Status {
         record.state.phase = Phase::kExited;
@@ -84,7 +84,7 @@ Status Engine::StopAndWait(Container& container, const backend::StopOptions& opt
     Emit(KillEvent(record, signal));
     if (container.phase() == Phase::kPaused) {
       STASIS_RETURN_IF_ERROR(supervisor_->Run(id, cancel));
-      STASIS_RETURN_IF_ERROR(Change(container, AsResumed));
+      STASIS_RETURN_IF_ERROR(RecordFact(container, AsResumed));
     }
     const Deadline deadline = timeout < 0 ? kNoDeadline : After(std::chrono::seconds(timeout));
     status = WaitForExit(container, exits, deadline, cancel);
@@ -121,7 +121,7 @@ Status Engine::KillAndWait(Container& container) {
 }
 
 Status Engine::MarkStoppedByUser(Container& container) {
-  return Change(container, [](ContainerRecord& record) -> Status {
+  return RecordFact(container, [](ContainerRecord& record) -> Status {
     record.stopped_by_user = true;
     return {};
   });
@@ -215,7 +215,8 @@ Status Engine::Pause(const std::string& name) {
   }
   STASIS_RETURN_IF_ERROR(
       Annotate(supervisor_->Pause(record.id.str(), turn.cancel()), "Cannot pause container " + name));
-  return Change(
+  // That it stands still is a fact, which an engine that starts asks the supervisor for.
+  return RecordFact(
       *container,
       [](ContainerRecord& changed) -> Status {
         if (changed.state.phase == Phase::kRunning) changed.state.phase = Phase::kPaused;
@@ -233,7 +234,7 @@ Status Engine::Unpause(const std::string& name) {
   }
   STASIS_RETURN_IF_ERROR(
       Annotate(supervisor_->Run(record.id.str(), turn.cancel()), "Cannot unpause container " + name));
-  return Change(*container, AsResumed, "unpause");
+  return RecordFact(*container, AsResumed, "unpause");
 }
 
 }  // namespace stasis::engine

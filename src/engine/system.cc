@@ -43,7 +43,7 @@ backend::VersionInfo Engine::Version() {
 StatusOr<backend::SystemInfo> Engine::Info() {
   ReadProgramVersions();
   backend::SystemInfo info;
-  STASIS_ASSIGN_OR_RETURN(info.id, store_->InstallationId());
+  info.id = store_->InstallationId().value_or("");  // it is made at the first call, which a full disk fails
   for (const ContainerRef& container : containers_.All()) {
     ++info.containers;
     switch (container->phase()) {

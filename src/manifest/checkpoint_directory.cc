@@ -103,6 +103,23 @@ StatusOr<std::vector<FoundCheckpoint>> FindCheckpoints(const std::vector<std::st
   return found;
 }
 
+StatusOr<std::vector<std::string>> ListCheckpointNames(const std::string& directory) {
+  std::vector<std::string> found;
+  const auto opened = OpenDirectory(directory);
+  if (absl::IsNotFound(opened.status())) return found;
+  if (!opened.ok()) return opened.status();
+  STASIS_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(opened->get()));
+  for (const std::string& name : names) {
+    if (!CheckpointName::Parse(name).ok()) continue;
+    const auto checkpoint = OpenCheckpoint(opened->get(), name);
+    struct stat info;
+    if (checkpoint.ok() && ::fstatat(checkpoint->get(), kManifestFile, &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+        !S_ISLNK(info.st_mode))
+      found.push_back(name);
+  }
+  return found;
+}
+
 StatusOr<std::optional<Manifest>> FindNewest(const std::string& directory,
                                              const std::function<bool(const Manifest&)>& wanted) {
   const auto opened = OpenDirectory(directory);

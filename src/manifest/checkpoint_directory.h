@@ -46,6 +46,9 @@ struct FoundCheckpoint {
 // holds none.
 StatusOr<std::vector<FoundCheckpoint>> FindCheckpoints(const std::vector<std::string>& directories);
 
+// The names of those in one directory, sorted: what has a manifest, be it damaged. No manifest is read.
+StatusOr<std::vector<std::string>> ListCheckpointNames(const std::string& directory);
+
 // The newest one in `directory` of which `wanted` is true; nothing where none is. Which is the newest, the
 // times of their directories tell, which a copy may have mixed up: it is a matter of what is looked at first,
 // and only so many are, however many there are.

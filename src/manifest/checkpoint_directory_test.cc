@@ -85,6 +85,8 @@ TEST_F(CheckpointDirectoryTest, FindsThemByNameWholeOrNotAndNothingElse) {
   EXPECT_TRUE(absl::IsDataLoss((*list)[0].manifest.status()));
   EXPECT_EQ((*list)[2].manifest->bytes, 42u);
   EXPECT_FALSE((*list)[3].manifest.ok());
+  EXPECT_EQ(*ListCheckpointNames(root_), (std::vector<std::string>{"broken", "cp1", "cp2", "fifo"}));
+  EXPECT_TRUE(ListCheckpointNames(root_ + "/nowhere")->empty());
 }
 
 // Counts how often files are opened.
