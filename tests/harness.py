@@ -55,6 +55,7 @@ class Engine:
         self.socket = self.directory / "stasis.sock"
         self.log = self.directory / "stasisd.log"
         self.daemon = None
+        self.flags = []  # more of stasisd's
         self.cgroups_before = {d.name for d in pathlib.Path("/sys/fs/cgroup").glob("**/stasis/*") if d.is_dir()}
 
     @property
@@ -64,7 +65,7 @@ class Engine:
     def start(self):
         with open(self.log, "ab") as log:
             self.daemon = subprocess.Popen(
-                [BIN / "stasisd", "--host", self.host, "--root", self.root, "--state", self.state, "--log-level", "debug"],
+                [BIN / "stasisd", "--host", self.host, "--root", self.root, "--state", self.state, "--log-level", "debug", *self.flags],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         wait_until(lambda: self.ready(), "the engine answers", 30)
 
