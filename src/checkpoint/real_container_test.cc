@@ -213,7 +213,9 @@ bool RealContainerTest::Open(const std::string& name) {
   const protocol::RestorePlan plan = {.checkpoint = checkpoints_ + "/" + name,
                                       .store = base_ + "/store",
                                       .images = base_ + "/images",
-                                      .socket = base_ + "/restore.sock"};
+                                      .socket = base_ + "/restore.sock",
+                                      .container_id = "",
+                                      .host_name = ""};
   EXPECT_TRUE(RemoveTree(plan.images).ok());
   EXPECT_TRUE(MakeDirectories(plan.images).ok());
   EXPECT_TRUE(RemoveTree(base_ + "/restore").ok());
