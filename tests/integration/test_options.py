@@ -56,7 +56,11 @@ def nested(tmp_path):
 def test_read_only_binds_are_so_with_all_below(engine, nested):
     write = "touch /m/below/x 2>/dev/null && echo writable || echo read-only"
     mount = f"type=bind,source={nested},target=/m,readonly"
-    assert engine.out("run", "--rm", "-v", f"{nested}:/m:ro", "busybox", "sh", "-c", write) == "read-only"
+    engine.docker("run", "-d", "--name", "c1", "-v", f"{nested}:/m:ro", "busybox", "sleep", "1000")
+    assert engine.out("exec", "c1", "sh", "-c", write) == "read-only"
+    engine.docker("checkpoint", "create", "c1", "cp")
+    engine.docker("start", "--checkpoint", "cp", "c1")
+    assert engine.out("exec", "c1", "sh", "-c", write) == "read-only"
     assert engine.out("run", "--rm", "--mount", f"{mount},bind-recursive=writable", "busybox", "sh", "-c", write) == "writable"
     below = engine.out("run", "--rm", "--mount", f"{mount},bind-recursive=disabled", "busybox", "grep", "-c", " /m", "/proc/mounts")
     assert below == "1"
@@ -71,7 +75,9 @@ def test_resolv_conf(engine):
 
 def test_joining_anothers_network(engine):
     engine.docker("run", "-d", "--name", "c1", "--hostname", "first", "busybox", "sleep", "1000")
-    engine.docker("run", "-d", "--name", "c2", "--network", "container:c1", "busybox", "sleep", "1000")
+    ports = "net.ipv4.ip_local_port_range"
+    engine.docker("run", "-d", "--name", "c2", "--network", "container:c1", "--sysctl", f"{ports}=2000 3000", "busybox", "sleep",
+                  "1000")
     assert engine.out("exec", "c2", "hostname") == "first"
     assert "first" in engine.out("exec", "c2", "cat", "/etc/hosts", "/etc/hostname")
     assert engine.inspect("c2", "{{.Config.Hostname}}") == "first"
@@ -81,6 +87,12 @@ def test_joining_anothers_network(engine):
     assert "No such container: nosuch" in engine.docker("start", "c3", check=False).stderr
     engine.docker("create", "--name", "c4", "--network", "container:c4", "busybox", "true")
     assert "cannot join own network" in engine.docker("start", "c4", check=False).stderr
+    for name in ("c2", "c1"):
+        engine.docker("checkpoint", "create", name, "cp")
+    for name in ("c1", "c2"):  # into a namespace that is made anew, with the sysctls of both
+        engine.docker("start", "--checkpoint", "cp", name)
+    look = "hostname; cat /etc/hostname /proc/sys/net/ipv4/ip_local_port_range"
+    assert engine.out("exec", "c2", "sh", "-c", look).split() == ["first", "first", "2000", "3000"]
 
 
 def test_the_engines_own_root_is_bound_as_a_slave(engine):
