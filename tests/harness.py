@@ -138,11 +138,13 @@ class Engine:
         for program in ("stasis-shim", "stasis-checkpointer", "criu", "runc"):
             found += [f"{program} {argv}" for pid, argv in processes_of(program)
                       if any(str(self.directory) in a for a in argv)]
-        # Other engines may run beside this one: a cgroup counts when no shim of another stands for it.
+        # Other engines may run beside this one: a cgroup counts when no shim of another stands for it. Those of
+        # unit tests that run beside are named test-*.
         of_others = {a for _, argv in processes_of("stasis-shim") for a in argv if str(self.directory) not in a}
         for hierarchy in ("/sys/fs/cgroup", *map(str, pathlib.Path("/sys/fs/cgroup").iterdir())):
             group = pathlib.Path(hierarchy) / "stasis"
             if group.is_dir():
                 found += [str(d) for d in group.iterdir()
-                          if d.is_dir() and d.name not in self.cgroups_before and not any(d.name in a for a in of_others)]
+                          if d.is_dir() and d.name not in self.cgroups_before and not d.name.startswith("test-")
+                          and not any(d.name in a for a in of_others)]
         return found
