@@ -98,7 +98,8 @@ TEST_F(DockerCliTest, LoadAndImportAndRemovalPrintWhatHappened) {
   EXPECT_THAT(Docker({"import", "--platform", "linux/arm64", "-", "repo:tag"}, "x"),
               HasSubstr("sha256:repo:tag/0linux/arm64\n"));
   EXPECT_THAT(Docker({"rmi", "img"}), HasSubstr("Deleted: sha256:x"));
-  EXPECT_THAT(Docker({"network", "ls"}), HasSubstr("docker network is not implemented by Stasis yet"));
+  EXPECT_THAT(Docker({"network", "create", "n"}),
+              HasSubstr("docker network is not implemented by Stasis yet"));
   EXPECT_THAT(Docker({"pull", "busybox"}), HasSubstr("pulling images is not implemented"));
 }
 

@@ -247,7 +247,7 @@ TEST_F(ServerTest, ABodyNobodyWantedDoesNotBecomeARequest) {
       "POST /containers/c1/start?checkpoint=cp&checkpoint-dir=/d HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}");
   EXPECT_THAT(client.ReadAnswer(), AllOf(StartsWith("HTTP/1.1 204 "), Not(HasSubstr("Content-Length"))));
   EXPECT_EQ(engine_.started_from.get(), "cp@/d");
-  client.Send("POST /containers/c9/start HTTP/1.1\r\nContent-Length: 9\r\n\r\n{}");
+  client.Send("POST /containers/c9/pause HTTP/1.1\r\nContent-Length: 9\r\n\r\n{}");
   EXPECT_THAT(client.ReadAnswer(), AllOf(StartsWith("HTTP/1.1 404 "), HasSubstr("Connection: close")));
   EXPECT_EQ(client.ReadAll(), "");
 }

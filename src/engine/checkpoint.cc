@@ -94,11 +94,12 @@ bool IsBelow(const std::filesystem::path& path, const std::filesystem::path& dir
   return std::mismatch(directory.begin(), directory.end(), path.begin(), path.end()).first == directory.end();
 }
 
-// A directory that a user named may have it of another container.
-Status NameIsTaken(const std::string& directory, const CheckpointName& checkpoint,
+// A directory that a user named (`named`) may have it of another container.
+Status NameIsTaken(const std::string& directory, bool named, const CheckpointName& checkpoint,
                    const ContainerRecord& record, const std::string& asked) {
   const std::string what = "checkpoint with name " + checkpoint.str() + " already exists ";
   const StatusOr<Manifest> manifest = ReadManifest(directory, checkpoint);
+  if (!manifest.ok() && !named) return AlreadyExists(what + "for container " + asked);
   if (!manifest.ok()) return AlreadyExists(what + "in " + directory);
   if (manifest->container_id == record.id.str()) return AlreadyExists(what + "for container " + asked);
   const std::string owner = OwnerOf(*manifest).name;
@@ -168,7 +169,7 @@ StatusOr<backend::CheckpointCreated> Engine::CreateCheckpoint(const std::string&
   if (!taken_back.ok()) return Annotate(taken_back.status(), failed);
   const UnderWay under_way(*container);
   STASIS_ASSIGN_OR_RETURN(const bool exists, CheckpointExists(directory, checkpoint));
-  if (exists) return NameIsTaken(directory, checkpoint, record, name);
+  if (exists) return NameIsTaken(directory, !request.directory.empty(), checkpoint, record, name);
   const bool made_directory = !Exists(directory);
   STASIS_RETURN_IF_ERROR(Annotate(MakeDirectories(directory), failed));
   if (made_directory) {  // its own name is durable before that of the checkpoint in it

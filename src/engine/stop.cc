@@ -83,8 +83,12 @@ Status Engine::StopAndWait(Container& container, const backend::StopOptions& opt
   if (status.ok()) {
     Emit(KillEvent(record, signal));
     if (container.phase() == Phase::kPaused) {
-      STASIS_RETURN_IF_ERROR(supervisor_->Run(id, cancel));
-      STASIS_RETURN_IF_ERROR(RecordFact(container, AsResumed));
+      // That it has ended by the signal meanwhile is no error: its exit is on the way.
+      const Status resumed = supervisor_->Run(id, cancel);
+      if (!resumed.ok() && !absl::IsNotFound(resumed)) return resumed;
+      if (resumed.ok()) {
+        STASIS_RETURN_IF_ERROR(RecordFact(container, AsResumed));
+      }
     }
     const Deadline deadline = timeout < 0 ? kNoDeadline : After(std::chrono::seconds(timeout));
     status = WaitForExit(container, exits, deadline, cancel);

@@ -88,7 +88,6 @@ TEST(TarReaderTest, NamesStayTheBytesTheyAre) {
 
 TEST(TarReaderTest, DamagedArchivesAreAClearError) {
   std::string good = MakeTar({File("a", std::string(20'000, 'x')), File("b")});
-  EXPECT_FALSE(Names("").ok());
   EXPECT_FALSE(Names("no archive at all").ok());
   StatusOr<std::vector<std::string>> cut = Names(good.substr(0, 5000));
   EXPECT_EQ(cut.status().code(), StatusCode::kInvalidArgument) << Message(cut.status());

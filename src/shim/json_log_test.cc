@@ -1,7 +1,9 @@
 #include "shim/json_log.h"
 
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <optional>
 #include <vector>
 
@@ -120,11 +122,19 @@ TEST_F(JsonLogTest, ItGoesOnInTheSameFile) {
   EXPECT_THAT(Texts(), ElementsAre("before\n", "after\n"));
 }
 
-TEST_F(JsonLogTest, AFullDiskDropsWholeLines) {
-  auto log = JsonLog::Open("/dev/full", 0, 1);
-  ASSERT_TRUE(log.ok());
-  log->Write(Stream::kStdout, "a\nb\n", now_);
-  EXPECT_EQ(log->dropped_lines(), 2u);
+TEST_F(JsonLogTest, AFileThatCannotGrowDropsWholeLines) {
+  JsonLog log = Open();
+  // The file's limit stands for a full disk: /dev/full is no regular file, and is refused as a log.
+  struct rlimit before;
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  const auto handler = ::signal(SIGXFSZ, SIG_IGN);
+  const struct rlimit nothing = {0, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &nothing), 0);
+  log.Write(Stream::kStdout, "a\nb\n", now_);
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+  ::signal(SIGXFSZ, handler);
+  EXPECT_EQ(log.dropped_lines(), 2u);
+  EXPECT_FALSE(JsonLog::Open("/dev/full", 0, 1).ok());
 }
 
 TEST_F(JsonLogTest, ALinkInPlaceOfTheLogIsNotFollowed) {

@@ -77,7 +77,9 @@ def test_a_kill_calls_the_restart_policy_off(engine):
     # Each pause is twice as long as the one before.
     wait_until(lambda: engine.inspect("c1", "{{.RestartCount}} {{.State.Restarting}}") == "4 true", "it waits for its policy")
     engine.docker("kill", "c1")
-    assert engine.inspect("c1", "{{.State.Status}} {{.State.ExitCode}} {{.RestartCount}}") == "exited 1 4"
+    # On a busy machine the policy may have started it once more by then: it was killed while it ran, and stays so.
+    assert engine.inspect("c1", "{{.State.Status}} {{.State.Restarting}} {{.State.Running}}") == "exited false false"
+    assert engine.inspect("c1", "{{.State.ExitCode}}") in ("1", "137")
     engine.docker("rm", "c1")
 
 
@@ -315,7 +317,7 @@ def test_platforms(engine, tmp_path):
     engine.docker("rmi", "foreign:1")
 
 
-@pytest.mark.parametrize("arguments", [("network", "ls"), ("volume", "ls"), ("pull", "nosuch"), ("system", "df")])
+@pytest.mark.parametrize("arguments", [("network", "create", "n"), ("volume", "create", "v"), ("pull", "nosuch"), ("system", "df")])
 def test_what_is_not_there_yet_says_so(engine, arguments):
     result = engine.docker(*arguments, check=False)
     assert result.returncode != 0

@@ -33,7 +33,9 @@ class Disk:
         subprocess.run(["mount", "-o", "loop", self.image, self.path], check=True)
 
     def unmount(self):
-        subprocess.run(["umount", "-l", self.path], check=True)
+        """Waits until nobody has it any more: a mount of the same image would else be the same file system, shut down."""
+        wait_until(lambda: subprocess.run(["umount", self.path], capture_output=True).returncode == 0, "the disk is free", 20)
+        wait_until(lambda: not subprocess.run(["losetup", "-j", self.image], capture_output=True).stdout, "the loop is free", 20)
 
     def cut_power(self):
         """From now on nothing reaches the disk, and what was not made durable is lost (ext4's FS_IOC_SHUTDOWN)."""
