@@ -159,6 +159,16 @@ std::vector<std::string> StdioDescriptors(pid_t init, const std::string& runtime
   return descriptors;
 }
 
+// The root directory as the process sees it.
+StatusOr<UniqueFd> OpenRootOf(pid_t process) {
+  StatusOr<UniqueFd> root = OpenFile(ProcPath(process, "root"), O_PATH | O_DIRECTORY);
+  // While another thread executes a program the first one has let go of its directories, as ReadMounts sees
+  // too.
+  if (!root.ok() && GetErrno(root.status()) == ENOENT && Exists(ProcPath(process, "stat")))
+    return Unavailable("process " + std::to_string(process) + " is just ending, or executes itself");
+  return root;
+}
+
 }  // namespace
 
 StatusOr<std::vector<std::string>> BindDestinations(const Json& spec, int root) {
@@ -191,7 +201,7 @@ StatusOr<ContainerView> ReadContainerView(const std::string& bundle, pid_t init,
   view.root = TextField(spec.value("root", Json::object()), "path");
   if (!view.root.starts_with('/')) view.root = bundle + "/" + view.root;
   STASIS_ASSIGN_OR_RETURN(UniqueFd root, OpenFile(view.root, O_PATH | O_DIRECTORY));
-  STASIS_ASSIGN_OR_RETURN(UniqueFd container_root, OpenFile(ProcPath(init, "root"), O_PATH | O_DIRECTORY));
+  STASIS_ASSIGN_OR_RETURN(UniqueFd container_root, OpenRootOf(init));
 
   const Json linux_part = spec.value("linux", Json::object());
   STASIS_RETURN_IF_ERROR(AddNamespaces(linux_part, &view));
