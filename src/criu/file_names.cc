@@ -127,23 +127,40 @@ class Mender {
     return std::nullopt;
   }
 
+  // Of `directory` and those above it, the first that is one.
+  std::string LastDirectory(std::string directory) const {
+    while (!directory.empty() && !Has(directory, O_DIRECTORY | O_NOFOLLOW))
+      directory = DirectoryOf(directory);
+    return directory;
+  }
+
+  // CRIU makes what is missing on the way to a file, and removes it again. On the way to a directory it
+  // leaves it.
   void MendGhost(images::RegFileEntry* file) {
     std::string path = file->name();
     if (!path.starts_with('/')) return;
-    if (const auto place = PlaceInstead(path, false)) path = *place + "/" + NameOf(path);
-    if (S_ISDIR(file->mode())) path = FreeName(path);
+    const bool is_directory = S_ISDIR(file->mode());
+    if (is_directory) {
+      path = LastDirectory(DirectoryOf(path)) + "/" + NameOf(path);
+    } else if (const auto place = PlaceInstead(path, false)) {
+      path = *place + "/" + NameOf(path);
+    }
+    path = FreeName(path, is_directory);
     if (path == file->name()) return;
     file->set_name(path);
     changed_ = true;
   }
 
-  // CRIU removes the directory of this name afterwards, whichever it is.
-  std::string FreeName(const std::string& path) {
+  // Where another has the name, CRIU would remove that one, if it is a directory; and of several processes
+  // that have such a file open, some would look for it under a name that another one of them chose. `alone`:
+  // under one name no two are made.
+  std::string FreeName(const std::string& path, bool alone) {
     std::string free = path;
-    for (int i = 1; Has(free, O_NOFOLLOW) || taken_.contains(free); ++i) {
-      free = DirectoryOf(path) + "/" + NameOf(path).substr(0, NAME_MAX - 16) + "." + std::to_string(i);
+    for (int i = 1; Has(free, O_NOFOLLOW) || (alone && taken_.contains(free)); ++i) {
+      free =
+          DirectoryOf(path) + "/" + NameOf(path).substr(0, NAME_MAX - 32) + ".removed-" + std::to_string(i);
     }
-    taken_.insert(free);
+    if (alone) taken_.insert(free);
     return free;
   }
 
@@ -221,9 +238,7 @@ class Mender {
       return absl::OkStatus();
     }
     // A relative one is bound in its directory, which has to be there.
-    while (!directory.empty() && !Has(directory, O_DIRECTORY | O_NOFOLLOW))
-      directory = DirectoryOf(directory);
-    return SetName(directory + "/" + NameOf(path), socket);
+    return SetName(LastDirectory(directory) + "/" + NameOf(path), socket);
   }
 
   Status SetName(const std::string& path, images::UnixSkEntry* socket) {

@@ -154,10 +154,13 @@ TEST_F(FileNamesTest, WhatIsMadeAgainLiesInADirectory) {
   AddGhost(path_ + "/link/below/x", S_IFREG | 0644);
   AddGhost(path_ + "/file/y", S_IFREG | 0644);
   AddGhost(path_ + "/nothing/below/z", S_IFREG | 0644);
+  AddGhost(path_ + "/file", S_IFREG | 0644);
   AddGhost(path_ + "/real/again", S_IFDIR | 0755);
+  AddGhost(path_ + "/nothing/below", S_IFDIR | 0755);
   ASSERT_EQ(Mend(), absl::OkStatus());
   EXPECT_THAT(Names(),
-              ElementsAre(path_ + "/x", path_ + "/y", path_ + "/nothing/below/z", path_ + "/real/again.1"));
+              ElementsAre(path_ + "/x", path_ + "/y", path_ + "/nothing/below/z", path_ + "/file.removed-1",
+                          path_ + "/real/again.removed-1", path_ + "/below"));
 }
 
 TEST_F(FileNamesTest, APeerOutsideIsConnectedAgain) {

@@ -107,9 +107,13 @@ std::optional<std::string> PathInside(const Holder& holder, const std::vector<Pr
   return found.front().path;
 }
 
-std::string NameOf(const UnixSocketInfo& socket, const Holder& holder) {
+// One that was accepted has the name of the socket that accepted it, and is in the network namespace of the
+// one that connected.
+std::string NameOf(const UnixSocketInfo& socket, const Holder& holder, const Process& init) {
   std::string name = socket.name;
-  if (const auto others = ListUnixSockets(holder.process); name.empty() && others.ok()) {
+  for (const pid_t process : {init.pid, holder.process}) {
+    const auto others = ListUnixSockets(process);
+    if (!name.empty() || !others.ok()) continue;
     for (const UnixSocketInfo& other : *others) {
       if (other.inode == socket.peer) name = other.name;
     }
@@ -128,7 +132,7 @@ bool IsInside(const Holder& holder, const Process& init) {
 
 Status Verdict(const Half& half, const Holder& holder, const Process& init) {
   std::string text =
-      Label(*half.owner) + " is connected by a unix socket" + NameOf(half.socket, holder) + " to ";
+      Label(*half.owner) + " is connected by a unix socket" + NameOf(half.socket, holder, init) + " to ";
   if (IsInside(holder, init)) {
     const auto inside = InnermostPid(holder.process);
     return Unavailable(text + "process " + std::to_string(inside.ok() ? *inside : holder.process) + " (" +

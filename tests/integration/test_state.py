@@ -458,16 +458,15 @@ def test_another_container_has_its_own_host_name(engine, image, tmp_path):
 
 
 def test_a_container_at_its_limit_with_dead_session_leaders_comes_back(engine, image):
-    program = ("import os, time\nfor i in range(11):\n  if os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n      time.sleep(1000)\n"
-               "    os._exit(0)\n  os.wait()\nprint('ready', flush=True)\ntime.sleep(1000)")
+    program = ("import os, time\nfor i in range(10):\n  if os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n      time.sleep(1000)\n"
+               "    os._exit(0)\n  os.wait()\nif os.fork(): print('ready', flush=True)\ntime.sleep(1000)")
     engine.docker("run", "-d", "--name", "c1", "--pids-limit", "12", image("python"), "python3", "-c", program)
     wait_until(lambda: "ready" in engine.out("logs", "c1"), "it runs")
     for name in ("cp1", "cp2"):
         engine.docker("checkpoint", "create", "c1", name)
         engine.docker("start", "--checkpoint", name, "c1")
         assert len(processes_in(engine, "c1")) == 12
-        with pytest.raises(AssertionError, match="(?i)resource temporarily unavailable|pthread_create|fork"):
-            engine.docker("exec", "c1", "true")  # the limit is as before
+        assert engine.docker("exec", "c1", "true", check=False).returncode != 0  # the limit is as before
 
 
 def processes_in(engine, name):
