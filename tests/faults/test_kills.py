@@ -441,7 +441,7 @@ def test_what_nobody_knows_of_any_more_is_ended(engine, paused):
     before = len(engine.numbers("c1"))
     wait_until(lambda: len(engine.numbers("c1")) > before + 2, "it counts on")
     engine.docker("rm", "-f", "c1")
-    assert freezer_files(container) == []
+    wait_until(lambda: freezer_files(container) == [], "its cgroup is gone", 10)
 
 
 def test_a_runc_ends_with_the_shim_that_started_it(engine, workload):
