@@ -1,4 +1,5 @@
-// What a request may ask of a HostConfig. Records are not checked by it: what was accepted once stays so.
+// The limits on what a request may ask of a HostConfig. Records are not checked by it: what was accepted once
+// stays so.
 #pragma once
 
 #include "backend/container_config.h"

@@ -32,7 +32,7 @@ constexpr uint32_t kEstablished = 1, kListen = 10;  // UnixSkEntry.state
 constexpr size_t kMaxNotes = 64 << 20;
 constexpr std::string_view kDeleted = " (deleted)";
 
-// What the kernel says of the file that a socket is bound to.
+// The file that a socket is bound to, as the kernel knows it.
 struct Note {
   uint64_t device = 0;
   uint64_t inode = 0;

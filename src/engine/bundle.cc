@@ -55,7 +55,7 @@ std::string ResolvConfText(const BundlePlan& plan) {
   return MakeResolvConf(ReadHostResolvConf(own), plan.record->host_config, own);
 }
 
-// Whoever joins another's network namespace has that one's files.
+// A container that joins another's network namespace has that one's files.
 Status WriteEtcFiles(const BundlePlan& plan) {
   if (plan.joined) return {};
   const ContainerId& id = plan.record->id;

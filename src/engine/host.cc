@@ -68,7 +68,7 @@ Status ReadOwnLimits(oci::HostLimits* limits) {
   return {};
 }
 
-// What the root of the cpuset hierarchy has.
+// The processors and memory nodes of the hierarchy's root.
 std::string ReadCpuset(bool cgroup_v2, const std::string& kind) {
   const std::string path =
       cgroup_v2 ? "/sys/fs/cgroup/cpuset." + kind + ".effective" : "/sys/fs/cgroup/cpuset/cpuset." + kind;

@@ -1,4 +1,4 @@
-// What `docker logs --details` writes before each line.
+// The attributes that `docker logs --details` writes before each line.
 #pragma once
 
 #include <string>

@@ -26,7 +26,7 @@ struct DecodedRecord {
 // kDataLoss: it is not a record, or has no id. kUnimplemented: a newer program wrote it.
 StatusOr<DecodedRecord> DecodeRecord(std::string_view text);
 
-// What stands for a container whose record cannot be read: dead, and its error says why.
+// The record shown for a container whose own record cannot be read: it is dead, and its error says why.
 ContainerRecord UnreadableRecord(const ContainerId& id, const std::string& name, const Status& why);
 
 }  // namespace stasis::engine

@@ -23,7 +23,7 @@ constexpr int64_t kMinimumMemory = 6 << 20;
 constexpr int64_t kMinimumCpuShares = 2;  // cpu.shares of cgroup v1, which runc checks
 constexpr int64_t kMaximumCpuShares = 262144;
 constexpr size_t kMaxHostname = 64;  // HOST_NAME_MAX of sethostname(2)
-// What changes nothing of the file: attributes of its lines, compression of the rotated ones.
+// These options change nothing in the file: attributes of its lines, compression of the rotated ones.
 const std::set<std::string> kIgnoredLogOptions = {"labels", "labels-regex", "env", "env-regex",
                                                   "tag",    "compress",     "mode"};
 const std::set<std::string> kIgnoredLocalOptions = {"compress", "mode"};
