@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "criu/host_name.h"
+#include "criu/posix_locks.h"
 #include "criu/processes.h"
 #include "criu/settings.h"
 #include "linux/files.h"
@@ -212,6 +213,7 @@ Status RestoredFiles::Unpack(const OnBytes& on_bytes, const std::stop_token& can
       file.ok()) {
     STASIS_ASSIGN_OR_RETURN(settings_, ReadAll(file->get(), kMaxSettings));
   }
+  STASIS_RETURN_IF_ERROR(criu::ListPosixLocks(images_.get()));
   STASIS_ASSIGN_OR_RETURN(std::vector<criu::ProcessMemory> taken, criu::TakePrivateMemory(images_.get()));
   for (const ManifestFile& file : files_) {
     if (!is_pages(file)) continue;

@@ -18,6 +18,7 @@ inline constexpr uint32_t kServiceMagic = 0x55105940;  // of what CRIU notes bes
 
 // Of the images that more than one of us reads (criu/include/magic.h).
 inline constexpr uint32_t kCoreMagic = 0x55053847;
+inline constexpr uint32_t kFileLocksMagic = 0x54323616;
 inline constexpr uint32_t kFilesMagic = 0x56303138;
 inline constexpr uint32_t kMmMagic = 0x57492820;
 inline constexpr uint32_t kPagemapMagic = 0x56084025;

@@ -54,6 +54,12 @@ void look_for_late_signals(pid_t thread);
 // What the innermost pid namespace of a thread knows it and its process by.
 bool numbers_inside(pid_t thread, long* inside_process, long* inside_thread);
 
+// posix_locks.c
+
+// Of processes that CRIU has restored and holds, all of whose threads are given: they take their locks again.
+// False: one was not to be had, which has been said.
+bool restore_posix_locks(const pid_t* threads, size_t count);
+
 // sockets.c
 
 // SIOCUNIXFILE, which <linux/un.h> has; it does not go with <sys/un.h>.

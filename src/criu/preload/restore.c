@@ -110,6 +110,7 @@ static void fetch_memory(void) {
   if (!send_all(held, held_count * sizeof *held) || !send_all(&end, sizeof end) || !may_go_on())
     give_up("memory for the restored processes");
   close(connection);
+  if (!restore_posix_locks(held, held_count)) _exit(1);
   memory_is_there = true;
 }
 
