@@ -15,6 +15,7 @@
 #include "criu/host_name.h"
 #include "criu/posix_locks.h"
 #include "criu/processes.h"
+#include "criu/removed_segments.h"
 #include "criu/settings.h"
 #include "linux/files.h"
 #include "linux/proc.h"
@@ -214,6 +215,10 @@ Status RestoredFiles::Unpack(const OnBytes& on_bytes, const std::stop_token& can
     STASIS_ASSIGN_OR_RETURN(settings_, ReadAll(file->get(), kMaxSettings));
   }
   STASIS_RETURN_IF_ERROR(criu::ListPosixLocks(images_.get()));
+  for (const ManifestFile& file : files_) {
+    if (!file.name.starts_with(criu::kSegmentsImage)) continue;
+    STASIS_ASSIGN_OR_RETURN(removed_segments_, criu::ReadRemovedSegments(images_.get(), file.name));
+  }
   STASIS_ASSIGN_OR_RETURN(std::vector<criu::ProcessMemory> taken, criu::TakePrivateMemory(images_.get()));
   for (const ManifestFile& file : files_) {
     if (!is_pages(file)) continue;
@@ -266,6 +271,9 @@ Status RestoredFiles::Fill(const UnixListener& listener, const OnBytes& on_bytes
     STASIS_RETURN_IF_ERROR(LetGoOn(criu_.get(), done.get_token()));
     STASIS_ASSIGN_OR_RETURN(const std::vector<pid_t> threads, ReadThreads(criu_.get(), done.get_token()));
     RestoreSettings(settings_, threads);
+    if (!threads.empty()) {
+      STASIS_RETURN_IF_ERROR(criu::RemoveSegments(removed_segments_, threads.front()));
+    }
     return OpenMemories(threads);
   };
   // It takes CRIU a while until it asks: meanwhile the first of the memory is read.

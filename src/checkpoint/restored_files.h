@@ -55,8 +55,9 @@ class RestoredFiles {
 
   std::vector<ManifestFile> files_;
   UniqueFd images_;
-  UniqueFd criu_;         // the connection
-  std::string settings_;  // criu/settings.h
+  UniqueFd criu_;                      // the connection
+  std::string settings_;               // criu/settings.h
+  std::vector<int> removed_segments_;  // criu/removed_segments.h
   std::unique_ptr<store::PageFinder> finder_;
   std::unique_ptr<store::StreamReader> reader_;
   std::vector<Memory> memory_;

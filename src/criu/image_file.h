@@ -20,6 +20,7 @@ inline constexpr uint32_t kServiceMagic = 0x55105940;  // of what CRIU notes bes
 inline constexpr uint32_t kCoreMagic = 0x55053847;
 inline constexpr uint32_t kFileLocksMagic = 0x54323616;
 inline constexpr uint32_t kFilesMagic = 0x56303138;
+inline constexpr uint32_t kIpcShmMagic = 0x46283044;
 inline constexpr uint32_t kMmMagic = 0x57492820;
 inline constexpr uint32_t kPagemapMagic = 0x56084025;
 inline constexpr uint32_t kRemapMagic = 0x59133954;

@@ -10,6 +10,7 @@
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 #include <set>
 #include <sstream>
 
@@ -29,6 +30,8 @@ std::string Words(const auto&... words) {
   line << "\n";
   return line.str();
 }
+
+constexpr char kAddress[] = "address";
 
 // ---- multicast groups: the kernel tells of an interface which groups somebody has joined, and of a socket
 // and a group whether it has (MCAST_MSFILTER, RFC 3678).
@@ -121,6 +124,29 @@ bool HasJoined(int socket, const Group& group) {
          filter.gf_fmode == MCAST_EXCLUDE && filter.gf_numsrc == 0;
 }
 
+// ---- the address of a raw socket, or of one for ping(8), whose port is the number in its packets (raw(7),
+// icmp(7)). CRIU binds them to none.
+
+std::optional<std::string> ReadAddress(int socket) {
+  sockaddr_storage address = {};
+  socklen_t size = sizeof address;
+  if (::getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size) != 0 || size > sizeof address)
+    return std::nullopt;
+  const std::string bytes(reinterpret_cast<const char*>(&address), size);
+  const size_t family = sizeof address.ss_family;
+  if (bytes.find_first_not_of('\0', family) == bytes.npos) return std::nullopt;  // not bound
+  return ToHex(bytes);
+}
+
+void Bind(int socket, const std::string& address) {
+  const auto bytes = FromHex(address);
+  if (!bytes || bytes->size() > sizeof(sockaddr_storage)) return;
+  sockaddr_storage copy = {};
+  std::memcpy(&copy, bytes->data(), bytes->size());
+  static_cast<void>(
+      ::bind(socket, reinterpret_cast<const sockaddr*>(&copy), static_cast<socklen_t>(bytes->size())));
+}
+
 void Join(int socket, uint32_t interface, const std::string& address) {
   group_req request = {};
   request.gr_interface = interface;
@@ -156,11 +182,16 @@ class DescriptorReader {
     std::string lines;
     for (const SocketOption& option : options_.Read(socket))
       lines += Words("descriptor", process.inside, descriptor, option.name, option.value);
-    int type = 0, domain = 0;
+    int type = 0, domain = 0, protocol = 0;
     socklen_t size = sizeof type;
     ::getsockopt(socket, SOL_SOCKET, SO_TYPE, &type, &size);
     ::getsockopt(socket, SOL_SOCKET, SO_DOMAIN, &domain, &size);
+    ::getsockopt(socket, SOL_SOCKET, SO_PROTOCOL, &protocol, &size);
     if ((type != SOCK_DGRAM && type != SOCK_RAW) || (domain != AF_INET && domain != AF_INET6)) return lines;
+    if (type == SOCK_RAW || protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6) {
+      if (const auto address = ReadAddress(socket))
+        lines += Words("descriptor", process.inside, descriptor, kAddress, *address);
+    }
     for (const Group& group : GroupsOf(process.pid)) {
       if (HasJoined(socket, group))
         lines += Words("group", process.inside, descriptor, group.interface, ToText(group.address));
@@ -261,6 +292,8 @@ void SetOfProcess(pid_t process, const std::string& name, const std::string& val
 void SetOfDescriptor(int descriptor, const std::string& name, const std::string& value) {
   if (name == "exclusive") {
     static_cast<void>(::ioctl(descriptor, TIOCEXCL));
+  } else if (name == kAddress) {
+    Bind(descriptor, value);
   } else {
     SocketOptions::Set(descriptor, name, value);
   }

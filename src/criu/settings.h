@@ -1,8 +1,8 @@
 // What CRIU does not save of processes and their descriptors, although it can be read and set from outside:
-// options of sockets (socket(7), tcp(7), ip(7), ipv6(7)), memberships of multicast groups, exclusive
-// terminals (TIOCEXCL, ioctl_tty(2)), coredump_filter (core(5)), autogroups and time slices (sched(7)). Saved
-// beside the images, for those only that differ from what a new one has. Where it cannot be set again, it
-// stays the default.
+// options of sockets (socket(7), tcp(7), ip(7), ipv6(7)), memberships of multicast groups, addresses of
+// raw sockets (raw(7)), exclusive terminals (TIOCEXCL, ioctl_tty(2)), coredump_filter (core(5)), autogroups
+// and time slices (sched(7)). Saved beside the images, for those only that differ from what a new one has.
+// Where it cannot be set again, it stays the default.
 #pragma once
 
 #include <sys/types.h>
