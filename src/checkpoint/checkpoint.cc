@@ -1,5 +1,7 @@
 #include "checkpoint/checkpoint.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -34,6 +36,16 @@ constexpr std::chrono::seconds kTwins{10};       // to close what they hold open
 uint64_t MicrosecondsSince(steady_clock::time_point from) {
   auto passed = std::chrono::duration_cast<std::chrono::microseconds>(steady_clock::now() - from);
   return static_cast<uint64_t>(passed.count());
+}
+
+// In nanoseconds since 1970. 0: there is none, or its file system does not tell.
+int64_t MadeAt(const std::string& directory) {
+  struct statx state = {};
+  if (directory.empty() ||
+      ::statx(AT_FDCWD, directory.c_str(), AT_SYMLINK_NOFOLLOW, STATX_BTIME, &state) != 0 ||
+      (state.stx_mask & STATX_BTIME) == 0)
+    return 0;
+  return state.stx_btime.tv_sec * 1'000'000'000 + state.stx_btime.tv_nsec;
 }
 
 // Plain it may be had.
@@ -200,6 +212,7 @@ Status Checkpoint::StartCriu(const std::stop_token& cancel) {
     task_images_.emplace(*std::move(images));
   criu::Program program = CriuProgram(plan_.criu, preload_, work_, source_ != Source::kCriu);
   program.kerndat = protocol::KerndatFile(RuntimeRoot(plan_.shim_directory));
+  program.layer_made = MadeAt(plan_.request.layer);
   program.task_images = task_images_ ? task_images_->path() : "";
   STASIS_ASSIGN_OR_RETURN(session_, criu::Session::Start(program));
   STASIS_RETURN_IF_ERROR(Note());

@@ -123,6 +123,7 @@ StatusOr<Session> Session::Start(const Program& program) {
   if (!program.task_images.empty()) command.env["STASIS_TASK_IMAGES"] = program.task_images;
   if (!program.sockets.empty()) command.env["STASIS_SOCKETS"] = program.sockets;
   if (!program.outside_peers.empty()) command.env["STASIS_OUTSIDE_PEERS"] = program.outside_peers;
+  if (program.layer_made != 0) command.env["STASIS_LAYER_MADE"] = std::to_string(program.layer_made);
   command.fds = {{kChildSocket, theirs.get()}};
   // It must not die with us by a signal: it sees the socket closed at its next notification, and lets the
   // tasks go on unharmed.

@@ -61,6 +61,8 @@ struct Program {
   std::string task_images = {};
   // Files of sockets that are not where they were bound (preload/sockets.c): written until `post-dump`.
   std::string sockets = {};
+  // When the container's layer was made, in nanoseconds since 1970 (preload/removed_files.c). 0: it has none.
+  int64_t layer_made = 0;
   // Sockets with peers outside the container (preload/sockets.c): written before the start. No file: none.
   std::string outside_peers = {};
 };

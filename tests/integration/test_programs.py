@@ -154,10 +154,32 @@ def check():
 """
 
 
-@pytest.mark.parametrize("name,program", [
+# What an upgrade of a package does under the processes that use it.
+REPLACED = """
+import mmap, os, shutil
+f=open(os.__file__, 'rb'); was=f.read(); os.unlink(os.__file__)
+path=shutil.__file__; g=open(path, 'rb'); m=mmap.mmap(g.fileno(), 0, prot=mmap.PROT_READ); mapped=m[:]; g.close()
+open(path + '.new', 'w').write('other'); os.rename(path + '.new', path)
+def check(): return os.pread(f.fileno(), len(was), 0) == was and m[:] == mapped and open(path).read() == 'other'
+"""
+SEGMENT = """
+import ctypes
+c=ctypes.CDLL(None); c.shmat.restype=ctypes.c_void_p
+s=c.shmget(0, 4096, 0o1600); a=c.shmat(s, None, 0); ctypes.memset(a, 7, 4096); c.shmctl(s, 0, None)
+def check():
+  mode=[line.split()[2] for line in open('/proc/sysvipc/shm') if line.split()[1] == str(s)]
+  return mode == ['1600'] and ctypes.string_at(a, 4096) == b'\\7' * 4096
+"""
+
+
+STATES = [
     ("a large deleted file", "f=open('/tmp/x','w+b'); import os; os.unlink('/tmp/x'); f.write(b'7'*8000000); f.flush()\n"
                              "check=lambda: f.seek(0) == 0 and f.read() == b'7'*8000000"),
     ("flock and fcntl locks", LOCKS),
+    ("files of the image that were removed and replaced", REPLACED),
+    ("a removed segment of shared memory", SEGMENT),
+    ("the address of a raw socket", "import socket; s=socket.socket(socket.AF_INET, socket.SOCK_RAW, 17)\n"
+                                    "s.bind(('127.0.0.1', 0)); check=lambda: s.getsockname()[0] == '127.0.0.1'"),
     ("a memfd", "import os; m=os.memfd_create('m'); os.write(m, b'in memory')\n"
                 "check=lambda: os.pread(m, 9, 0) == b'in memory'"),
     ("epoll, eventfd, timerfd", "import select, os; e=select.epoll(); r,w=os.pipe(); e.register(r, select.EPOLLIN)\n"
@@ -169,7 +191,10 @@ def check():
     ("shared memory of two processes", "import mmap, os; m=mmap.mmap(-1, 4096); m[0]=0\nif os.fork() == 0:\n"
                                        "  import time\n  while True: m[0]=(m[0]+1)%256; time.sleep(0.01)\n"
                                        "def check():\n  a=m[0]; time.sleep(0.2); return m[0] != a"),
-])
+]
+
+
+@pytest.mark.parametrize("name,program", STATES, ids=[name for name, _ in STATES])
 def test_state_of_the_kernel_comes_back(engine, image, name, program):
     body = f"import time\n{program}\ni=0\nwhile True:\n  assert check()\n  i+=1; print(i, flush=True); time.sleep(0.1)\n"
     engine.docker("run", "-d", "--name", "c1", image("python"), "python3", "-c", body)
