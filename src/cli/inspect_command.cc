@@ -74,15 +74,14 @@ StatusOr<Json> UsageOf(const ApiClient& client, const InspectOptions& options) {
   STASIS_ASSIGN_OR_RETURN(const std::string owner, OwnerId(client, options));
   if (!all.is_array()) return Internal("the daemon's list of checkpoints is no array");
   for (const Json& entry : all) {
-    std::string container, name, damage;
+    std::string damage;
     JsonReader reader(entry, "usage");
-    reader.Get("Container", &container);
-    reader.Get("Name", &name);
+    const CheckpointLabel label = ReadCheckpointLabel(reader);
     reader.Get("Damage", &damage);
     STASIS_RETURN_IF_ERROR(reader.status());
-    if (name != options.name || (!owner.empty() && container != owner)) continue;
+    if (label.name != options.name || (!owner.empty() && label.container != owner)) continue;
     return damage.empty() ? StatusOr<Json>(entry)
-                          : DataLoss("checkpoint " + name + " is damaged: " + Shown(damage));
+                          : DataLoss("checkpoint " + label.name + " is damaged: " + Shown(damage));
   }
   return NotFound("the daemon's list of checkpoints does not have it");
 }
