@@ -213,7 +213,7 @@ class Engine final : public backend::ContainerBackend,
   StatusOr<std::optional<RestorePoint>> FindRestorePoint(const ContainerRecord& record,
                                                          const backend::StartOptions& options);
   Status Boot(Container& container, const ContainerRecord& record, const std::optional<RestorePoint>& restore,
-              std::stop_token cancel);
+              const backend::OnProgress& on_progress, std::stop_token cancel);
   StatusOr<types::CreateContainerRequest> PlanRun(const ContainerRecord& record,
                                                   const std::optional<RestorePoint>& restore) const;
   struct Network {
@@ -316,7 +316,8 @@ class Engine final : public backend::ContainerBackend,
   StatusOr<Manifest> FindCheckpoint(const CheckpointPlace& place, const CheckpointName& name) const;
   StatusOr<std::string> CheckpointDirectory(const ContainerRecord& record,
                                             const std::string& directory) const;
-  // Tells by events how far work on a store has come. They are not recorded.
+  // These tell by events how far work has come: on a store, and on a checkpoint of a container or a restore
+  // from it. They are not recorded.
   backend::OnProgress StoreEvents(const std::string& store, const std::string& action);
   // A directory that a user named, made canonical.
   StatusOr<std::string> ForeignDirectory(const std::string& directory) const;
@@ -325,6 +326,8 @@ class Engine final : public backend::ContainerBackend,
   // The store of the checkpoints in `directory`: the containers' own share one.
   std::string StoreOf(const ContainerRecord& record, const std::string& directory) const;
   StatusOr<backend::CheckpointCreated> MakeCheckpoint(Container& container, const CheckpointName& name,
+  backend::OnProgress WorkEvents(const ContainerRecord& record, const std::string& action,
+                                 const std::string& checkpoint);
                                                       const std::string& directory,
                                                       const backend::CheckpointCreate& wanted,
                                                       std::stop_token cancel);

@@ -6,6 +6,7 @@
 #include "engine/bundle.h"
 #include "engine/engine.h"
 #include "engine/network_sysctls.h"
+#include "engine/progress.h"
 #include "engine/record_codec.h"
 #include "engine/restore_check.h"
 #include "engine/supervisor_link.h"
@@ -86,7 +87,7 @@ Status Engine::Launch(Container& container, const backend::StartOptions& options
   STASIS_RETURN_IF_ERROR(EndLeftovers(record.id));
   STASIS_RETURN_IF_ERROR(RevertFilesOfDeadStart(record.id));
   container.BeginStarting();
-  Status status = Boot(container, record, restore, std::move(cancel));
+  Status status = Boot(container, record, restore, options.on_progress, std::move(cancel));
   if (status.ok()) status = RecordRunning(container, restore);
   const bool told = !absl::IsUnavailable(status) && !absl::IsDeadlineExceeded(status);
   if (!status.ok()) {
@@ -147,7 +148,8 @@ StatusOr<std::optional<Engine::RestorePoint>> Engine::FindRestorePoint(const Con
 
 // Everything here is undone by Launch when a step fails.
 Status Engine::Boot(Container& container, const ContainerRecord& record,
-                    const std::optional<RestorePoint>& restore, std::stop_token cancel) {
+                    const std::optional<RestorePoint>& restore, const backend::OnProgress& on_progress,
+                    std::stop_token cancel) {
   STASIS_ASSIGN_OR_RETURN(const image::Image image, images_->Find(record.image_id));
   if (restore && restore->files) {
     STASIS_RETURN_IF_ERROR(PutFilesBack(record, *restore, cancel));
@@ -171,7 +173,11 @@ Status Engine::Boot(Container& container, const ContainerRecord& record,
   STASIS_ASSIGN_OR_RETURN(const types::Container made, supervisor_->Create(request, cancel));
   container.SetAttachSocket(made.attach_socket());
   container.ConnectAttachments(!restore);  // before it runs: none of its output is missed
-  return supervisor_->Run(record.id.str(), cancel);
+  if (!restore) return supervisor_->Run(record.id.str(), {}, cancel);
+  ProgressMeter meter(on_progress,
+                      WorkEvents(record, "restore-progress",
+                                 ShownCheckpoint(record.id, restore->directory + "/" + restore->name)));
+  return supervisor_->Run(record.id.str(), Looks(meter), cancel);
 }
 
 StatusOr<types::CreateContainerRequest> Engine::PlanRun(const ContainerRecord& record,
