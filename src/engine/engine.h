@@ -293,8 +293,10 @@ class Engine final : public backend::ContainerBackend,
   std::optional<std::string> KeepRestoredFiles(const ContainerRecord& record);
   void RevertFiles(const ContainerId& id);
   Status RevertFilesOfDeadStart(const ContainerId& id);
-  Status PutFilesBack(const ContainerRecord& record, const RestorePoint& restore,
-                      const std::stop_token& cancel);
+  // Returns a descriptor for SyncFiles, opened before anything was written; none where nothing was replaced.
+  StatusOr<UniqueFd> PutFilesBack(const ContainerRecord& record, const RestorePoint& restore,
+                                  const std::stop_token& cancel);
+  static Status SyncFiles(const UniqueFd& put_back);
 
   // ---- checkpoint_diff.cc ----
   // The container's own layer as it is now, for a comparison with `captured`.

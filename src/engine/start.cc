@@ -1,6 +1,7 @@
 // Run or restore a container.
 #include <algorithm>
 #include <csignal>
+#include <thread>
 
 #include "base/log.h"
 #include "engine/bundle.h"
@@ -151,9 +152,14 @@ Status Engine::Boot(Container& container, const ContainerRecord& record,
                     const std::optional<RestorePoint>& restore, const backend::OnProgress& on_progress,
                     std::stop_token cancel) {
   STASIS_ASSIGN_OR_RETURN(const image::Image image, images_->Find(record.image_id));
+  UniqueFd put_back;
   if (restore && restore->files) {
-    STASIS_RETURN_IF_ERROR(PutFilesBack(record, *restore, cancel));
+    STASIS_ASSIGN_OR_RETURN(put_back, PutFilesBack(record, *restore, cancel));
   }
+  // What is answered is on the disk (ADR 9): it gets there while CRIU works.
+  Status synced;
+  std::jthread sync;
+  if (put_back.get() >= 0) sync = std::jthread([&] { synced = SyncFiles(put_back); });
   STASIS_RETURN_IF_ERROR(images_->CreateRoot(record.id, image));  // one that was adopted may have none
   STASIS_ASSIGN_OR_RETURN(const std::string root, images_->MountRoot(record.id, image));
   STASIS_ASSIGN_OR_RETURN(const Network network, PrepareNetwork(record, restore.has_value()));
@@ -177,7 +183,10 @@ Status Engine::Boot(Container& container, const ContainerRecord& record,
   ProgressMeter meter(on_progress,
                       WorkEvents(record, "restore-progress",
                                  ShownCheckpoint(record.id, restore->directory + "/" + restore->name)));
-  return supervisor_->Run(record.id.str(), Looks(meter), cancel);
+  Status status = supervisor_->Run(record.id.str(), Looks(meter), cancel);
+  if (sync.joinable()) sync.join();
+  status.Update(synced);
+  return status;
 }
 
 StatusOr<types::CreateContainerRequest> Engine::PlanRun(const ContainerRecord& record,
