@@ -83,7 +83,7 @@ Status Diff(CheckpointBackend& backend, Request& request, Response& response) {
   const backend::CheckpointDiff diff = {request.Value("checkpoint"), request.query.Text("to"),
                                         request.query.Text("dir"), request.query.Flag("since-image")};
   STASIS_ASSIGN_OR_RETURN(const std::vector<backend::FileChange> changes,
-                          backend.DiffCheckpoint(request.Value("id"), diff, request.cancel));
+                          backend.DiffCheckpoint(ContainerIn(request), diff, request.cancel));
   Json list = Json::array();
   for (const backend::FileChange& change : changes)
     list.push_back({{"Path", change.path}, {"Kind", static_cast<int>(change.kind)}});
@@ -193,6 +193,10 @@ std::vector<Route> CheckpointRoutes(CheckpointBackend* backend) {
        "Inspect a checkpoint (an extension of Stasis)", "checkpoints"},
       {"GET", "/containers/{id}/checkpoints/{checkpoint}/diff", with(Diff),
        "The container's files that differ from a checkpoint's (an extension of Stasis)", "checkpoints"},
+      {"GET", "/checkpoints/{checkpoint}/diff", with(Diff),
+       "The files of a checkpoint in a directory that differ from its image's or another checkpoint's (an "
+       "extension of Stasis)",
+       "checkpoints"},
       {"GET", "/containers/{id}/checkpoints/{checkpoint}/processes", with(Processes),
        "The processes in a checkpoint, one JSON document a line (an extension of Stasis)", "checkpoints"},
       {"POST", "/containers/{id}/undo", with(Undo),

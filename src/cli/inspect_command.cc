@@ -106,10 +106,6 @@ Status GetDetails(const ApiClient& client, const InspectOptions& options, const 
   const Json* layer = JsonReader(manifest).Find("layer");
   if (layer != nullptr && layer->is_null()) return failure;  // and it is shown that there is none
   const Query query = {{"since-image", "1"}, {"dir", options.directory}};
-  if (options.container.empty()) {
-    note(InvalidArgument("--changes wants a container of the checkpoint's image to compare with"));
-    return failure;
-  }
   auto changes = client.Call({"GET", CheckpointTarget(options, "diff", query), Json()});
   note(changes.status());
   if (changes.ok()) details->changes = *std::move(changes);

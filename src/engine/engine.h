@@ -301,6 +301,9 @@ class Engine final : public backend::ContainerBackend,
   // ---- checkpoint_diff.cc ----
   // The container's own layer as it is now, for a comparison with `captured`.
   StatusOr<std::vector<layer::Entry>> LayerNow(const ContainerId& container,
+  // The directories of the image of a container, or, where none is named, of the image of this id.
+  StatusOr<std::vector<std::string>> ImageFiles(const std::string& container,
+                                                const std::string& image_id) const;
                                                const std::vector<layer::Entry>& captured,
                                                const std::stop_token& cancel) const;
 

@@ -128,6 +128,10 @@ StatusOr<std::vector<Digest>> RootStore::ReadLayers(const std::string& container
 
 StatusOr<std::vector<std::string>> RootStore::LowerDirectories(const ContainerId& container) const {
   STASIS_ASSIGN_OR_RETURN(const std::vector<Digest> layers, ReadLayers(container.str()));
+  return LowerDirectories(layers);
+}
+
+StatusOr<std::vector<std::string>> RootStore::LowerDirectories(const std::vector<Digest>& layers) const {
   STASIS_ASSIGN_OR_RETURN(const std::string option, layers_.LowerDirectories(layers));
   std::vector<std::string> out;
   for (size_t begin = 0; begin < option.size();) {
