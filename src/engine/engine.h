@@ -36,6 +36,7 @@
 #include "engine/exec_table.h"
 #include "engine/host.h"
 #include "engine/late_records.h"
+#include "engine/mount_request.h"
 #include "engine/paths.h"
 #include "engine/safety_checkpoints.h"
 #include "engine/supervisor.h"
@@ -199,6 +200,7 @@ class Engine final : public backend::ContainerBackend,
   // ---- create.cc ----
   StatusOr<ContainerRecord> PlanContainer(const backend::CreateRequest& request, const image::Image& image,
                                           const std::string& name, std::vector<std::string>* warnings) const;
+  MountRules RulesOfMounts() const;
   StatusOr<std::string> ReserveAName(const std::string& wanted, const ContainerId& id);
 
   // ---- start.cc ----
@@ -299,11 +301,11 @@ class Engine final : public backend::ContainerBackend,
   static Status SyncFiles(const UniqueFd& put_back);
 
   // ---- checkpoint_diff.cc ----
-  // The container's own layer as it is now, for a comparison with `captured`.
-  StatusOr<std::vector<layer::Entry>> LayerNow(const ContainerId& container,
   // The directories of the image of a container, or, where none is named, of the image of this id.
   StatusOr<std::vector<std::string>> ImageFiles(const std::string& container,
                                                 const std::string& image_id) const;
+  // The container's own layer as it is now, for a comparison with `captured`.
+  StatusOr<std::vector<layer::Entry>> LayerNow(const ContainerId& container,
                                                const std::vector<layer::Entry>& captured,
                                                const std::stop_token& cancel) const;
 
@@ -324,6 +326,8 @@ class Engine final : public backend::ContainerBackend,
   // These tell by events how far work has come: on a store, and on a checkpoint of a container or a restore
   // from it. They are not recorded.
   backend::OnProgress StoreEvents(const std::string& store, const std::string& action);
+  backend::OnProgress WorkEvents(const ContainerRecord& record, const std::string& action,
+                                 const std::string& checkpoint);
   // A directory that a user named, made canonical.
   StatusOr<std::string> ForeignDirectory(const std::string& directory) const;
   // Of a directory that a user named; empty: of the containers' own.
@@ -331,8 +335,6 @@ class Engine final : public backend::ContainerBackend,
   // The store of the checkpoints in `directory`: the containers' own share one.
   std::string StoreOf(const ContainerRecord& record, const std::string& directory) const;
   StatusOr<backend::CheckpointCreated> MakeCheckpoint(Container& container, const CheckpointName& name,
-  backend::OnProgress WorkEvents(const ContainerRecord& record, const std::string& action,
-                                 const std::string& checkpoint);
                                                       const std::string& directory,
                                                       const backend::CheckpointCreate& wanted,
                                                       std::stop_token cancel);
