@@ -1,3 +1,4 @@
+#include "api/progress_answer.h"
 #include "api/routes.h"
 #include "backend/checkpoints.h"
 #include "base/time.h"
@@ -6,43 +7,6 @@ namespace stasis::api {
 namespace {
 
 using backend::CheckpointBackend;
-
-// An extension of ours: long work that is asked for with progress=1 tells how it gets on, one JSON document a
-// line, {"progress": ...}, and at the end {"result": ...} or {"error": ...}. What is done within a second
-// answers as if nobody had asked for that.
-class ProgressAnswer {
- public:
-  ProgressAnswer(const Request& request, Response& response)
-      : wanted_(request.query.Flag("progress")), response_(response) {}
-
-  backend::OnProgress on_progress() {
-    if (!wanted_) return {};
-    return [this](const backend::Progress& progress) {
-      if (!response_.started()) response_.StartStream(200, "application/json").IgnoreError();
-      Line({{"progress",
-             {{"phase", progress.phase},
-              {"bytes", progress.bytes},
-              {"total", progress.total},
-              {"bytes_per_second", progress.bytes_per_second}}}})
-          .IgnoreError();  // who has left is noticed by others
-    };
-  }
-
-  // Nothing in it: no body.
-  Status Finish(const StatusOr<Json>& result, int http_status) {
-    if (!response_.started()) {
-      if (!result.ok()) return result.status();
-      return result->is_null() ? response_.Empty(http_status) : response_.Json(http_status, *result);
-    }
-    return result.ok() ? Line({{"result", *result}}) : Line({{"error", Message(result.status())}});
-  }
-
- private:
-  Status Line(const Json& json) { return response_.Write(DumpJson(json) + "\n"); }
-
-  const bool wanted_;
-  Response& response_;
-};
 
 Status Create(CheckpointBackend& backend, Request& request, Response& response) {
   STASIS_ASSIGN_OR_RETURN(Json body, ReadJson(request, /*required=*/true));
@@ -119,7 +83,7 @@ Status Diff(CheckpointBackend& backend, Request& request, Response& response) {
   const backend::CheckpointDiff diff = {request.Value("checkpoint"), request.query.Text("to"),
                                         request.query.Text("dir"), request.query.Flag("since-image")};
   STASIS_ASSIGN_OR_RETURN(const std::vector<backend::FileChange> changes,
-                          backend.DiffCheckpoint(request.Value("id"), diff, request.cancel));
+                          backend.DiffCheckpoint(ContainerIn(request), diff, request.cancel));
   Json list = Json::array();
   for (const backend::FileChange& change : changes)
     list.push_back({{"Path", change.path}, {"Kind", static_cast<int>(change.kind)}});
@@ -229,6 +193,10 @@ std::vector<Route> CheckpointRoutes(CheckpointBackend* backend) {
        "Inspect a checkpoint (an extension of Stasis)", "checkpoints"},
       {"GET", "/containers/{id}/checkpoints/{checkpoint}/diff", with(Diff),
        "The container's files that differ from a checkpoint's (an extension of Stasis)", "checkpoints"},
+      {"GET", "/checkpoints/{checkpoint}/diff", with(Diff),
+       "The files of a checkpoint in a directory that differ from its image's or another checkpoint's (an "
+       "extension of Stasis)",
+       "checkpoints"},
       {"GET", "/containers/{id}/checkpoints/{checkpoint}/processes", with(Processes),
        "The processes in a checkpoint, one JSON document a line (an extension of Stasis)", "checkpoints"},
       {"POST", "/containers/{id}/undo", with(Undo),

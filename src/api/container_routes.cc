@@ -2,6 +2,7 @@
 #include <cstdlib>
 
 #include "api/container_json.h"
+#include "api/progress_answer.h"
 #include "api/routes.h"
 #include "backend/containers.h"
 #include "backend/unsupported_fields.h"
@@ -75,11 +76,14 @@ Status Start(ContainerBackend& backend, Request& request, Response& response) {
   options.checkpoint_dir = request.query.Text("checkpoint-dir");
   std::string files_kept;
   options.on_files_kept = [&](const std::string& name) { files_kept = name; };
-  STASIS_ASSIGN_OR_RETURN(Change change, backend.Start(request.Value("id"), options, request.cancel));
+  ProgressAnswer answer(request, response);
+  options.on_progress = answer.on_progress();
+  const StatusOr<Change> change = backend.Start(request.Value("id"), options, request.cancel);
+  if (!change.ok()) return answer.Finish(change.status(), 0);
+  if (*change == Change::kAlreadySo) return answer.Finish(Json(), 304);
   // An extension of ours: who asks with report=1 is told what a restore has replaced.
-  if (change == Change::kDone && request.query.Flag("report"))
-    return response.Json(200, {{"FilesKept", files_kept}});
-  return response.Empty(change == Change::kDone ? 204 : 304);
+  if (request.query.Flag("report")) return answer.Finish(Json({{"FilesKept", files_kept}}), 200);
+  return answer.Finish(Json(), 204);
 }
 
 StatusOr<backend::StopOptions> StopOptionsOf(const Request& request) {

@@ -132,14 +132,14 @@ class CheckpointBackend {
   // /containers/{id}/undo. kNotFound: there are none. kFailedPrecondition: it runs.
   virtual StatusOr<UndoneRestore> UndoRestore(const std::string& container, const std::string& name,
                                               std::stop_token cancel) = 0;
-  // With `directory`, `container` may be empty, here, in InspectProcesses and in ExportCheckpoint: whoever it
-  // was made of. The manifest as JSON. An extension of ours: GET
-  // /containers/{id}/checkpoints/{checkpoint}/json.
+  // With `directory`, `container` may be empty, here, in DiffCheckpoint but for the files as they are now, in
+  // InspectProcesses and in ExportCheckpoint: whoever it was made of. The manifest as JSON. An extension of
+  // ours: GET /containers/{id}/checkpoints/{checkpoint}/json.
   virtual StatusOr<Json> InspectCheckpoint(const std::string& container, const std::string& name,
                                            const std::string& directory) = 0;
   // The container's own files that differ, by path; volumes are not among them. GET
   // /containers/{id}/checkpoints/{checkpoint}/diff. kFailedPrecondition: a checkpoint without files.
-  // kDataLoss: one is damaged.
+  // kDataLoss: one is damaged. kNotFound: also, without a container, that its image is not here.
   virtual StatusOr<std::vector<FileChange>> DiffCheckpoint(const std::string& container,
                                                            const CheckpointDiff& request,
                                                            std::stop_token cancel) = 0;

@@ -15,6 +15,7 @@
 
 #include "absl/time/time.h"
 #include "backend/container_config.h"
+#include "backend/progress.h"
 #include "backend/streams.h"
 #include "base/json.h"
 #include "base/status.h"
@@ -48,6 +49,7 @@ struct StartOptions {
   // Told, where a restore has replaced files of the container, the name of the safety checkpoint that keeps
   // them (UndoRestore).
   std::function<void(const std::string& name)> on_files_kept = {};
+  OnProgress on_progress = {};  // of a restore
 };
 
 struct StopOptions {

@@ -12,6 +12,9 @@ struct Field {
   std::vector<std::string> harmless = {};  // values, as JSON, that ask for what happens anyway
 };
 
+constexpr char kHealthcheck[] = "Healthcheck";
+constexpr char kNoHealthcheck[] = R"({"Test":["NONE"]})";
+
 const std::vector<Field>& Fields() {
   static const std::vector<Field> kFields = {
       {"HostConfig", "VolumesFrom", true},
@@ -38,7 +41,7 @@ const std::vector<Field>& Fields() {
       {"HostConfig", "CpuPercent", false},
       {"HostConfig", "IOMaximumIOps", false},
       {"HostConfig", "IOMaximumBandwidth", false},
-      {"", "Healthcheck", false},
+      {"", kHealthcheck, false, {kNoHealthcheck}},
       {"", "MacAddress", false},
   };
   return kFields;
@@ -54,6 +57,11 @@ bool AsksForSomething(const Json& value) {
 
 std::string Ignored(const std::string& path) {
   return path + " is not implemented by Stasis yet and is ignored";
+}
+
+const Json* FindHealthcheck(const Json& config) {
+  const Json* check = config.is_object() ? JsonReader(config).Find(kHealthcheck) : nullptr;
+  return check != nullptr && AsksForSomething(*check) ? check : nullptr;
 }
 
 // What is asked of a container's place in a network. None of the networks that there are has any such place.
@@ -97,6 +105,12 @@ StatusOr<std::vector<std::string>> CheckUnsupportedFields(const Json& body) {
   }
   STASIS_RETURN_IF_ERROR(CheckEndpoints(top, &warnings));
   return warnings;
+}
+
+std::vector<std::string> IgnoredOfImage(const Json& image, const Json& asked) {
+  const Json* check = FindHealthcheck(image);
+  if (check == nullptr || DumpJson(*check) == kNoHealthcheck || FindHealthcheck(asked) != nullptr) return {};
+  return {Ignored(kHealthcheck)};
 }
 
 }  // namespace stasis::backend

@@ -15,4 +15,8 @@ namespace stasis::backend {
 // for each field that is ignored and does no harm by that.
 StatusOr<std::vector<std::string>> CheckUnsupportedFields(const Json& body);
 
+// The same warnings of what only the image asks for: `image` is the object `config` of its configuration,
+// `asked` the request's own Config, in which {"Healthcheck":{"Test":["NONE"]}} takes the image's away.
+std::vector<std::string> IgnoredOfImage(const Json& image, const Json& asked);
+
 }  // namespace stasis::backend

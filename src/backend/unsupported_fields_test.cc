@@ -41,6 +41,20 @@ TEST(UnsupportedFieldsTest, WhatDoesNoHarmIsWarnedOf) {
       "NetworkingConfig.EndpointsConfig.bridge.MacAddress is not implemented by Stasis yet and is ignored");
 }
 
+TEST(UnsupportedFieldsTest, AHealthCheckIsWarnedOfOnceWhoeverAsksForIt) {
+  const std::string warning = "Healthcheck is not implemented by Stasis yet and is ignored";
+  const Json with = *ParseJson(R"({"Healthcheck":{"Test":["CMD","true"]}})");
+  const Json none = *ParseJson(R"({"Healthcheck":{"Test":["NONE"]}})");
+  const Json empty = Json::object();
+  EXPECT_EQ(*CheckUnsupportedFields(with), std::vector<std::string>{warning});
+  EXPECT_EQ(*CheckUnsupportedFields(none), std::vector<std::string>{});
+  EXPECT_EQ(IgnoredOfImage(with, empty), std::vector<std::string>{warning});
+  EXPECT_EQ(IgnoredOfImage(with, with), std::vector<std::string>{});
+  EXPECT_EQ(IgnoredOfImage(with, none), std::vector<std::string>{});
+  EXPECT_EQ(IgnoredOfImage(none, empty), std::vector<std::string>{});
+  EXPECT_EQ(IgnoredOfImage(empty, empty), std::vector<std::string>{});
+}
+
 TEST(UnsupportedFieldsTest, APlaceInANetworkIsRefusedInDockersWords) {
   EXPECT_EQ(Message(Check(R"({"NetworkingConfig":{"EndpointsConfig":{"none":{"Aliases":["a"]}}}})").status()),
             "network-scoped alias is supported only for containers in user defined networks");

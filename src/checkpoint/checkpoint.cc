@@ -341,6 +341,10 @@ Status Checkpoint::SaveImages(const std::stop_token& cancel) {
     STASIS_RETURN_IF_ERROR(WriteFileAtomically(staging_->images_path() + "/" + kDumpLogFile, *log));
   }
   STASIS_RETURN_IF_ERROR(criu::MendTimers(staging_->images(), work_ + kLateSignalsFile));
+  if (const std::string protections = protections_.Text(processes_); !protections.empty()) {
+    STASIS_RETURN_IF_ERROR(
+        WriteFileAtomically(staging_->images_path() + "/" + criu::kProtectionsFile, protections));
+  }
   on_progress_("publish", 0);
   ByteNotices notices("publish", on_progress_);
   STASIS_RETURN_IF_ERROR(AddFiles(

@@ -35,6 +35,7 @@
 #include "criu/file_names.h"
 #include "criu/losses.h"
 #include "criu/processes.h"
+#include "criu/protections.h"
 #include "criu/session.h"
 #include "linux/cgroup.h"
 #include "linux/clock.h"
@@ -136,6 +137,7 @@ class Checkpoint {
   std::vector<criu::OutsidePeer> outside_peers_;
   std::vector<criu::Process> processes_;
   criu::Losses losses_;
+  criu::Protections protections_;
   std::set<std::string> unread_;  // UDP sockets, as they were in the freeze
   std::vector<pid_t> members_;    // of the cgroup, just before `processes_` were read for the freeze
   bool stopped_ = false;          // by SIGSTOP, one of them

@@ -181,6 +181,28 @@ StatusOr<std::vector<std::string>> BindDestinations(const Json& spec, int root) 
   return destinations;
 }
 
+Status CheckBelowBinds(const std::vector<std::string>& binds, const std::vector<MountEntry>& mounts) {
+  const auto root = std::find_if(mounts.begin(), mounts.end(),
+                                 [](const MountEntry& mount) { return mount.mount_point == "/"; });
+  for (const MountEntry& mount : mounts) {
+    const auto bind = std::find_if(binds.begin(), binds.end(), [&](const std::string& destination) {
+      return mount.mount_point.starts_with(destination + "/");
+    });
+    if (bind == binds.end()) continue;
+    const std::string where = "the bind at " + *bind + " takes along ";
+    const std::string way_out = " (" + mount.mount_point + "), which CRIU cannot " +
+                                (mount.type == "nsfs" ? "save" : "mount again") +
+                                ": bind it without what is mounted below it (bind-nonrecursive)";
+    if (mount.type == "nsfs") return FailedPrecondition(where + "a pinned namespace" + way_out);
+    // Its layers are named from a directory that only whoever mounted it was in.
+    const bool of_engine =
+        mount.type == "overlay" && mount.super_options.find("lowerdir=l/") != std::string::npos;
+    if (of_engine && (root == mounts.end() || mount.device != root->device))
+      return FailedPrecondition(where + "the root of another container" + way_out);
+  }
+  return absl::OkStatus();
+}
+
 std::string RuntimeRoot(const std::string& shim_directory) {
   std::string root;
   if (auto text = ReadFile(shim_directory + "/" + protocol::kShimConfigFile); text.ok()) {
@@ -208,6 +230,7 @@ StatusOr<ContainerView> ReadContainerView(const std::string& bundle, pid_t init,
   STASIS_ASSIGN_OR_RETURN(std::vector<std::string> binds, BindDestinations(spec, root.get()));
   for (const std::string& destination : binds) view.mounts.push_back({destination, destination});
   STASIS_ASSIGN_OR_RETURN(std::vector<MountEntry> mounts, ReadMounts(std::to_string(init)));
+  STASIS_RETURN_IF_ERROR(CheckBelowBinds(binds, mounts));
   AddCgroupsAndDevices(spec, mounts, &view);
   STASIS_RETURN_IF_ERROR(AddMaskedFiles(linux_part, container_root.get(), mounts, &view));
   view.stdio_descriptors = StdioDescriptors(init, runtime_state);

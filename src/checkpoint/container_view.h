@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/status.h"
 #include "criu/session.h"
+#include "linux/mounts.h"
 
 namespace stasis::checkpoint {
 
@@ -31,6 +32,10 @@ StatusOr<ContainerView> ReadContainerView(const std::string& bundle, pid_t init,
 // `root` as runc resolves them (links followed as the container sees them; what does not exist stays as it is
 // written).
 StatusOr<std::vector<std::string>> BindDestinations(const Json& spec, int root);
+
+// What is mounted below a bind on the host comes with it. kFailedPrecondition: CRIU fails with it, at the
+// dump (a namespace that is pinned to a file) or at the restore (the root of another container).
+Status CheckBelowBinds(const std::vector<std::string>& binds, const std::vector<MountEntry>& mounts);
 
 // Of runc (`--root`), by the shim's own configuration; runc keeps ID/state.json of a container there.
 std::string RuntimeRoot(const std::string& shim_directory);

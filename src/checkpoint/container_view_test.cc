@@ -66,5 +66,23 @@ TEST_F(BindDestinationsTest, NonsenseHasNone) {
   EXPECT_TRUE(Of("[1,null,{\"destination\":7}]").empty());
 }
 
+TEST(CheckBelowBindsTest, WhatCriuCannotSaveOrMountAgainIsNamed) {
+  const auto check = [](const std::string& mount) {
+    const std::string own = "1 0 0:38 / / rw - overlay overlay rw,lowerdir=l/a,upperdir=/u\n";
+    return Message(CheckBelowBinds({"/data", "/host"}, *ParseMounts(own + mount)));
+  };
+  EXPECT_EQ(
+      check("2 1 0:4 net:[7] /host/run/netns/x rw - nsfs nsfs rw\n"),
+      "the bind at /host takes along a pinned namespace (/host/run/netns/x), which CRIU cannot save: bind it "
+      "without what is mounted below it (bind-nonrecursive)");
+  EXPECT_EQ(
+      check("2 1 0:40 / /host/roots/b/merged rw - overlay overlay rw,lowerdir=l/a,upperdir=/v\n"),
+      "the bind at /host takes along the root of another container (/host/roots/b/merged), which CRIU cannot "
+      "mount again: bind it without what is mounted below it (bind-nonrecursive)");
+  EXPECT_EQ(check("2 1 0:38 / /host/roots/a/merged rw - overlay overlay rw,lowerdir=l/a,upperdir=/u\n"), "");
+  EXPECT_EQ(check("2 1 0:40 / /host/mine rw - overlay overlay rw,lowerdir=/l,upperdir=/v\n"), "");
+  EXPECT_EQ(check("2 1 0:4 net:[7] /elsewhere rw - nsfs nsfs rw\n"), "");
+}
+
 }  // namespace
 }  // namespace stasis::checkpoint

@@ -59,12 +59,12 @@ Status AskCopy(const criu::Process& process, StoppedCaller& caller, Deadline dea
   return status;
 }
 
-Status Ask(const criu::Process& process, criu::Losses* losses) {
+Status Ask(const criu::Process& process, const InnerFindings& findings) {
   const Deadline deadline = After(kAsk);
   STASIS_ASSIGN_OR_RETURN(StoppedCaller caller, StoppedCaller::Stop(process.pid, deadline));
-  STASIS_RETURN_IF_ERROR(FindInnerLosses(process, caller.injection, caller.thread, deadline, losses));
+  STASIS_RETURN_IF_ERROR(FindInnerLosses(process, caller.injection, caller.thread, deadline, findings));
   if (process.may_be_restricted) {
-    STASIS_RETURN_IF_ERROR(AskCopy(process, caller, deadline, losses));
+    STASIS_RETURN_IF_ERROR(AskCopy(process, caller, deadline, findings.losses));
   }
   return caller.thread.Detach();
 }
@@ -72,16 +72,14 @@ Status Ask(const criu::Process& process, criu::Losses* losses) {
 }  // namespace
 
 Status FindInnerLosses(const criu::Process& process, Injection& injection, TracedThread& thread,
-                       Deadline deadline, criu::Losses* losses) {
+                       Deadline deadline, const InnerFindings& findings) {
+  criu::Losses* const losses = findings.losses;
   const auto ask = [&](uint64_t number, uint64_t first) {
     return injection.Call(thread, {.number = number, .arguments = {first}}, deadline);
   };
   STASIS_ASSIGN_OR_RETURN(const int64_t no_write_execute, ask(SYS_prctl, kGetNoWriteExecute));
-  if (no_write_execute > 0) {
-    losses->Add(process, {criu::kNoWriteExecute,
-                          "forbids itself memory that can be both written and executed "
-                          "(PR_SET_MDWE), which it does not any more after a restore"});
-  }
+  // An older kernel does not know the question.
+  findings.protections->Note(process, no_write_execute > 0 ? static_cast<uint64_t>(no_write_execute) : 0);
   STASIS_ASSIGN_OR_RETURN(const int64_t cpuid, ask(SYS_arch_prctl, ARCH_GET_CPUID));
   if (cpuid == 0) {
     losses->Add(process, {criu::kCpuidFaulting,
@@ -122,11 +120,11 @@ Status FindLandlock(const criu::Process& process, Injection& injection, TracedTh
   return absl::OkStatus();
 }
 
-Status FindLossesInside(const std::vector<criu::Process>& processes, criu::Losses* losses) {
+Status FindLossesInside(const std::vector<criu::Process>& processes, const InnerFindings& findings) {
   for (const criu::Process& process : processes) {
     if (process.state == 'Z' || criu::IsStopped(process)) continue;
-    criu::FindMemoryLosses(process, process.pid, losses);
-    const Status asked = Ask(process, losses);
+    criu::FindMemoryLosses(process, process.pid, findings.losses);
+    const Status asked = Ask(process, findings);
     if (!absl::IsDeadlineExceeded(asked)) continue;  // it has ended, or cannot be asked
     return Unavailable(criu::Label(process) + " does not come to a stop: checkpoint again");
   }

@@ -38,13 +38,13 @@ Status Checkpoint::JudgeLosses() {
                             "nobody can tell"});
     }
   } else if (source_ != Source::kTwins) {
-    STASIS_RETURN_IF_ERROR(FindLossesInside(processes_, &losses_));
+    STASIS_RETURN_IF_ERROR(FindLossesInside(processes_, {&losses_, &protections_}));
   }
   return losses_.Judge(plan_.request.allow);
 }
 
 Status Checkpoint::JudgeTwins() {
-  const Status found = twins_->FindLosses(processes_, After(kAnswers), &losses_);
+  const Status found = twins_->FindLosses(processes_, After(kAnswers), {&losses_, &protections_});
   return found.ok() ? losses_.Judge(plan_.request.allow) : MakeError(StatusCode::kAborted, Message(found));
 }
 

@@ -182,7 +182,7 @@ Status Server::Fill(const std::stop_token& cancel) {
   if (!restore_ || !restore_->unpacked)
     return FailedPrecondition("checkpointer: fill: no restore is under way");
   const OnProgress tell = [this](std::string_view phase, uint64_t bytes) { Tell(phase, bytes); };
-  ByteNotices notices("fill", tell);
+  ByteNotices notices("memory", tell);
   restore_->over = true;
   return Annotate(restore_->files.Fill(
                       restore_->listener, [&](uint64_t bytes) { notices.Add(bytes); }, cancel),

@@ -153,17 +153,17 @@ Status Twins::Quieten(Deadline deadline) {
 }
 
 Status Twins::FindLosses(const std::vector<criu::Process>& processes, Deadline deadline,
-                         criu::Losses* losses) {
+                         const InnerFindings& findings) {
   for (Twin& twin : twins_) {
     const auto original = std::find_if(processes.begin(), processes.end(), [&](const criu::Process& process) {
       return process.pid == twin.original;
     });
     if (original == processes.end()) continue;
-    criu::FindMemoryLosses(*original, twin.thread.id(), losses);
+    criu::FindMemoryLosses(*original, twin.thread.id(), findings.losses);
     STASIS_ASSIGN_OR_RETURN(Injection injection, Injection::Prepare(twin.thread.id()));
-    STASIS_RETURN_IF_ERROR(FindInnerLosses(*original, injection, twin.thread, deadline, losses));
+    STASIS_RETURN_IF_ERROR(FindInnerLosses(*original, injection, twin.thread, deadline, findings));
     if (!original->may_be_restricted) continue;
-    STASIS_RETURN_IF_ERROR(FindLandlock(*original, injection, twin.thread, deadline, losses));
+    STASIS_RETURN_IF_ERROR(FindLandlock(*original, injection, twin.thread, deadline, findings.losses));
   }
   return absl::OkStatus();
 }

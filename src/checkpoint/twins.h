@@ -11,6 +11,7 @@
 
 #include "base/status.h"
 #include "checkpoint/injection.h"
+#include "checkpoint/inner_losses.h"
 #include "criu/losses.h"
 #include "criu/processes.h"
 #include "linux/cgroup.h"
@@ -46,7 +47,8 @@ class Twins {
   Status Quieten(Deadline deadline);
   // Once they are quiet: what a restore of the `processes` does not bring back, as far as the copies can
   // tell.
-  Status FindLosses(const std::vector<criu::Process>& processes, Deadline deadline, criu::Losses* losses);
+  Status FindLosses(const std::vector<criu::Process>& processes, Deadline deadline,
+                    const InnerFindings& findings);
   // Kills them, and has their parents reap them; but not where the cgroup is frozen again: who stands still
   // could not be let go after it was asked to stop. ReapLeftTwins does it later.
   void End();

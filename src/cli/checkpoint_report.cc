@@ -254,12 +254,18 @@ std::string HumanMicroseconds(uint64_t microseconds) {
   return text;
 }
 
+CheckpointLabel ReadCheckpointLabel(JsonReader& entry) {
+  CheckpointLabel label;
+  entry.Get("Container", &label.container);
+  entry.Get("ContainerName", &label.container_name);
+  entry.Get("Name", &label.name);
+  return label;
+}
+
 StatusOr<CheckpointLine> ReadCheckpointLine(const Json& entry) {
   CheckpointLine line;
   JsonReader reader(entry, "checkpoint");
-  reader.Get("Container", &line.container);
-  reader.Get("ContainerName", &line.container_name);
-  reader.Get("Name", &line.name);
+  line.label = ReadCheckpointLabel(reader);
   reader.Get("FilesOnly", &line.files_only);
   reader.Get("Image", &line.image);
   reader.Get("Created", &line.created);

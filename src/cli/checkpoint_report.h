@@ -24,11 +24,20 @@ struct CheckpointDetails {
 // other as parents are shown all the same, once each.
 StatusOr<std::string> CheckpointReport(const Json& manifest, const CheckpointDetails& details = {});
 
-// An entry of GET /checkpoints.
-struct CheckpointLine {
+// What every answer that lists checkpoints says of each.
+struct CheckpointLabel {
   std::string container;  // id
   std::string container_name;
   std::string name;
+
+  // Of its container: the name, or where that is not known the id.
+  std::string owner() const { return container_name.empty() ? container.substr(0, 12) : container_name; }
+};
+CheckpointLabel ReadCheckpointLabel(JsonReader& entry);
+
+// An entry of GET /checkpoints.
+struct CheckpointLine {
+  CheckpointLabel label;
   bool files_only = false;
   std::string image;
   std::string created;  // RFC 3339

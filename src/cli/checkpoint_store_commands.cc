@@ -21,14 +21,10 @@ struct StoreOptions {
   std::string format = "table";
 };
 
-// Whose it is: by name, or where that is not known by id.
-std::string OwnerText(const std::string& name, const std::string& id) {
-  return name.empty() ? id.substr(0, 12) : name;
-}
-
 // "checkpoint cp1 of web"
-std::string CheckpointText(const std::string& name, const std::string& owner) {
-  return "checkpoint " + Shown(name) + (owner.empty() ? "" : " of " + Shown(owner));
+std::string CheckpointText(const CheckpointLabel& label) {
+  const std::string owner = label.owner();
+  return "checkpoint " + Shown(label.name) + (owner.empty() ? "" : " of " + Shown(owner));
 }
 
 Status ListOfOne(const ApiClient& client, const StoreOptions& options) {
@@ -62,17 +58,17 @@ Status ListAll(const ApiClient& client, const StoreOptions& options) {
   Status damaged;
   for (const Json& entry : list) {
     STASIS_ASSIGN_OR_RETURN(const CheckpointLine line, ReadCheckpointLine(entry));
-    const std::string owner = OwnerText(line.container_name, line.container);
+    const std::string owner = line.label.owner();
     if (!line.damage.empty())
-      damaged.Update(DataLoss(CheckpointText(line.name, owner) + ": " + Shown(line.damage)));
+      damaged.Update(DataLoss(CheckpointText(line.label) + ": " + Shown(line.damage)));
     const std::string frozen = !line.damage.empty() ? "damaged"
                                : line.files_only    ? "files only"
                                                     : HumanMicroseconds(line.frozen_us);
-    table.AddRow({owner, line.name, line.image, line.created, HumanSize(line.bytes),
+    table.AddRow({owner, line.label.name, line.image, line.created, HumanSize(line.bytes),
                   HumanSize(line.stored_bytes), frozen});
     lines += DumpJson({{"Container", owner},
-                       {"ContainerID", line.container},
-                       {"Checkpoint", line.name},
+                       {"ContainerID", line.label.container},
+                       {"Checkpoint", line.label.name},
                        {"FilesOnly", line.files_only},
                        {"Image", line.image},
                        {"Created", line.created},
@@ -104,15 +100,12 @@ Status Verify(const ApiClient& client, const StoreOptions& options) {
   std::string text;
   for (const std::string& one : damage) text += Shown(one) + "\n";
   for (const Json& entry : *damaged) {
-    std::string container, container_name, name, reason;
+    std::string reason;
     JsonReader one(entry, "damaged");
-    one.Get("Container", &container);
-    one.Get("ContainerName", &container_name);
-    one.Get("Name", &name);
+    const CheckpointLabel label = ReadCheckpointLabel(one);
     one.Get("Reason", &reason);
     STASIS_RETURN_IF_ERROR(one.status());
-    text += CheckpointText(name, OwnerText(container_name, container)) +
-            " cannot be restored: " + Shown(reason) + "\n";
+    text += CheckpointText(label) + " cannot be restored: " + Shown(reason) + "\n";
   }
   text += "Read " + HumanSize(bytes) + ", " + std::to_string(checkpoints) +
           (checkpoints == 1 ? " checkpoint" : " checkpoints") + "\n";
@@ -142,21 +135,17 @@ Status DiskUsage(const ApiClient& client, const StoreOptions& options) {
   std::string lines;
   Status damaged;
   for (const Json& entry : answer) {
-    std::string container, container_name, name, damage;
+    std::string damage;
     uint64_t bytes = 0, stored = 0, own = 0;
     JsonReader reader(entry, "usage");
-    reader.Get("Container", &container);
-    reader.Get("ContainerName", &container_name);
-    reader.Get("Name", &name);
+    const CheckpointLabel label = ReadCheckpointLabel(reader);
     reader.Get("Damage", &damage);
     reader.Get("Bytes", &bytes);
     reader.Get("StoredBytes", &stored);
     reader.Get("OwnBytes", &own);
     STASIS_RETURN_IF_ERROR(reader.status());
-    const std::string owner = OwnerText(container_name, container);
-    if (!damage.empty())
-      damaged.Update(DataLoss(CheckpointText(name, owner) + " is damaged: " + Shown(damage)));
-    table.AddRow({owner, name, HumanSize(bytes), HumanSize(stored), HumanSize(own)});
+    if (!damage.empty()) damaged.Update(DataLoss(CheckpointText(label) + " is damaged: " + Shown(damage)));
+    table.AddRow({label.owner(), label.name, HumanSize(bytes), HumanSize(stored), HumanSize(own)});
     lines += DumpJson(entry) + "\n";
   }
   Print(options.format == "json" ? lines : table.Text());

@@ -8,6 +8,7 @@
 #include "base/frames.h"
 #include "cli/attached_run.h"
 #include "cli/commands.h"
+#include "cli/long_call.h"
 #include "cli/table.h"
 #include "cli/target.h"
 #include "cli/units.h"
@@ -62,8 +63,10 @@ Status Start(const ApiClient& client, const std::string& name, const StartOption
   const Query query = {{"checkpoint", options.checkpoint},
                        {"checkpoint-dir", options.checkpoint_dir},
                        {"report", options.checkpoint.empty() ? "" : "1"}};
-  STASIS_ASSIGN_OR_RETURN(const Json answer,
-                          client.Call({"POST", Target({"containers", name, "start"}, query), Json()}));
+  const Request request = {"POST", Target({"containers", name, "start"}, query), Json()};
+  // One that is attached has the terminal for its own output.
+  const bool silent = options.checkpoint.empty() || options.attach || options.interactive;
+  STASIS_ASSIGN_OR_RETURN(const Json answer, silent ? client.Call(request) : LongCall(client, request));
   std::string kept;
   if (answer.is_object()) JsonReader(answer).Get("FilesKept", &kept);
   if (kept.empty()) return absl::OkStatus();

@@ -74,15 +74,14 @@ StatusOr<Json> UsageOf(const ApiClient& client, const InspectOptions& options) {
   STASIS_ASSIGN_OR_RETURN(const std::string owner, OwnerId(client, options));
   if (!all.is_array()) return Internal("the daemon's list of checkpoints is no array");
   for (const Json& entry : all) {
-    std::string container, name, damage;
+    std::string damage;
     JsonReader reader(entry, "usage");
-    reader.Get("Container", &container);
-    reader.Get("Name", &name);
+    const CheckpointLabel label = ReadCheckpointLabel(reader);
     reader.Get("Damage", &damage);
     STASIS_RETURN_IF_ERROR(reader.status());
-    if (name != options.name || (!owner.empty() && container != owner)) continue;
+    if (label.name != options.name || (!owner.empty() && label.container != owner)) continue;
     return damage.empty() ? StatusOr<Json>(entry)
-                          : DataLoss("checkpoint " + name + " is damaged: " + Shown(damage));
+                          : DataLoss("checkpoint " + label.name + " is damaged: " + Shown(damage));
   }
   return NotFound("the daemon's list of checkpoints does not have it");
 }
@@ -107,10 +106,6 @@ Status GetDetails(const ApiClient& client, const InspectOptions& options, const 
   const Json* layer = JsonReader(manifest).Find("layer");
   if (layer != nullptr && layer->is_null()) return failure;  // and it is shown that there is none
   const Query query = {{"since-image", "1"}, {"dir", options.directory}};
-  if (options.container.empty()) {
-    note(InvalidArgument("--changes wants a container of the checkpoint's image to compare with"));
-    return failure;
-  }
   auto changes = client.Call({"GET", CheckpointTarget(options, "diff", query), Json()});
   note(changes.status());
   if (changes.ok()) details->changes = *std::move(changes);

@@ -26,9 +26,10 @@ struct Loss {
   std::string text;  // as it stands behind "process 7 (node) "
 };
 
-inline constexpr std::string_view kLandlock = "landlock", kSealedMemory = "mseal", kNoWriteExecute = "mdwe",
+inline constexpr std::string_view kLandlock = "landlock", kSealedMemory = "mseal",
                                   kSpeculation = "speculation", kCpuidFaulting = "cpuid";
-inline constexpr std::string_view kAllowable[] = {kLandlock, kSealedMemory, kNoWriteExecute, kSpeculation,
+// "mdwe": it comes back (criu/protections.h), and needs no permission any more.
+inline constexpr std::string_view kAllowable[] = {kLandlock, kSealedMemory, "mdwe", kSpeculation,
                                                   kCpuidFaulting};
 
 // The losses of all processes of a container; several of the same kind are told as one.

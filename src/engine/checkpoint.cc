@@ -221,17 +221,8 @@ StatusOr<backend::CheckpointCreated> Engine::MakeCheckpoint(Container& container
       return {};
     }));
   }
-  ProgressMeter meter(wanted.on_progress, [&](const backend::Progress& progress) {
-    Attributes attributes = ProgressAttributes(progress);
-    attributes["checkpoint"] = name.str();
-    events_.Publish(ContainerEvent(record, "checkpoint-progress", attributes));
-  });
-  const auto on_look = [&](const types::Container& seen) {
-    if (seen.checkpoint_phase() != meter.progress().phase)
-      meter.Begin(seen.checkpoint_phase(), seen.checkpoint_total());
-    meter.Set(seen.checkpoint_bytes());
-  };
-  const auto answer = supervisor_->Checkpoint(request, on_look, std::move(cancel));
+  ProgressMeter meter(wanted.on_progress, WorkEvents(record, "checkpoint-progress", name.str()));
+  const auto answer = supervisor_->Checkpoint(request, Looks(meter), std::move(cancel));
   Status status = answer.status();
   backend::CheckpointCreated created;
   if (answer.ok()) created.warnings.assign(answer->warnings().begin(), answer->warnings().end());
@@ -287,6 +278,15 @@ Status Engine::DeleteCheckpoint(const std::string& container_name, const std::st
 backend::OnProgress Engine::StoreEvents(const std::string& store, const std::string& action) {
   return [=, this](const backend::Progress& progress) {
     events_.Publish({"daemon", action, store, ProgressAttributes(progress), absl::Now()});
+  };
+}
+
+backend::OnProgress Engine::WorkEvents(const ContainerRecord& record, const std::string& action,
+                                       const std::string& checkpoint) {
+  return [=, this](const backend::Progress& progress) {
+    Attributes attributes = ProgressAttributes(progress);
+    attributes["checkpoint"] = checkpoint;
+    events_.Publish(ContainerEvent(record, action, attributes));
   };
 }
 

@@ -1,9 +1,11 @@
 // What has become of a container's files since a checkpoint.
+#include "base/log.h"
 #include "engine/engine.h"
 #include "layer/compare.h"
 #include "layer/image_layers.h"
 #include "linux/files.h"
 #include "manifest/checkpoint_content.h"
+#include "manifest/checkpoint_owner.h"
 
 namespace stasis::engine {
 namespace {
@@ -45,15 +47,35 @@ StatusOr<std::vector<layer::Entry>> Engine::LayerNow(const ContainerId& containe
   return layer::ListForComparison(upper->get(), captured, cancel);
 }
 
+StatusOr<std::vector<std::string>> Engine::ImageFiles(const std::string& container_name,
+                                                      const std::string& image_id) const {
+  StatusOr<std::vector<std::string>> lower;
+  if (container_name.empty()) {
+    const auto image = images_->Find(image_id);
+    if (!image.ok()) {
+      return NotFound("the image that the checkpoint's container was made of is not here: " +
+                      (image_id.empty() ? "its record does not name it" : Printable(image_id)));
+    }
+    lower = images_->LowerDirectories(*image);
+  } else {
+    STASIS_ASSIGN_OR_RETURN(const ContainerRef container, containers_.Find(container_name));
+    lower = images_->LowerDirectories(container->id());
+  }
+  if (!lower.ok()) return Internal("the image's files: " + Message(lower.status()));
+  return lower;
+}
+
 StatusOr<std::vector<backend::FileChange>> Engine::DiffCheckpoint(const std::string& container_name,
                                                                   const backend::CheckpointDiff& request,
                                                                   std::stop_token cancel) {
   STASIS_ASSIGN_OR_RETURN(const CheckpointName from, CheckpointName::Parse(request.from));
-  STASIS_ASSIGN_OR_RETURN(const ContainerRef container, containers_.Find(container_name));
-  const ContainerRecord record = container->Record();
+  if (container_name.empty() && !request.since_image && request.to.empty())
+    return InvalidArgument("want a container, or another checkpoint to compare with");
+  std::string image_id;
   const auto read = [&](const CheckpointName& name) -> StatusOr<std::vector<layer::Entry>> {
     STASIS_ASSIGN_OR_RETURN(const CheckpointPlace place, FindPlace(container_name, name, request.directory));
     STASIS_ASSIGN_OR_RETURN(const Manifest manifest, FindCheckpoint(place, name));
+    image_id = OwnerOf(manifest).image_id;
     return LayerIn(manifest, place.store);
   };
   std::vector<layer::Entry> before, after;
@@ -61,14 +83,14 @@ StatusOr<std::vector<backend::FileChange>> Engine::DiffCheckpoint(const std::str
   if (request.since_image) {
     after.swap(before);  // the image has nothing of the container's own
   } else if (request.to.empty()) {
-    STASIS_ASSIGN_OR_RETURN(after, LayerNow(record.id, before, cancel));
+    STASIS_ASSIGN_OR_RETURN(const ContainerRef container, containers_.Find(container_name));
+    STASIS_ASSIGN_OR_RETURN(after, LayerNow(container->id(), before, cancel));
   } else {
     STASIS_ASSIGN_OR_RETURN(const CheckpointName to, CheckpointName::Parse(request.to));
     STASIS_ASSIGN_OR_RETURN(after, read(to));
   }
-  const auto lower = images_->LowerDirectories(record.id);
-  if (!lower.ok()) return Internal("the image's files: " + Message(lower.status()));
-  STASIS_ASSIGN_OR_RETURN(const layer::ImageLayers image, layer::ImageLayers::Open(*lower));
+  STASIS_ASSIGN_OR_RETURN(const std::vector<std::string> lower, ImageFiles(container_name, image_id));
+  STASIS_ASSIGN_OR_RETURN(const layer::ImageLayers image, layer::ImageLayers::Open(lower));
   STASIS_ASSIGN_OR_RETURN(
       const std::vector<layer::Change> changes,
       layer::Compare(before, after, [&](const std::string& path) { return image.Find(path); }));

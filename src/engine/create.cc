@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "backend/unsupported_fields.h"
 #include "base/log.h"
 #include "engine/config_merge.h"
 #include "engine/engine.h"
@@ -114,13 +115,24 @@ StatusOr<ContainerRecord> Engine::PlanContainer(const backend::CreateRequest& re
   MergeImageConfig(image_config, &record.config);
   STASIS_ASSIGN_OR_RETURN(record.argv, CommandOf(record.config));
   STASIS_RETURN_IF_ERROR(ValidateContainer(record.config, record.host_config, host_));
-  const MountRules rules = {.recursive_read_only = HasMountSetattr(host_.limits),
-                            .engine_root = RealPath(options_.paths.root).value_or(options_.paths.root)};
+  const MountRules rules = RulesOfMounts();
   STASIS_ASSIGN_OR_RETURN(record.mounts, SettleMounts(record.host_config, rules));
   STASIS_RETURN_IF_ERROR(CheckVolumes(request.config.volumes, record.mounts));
   const std::vector<std::string> settled = SettleConfig(host_, &record);
   warnings->insert(warnings->end(), settled.begin(), settled.end());
+  const std::vector<std::string> ignored = backend::IgnoredOfImage(image_config, request.config.kept);
+  warnings->insert(warnings->end(), ignored.begin(), ignored.end());
+  const std::vector<std::string> obstacles = CheckpointObstacles(record.mounts, rules);
+  warnings->insert(warnings->end(), obstacles.begin(), obstacles.end());
   return record;
+}
+
+MountRules Engine::RulesOfMounts() const {
+  const auto real = [](const std::string& path) { return RealPath(path).value_or(path); };
+  return {.recursive_read_only = HasMountSetattr(host_.limits),
+          .engine_root = real(options_.paths.root),
+          .container_roots = real(options_.paths.ContainerRoots()),
+          .network_namespaces = real(options_.paths.NetworkNamespaces())};
 }
 
 StatusOr<std::string> Engine::ReserveAName(const std::string& wanted, const ContainerId& id) {

@@ -36,6 +36,7 @@
 #include "engine/exec_table.h"
 #include "engine/host.h"
 #include "engine/late_records.h"
+#include "engine/mount_request.h"
 #include "engine/paths.h"
 #include "engine/safety_checkpoints.h"
 #include "engine/supervisor.h"
@@ -199,6 +200,7 @@ class Engine final : public backend::ContainerBackend,
   // ---- create.cc ----
   StatusOr<ContainerRecord> PlanContainer(const backend::CreateRequest& request, const image::Image& image,
                                           const std::string& name, std::vector<std::string>* warnings) const;
+  MountRules RulesOfMounts() const;
   StatusOr<std::string> ReserveAName(const std::string& wanted, const ContainerId& id);
 
   // ---- start.cc ----
@@ -213,7 +215,7 @@ class Engine final : public backend::ContainerBackend,
   StatusOr<std::optional<RestorePoint>> FindRestorePoint(const ContainerRecord& record,
                                                          const backend::StartOptions& options);
   Status Boot(Container& container, const ContainerRecord& record, const std::optional<RestorePoint>& restore,
-              std::stop_token cancel);
+              const backend::OnProgress& on_progress, std::stop_token cancel);
   StatusOr<types::CreateContainerRequest> PlanRun(const ContainerRecord& record,
                                                   const std::optional<RestorePoint>& restore) const;
   struct Network {
@@ -293,10 +295,15 @@ class Engine final : public backend::ContainerBackend,
   std::optional<std::string> KeepRestoredFiles(const ContainerRecord& record);
   void RevertFiles(const ContainerId& id);
   Status RevertFilesOfDeadStart(const ContainerId& id);
-  Status PutFilesBack(const ContainerRecord& record, const RestorePoint& restore,
-                      const std::stop_token& cancel);
+  // Returns a descriptor for SyncFiles, opened before anything was written; none where nothing was replaced.
+  StatusOr<UniqueFd> PutFilesBack(const ContainerRecord& record, const RestorePoint& restore,
+                                  const std::stop_token& cancel);
+  static Status SyncFiles(const UniqueFd& put_back);
 
   // ---- checkpoint_diff.cc ----
+  // The directories of the image of a container, or, where none is named, of the image of this id.
+  StatusOr<std::vector<std::string>> ImageFiles(const std::string& container,
+                                                const std::string& image_id) const;
   // The container's own layer as it is now, for a comparison with `captured`.
   StatusOr<std::vector<layer::Entry>> LayerNow(const ContainerId& container,
                                                const std::vector<layer::Entry>& captured,
@@ -316,8 +323,11 @@ class Engine final : public backend::ContainerBackend,
   StatusOr<Manifest> FindCheckpoint(const CheckpointPlace& place, const CheckpointName& name) const;
   StatusOr<std::string> CheckpointDirectory(const ContainerRecord& record,
                                             const std::string& directory) const;
-  // Tells by events how far work on a store has come. They are not recorded.
+  // These tell by events how far work has come: on a store, and on a checkpoint of a container or a restore
+  // from it. They are not recorded.
   backend::OnProgress StoreEvents(const std::string& store, const std::string& action);
+  backend::OnProgress WorkEvents(const ContainerRecord& record, const std::string& action,
+                                 const std::string& checkpoint);
   // A directory that a user named, made canonical.
   StatusOr<std::string> ForeignDirectory(const std::string& directory) const;
   // Of a directory that a user named; empty: of the containers' own.

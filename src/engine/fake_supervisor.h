@@ -46,6 +46,7 @@ class FakeWorld {
   bool ends_when_killed = true;  // else the test ends it
   std::function<Status(const types::CreateCheckpointRequest&, std::stop_token)> on_checkpoint;
   std::vector<std::string> checkpoint_warnings;  // of those that succeed
+  std::function<void(const Supervisor::OnLook&)> on_restore;
 
  private:
   friend class FakeSupervisor;
@@ -82,7 +83,8 @@ class FakeSupervisor final : public Supervisor {
     world_->containers_[request.id()] = container;
     return container;
   }
-  Status Run(const std::string& id, std::stop_token) override {
+  Status Run(const std::string& id, const OnLook& on_look, std::stop_token) override {
+    if (on_look && world_->on_restore) world_->on_restore(on_look);
     const std::lock_guard lock(world_->mutex_);
     STASIS_RETURN_IF_ERROR(world_->run_status);
     const auto found = world_->containers_.find(id);

@@ -220,4 +220,27 @@ StatusOr<std::vector<ContainerMount>> SettleMounts(const backend::HostConfig& ho
   return mounts;
 }
 
+std::vector<std::string> CheckpointObstacles(const std::vector<ContainerMount>& mounts,
+                                             const MountRules& rules) {
+  std::vector<std::string> obstacles;
+  for (const ContainerMount& mount : mounts) {
+    if (mount.type != "bind" || !Contains(mount.options, "rbind")) continue;
+    const std::string source = RealPath(mount.source).value_or(mount.source);
+    const auto takes_along = [&](const std::string& directory) {
+      return !directory.empty() && IsAtOrBelow(directory, source);
+    };
+    const std::string bind = "The bind of " + mount.source + " at " + mount.destination + " takes along ";
+    if (takes_along(rules.network_namespaces)) {
+      obstacles.push_back(bind + "the network namespaces that the engine has pinned in " +
+                          rules.network_namespaces + ": the container cannot be checkpointed");
+    } else if (takes_along(rules.container_roots)) {
+      obstacles.push_back(
+          bind + "the roots of other containers in " + rules.container_roots +
+          ": with any of them the container cannot be checkpointed, since a restore could not "
+          "mount them again");
+    }
+  }
+  return obstacles;
+}
+
 }  // namespace stasis::engine

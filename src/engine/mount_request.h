@@ -21,6 +21,9 @@ std::string CleanPath(const std::string& path);
 struct MountRules {
   bool recursive_read_only = false;  // the kernel has mount_setattr(2), Linux 5.12
   std::string engine_root = {};      // canonical
+  // Where the engine mounts containers' roots, and pins network namespaces; canonical.
+  std::string container_roots = {};
+  std::string network_namespaces = {};
 };
 
 // "SOURCE:DESTINATION[:OPTION,...]" with ro, rw, z, Z, [r]private, [r]slave, [r]shared.
@@ -40,5 +43,10 @@ StatusOr<ContainerMount> ParseTmpfs(const std::string& destination, const std::s
 // point: %s".
 StatusOr<std::vector<ContainerMount>> SettleMounts(const backend::HostConfig& host_config,
                                                    const MountRules& rules);
+
+// A bind takes along what is mounted below its source: a sentence for each with which checkpoints are refused
+// (checkpoint/container_view.h).
+std::vector<std::string> CheckpointObstacles(const std::vector<ContainerMount>& mounts,
+                                             const MountRules& rules);
 
 }  // namespace stasis::engine

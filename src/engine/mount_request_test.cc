@@ -80,6 +80,32 @@ TEST(ParseBindTest, WhatHoldsTheEnginesRootFollowsItsMounts) {
               testing::HasSubstr("must use either propagation mode \"rslave\" or \"rshared\""));
 }
 
+TEST(CheckpointObstaclesTest, ABindThatTakesTheEnginesMountsAlongIsNamed) {
+  const MountRules rules{.container_roots = "/tmp/stasis-root/images/roots",
+                         .network_namespaces = "/tmp/stasis-state/netns"};
+  const auto obstacles = [&](const std::string& bind) {
+    return CheckpointObstacles({*ParseBind(bind, {})}, rules);
+  };
+  EXPECT_THAT(
+      obstacles("/:/host"),
+      ElementsAre("The bind of / at /host takes along the network namespaces that the engine has pinned "
+                  "in /tmp/stasis-state/netns: the container cannot be checkpointed"));
+  EXPECT_THAT(obstacles("/tmp/stasis-state:/s"), testing::SizeIs(1));
+  EXPECT_THAT(
+      obstacles("/tmp/stasis-root:/r"),
+      ElementsAre("The bind of /tmp/stasis-root at /r takes along the roots of other containers in "
+                  "/tmp/stasis-root/images/roots: with any of them the container cannot be checkpointed, "
+                  "since a restore could not mount them again"));
+  EXPECT_THAT(obstacles("/tmp/stasis-root/containers:/c"), testing::IsEmpty());
+  EXPECT_THAT(obstacles("/tmp/stasis-root2:/c"), testing::IsEmpty());
+  backend::MountRequest request;
+  request.type = "bind";
+  request.source = "/";
+  request.target = "/host";
+  request.non_recursive = true;
+  EXPECT_THAT(CheckpointObstacles({*SettleMount(request, {})}, rules), testing::IsEmpty());
+}
+
 TEST(SettleMountTest, ATmpfsGetsItsSizeAndMode) {
   backend::MountRequest request;
   request.type = "tmpfs";

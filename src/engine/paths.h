@@ -27,6 +27,7 @@ struct Paths {
 
   std::string Database() const { return root + "/stasis.db"; }
   std::string Images() const { return root + "/images"; }
+  std::string ContainerRoots() const { return Images() + "/roots"; }  // the image store's
   std::string CheckpointStore() const { return root + "/checkpoint-store"; }
   std::string Containers() const { return root + "/containers"; }
   std::string Container(const ContainerId& id) const { return Containers() + "/" + id.str(); }

@@ -40,4 +40,12 @@ void ProgressMeter::Set(uint64_t bytes) {
   on_event_(progress_);
 }
 
+Supervisor::OnLook Looks(ProgressMeter& meter) {
+  return [&meter](const types::Container& seen) {
+    if (seen.checkpoint_phase() != meter.progress().phase)
+      meter.Begin(seen.checkpoint_phase(), seen.checkpoint_total());
+    meter.Set(seen.checkpoint_bytes());
+  };
+}
+
 }  // namespace stasis::engine

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "backend/progress.h"
+#include "engine/supervisor.h"
 
 namespace stasis::engine {
 
@@ -33,5 +34,8 @@ class ProgressMeter {
   backend::Progress progress_;
   Clock::time_point began_, phase_began_, last_notice_, last_event_;
 };
+
+// Tells the meter what the supervisor says of a container's checkpoint or restore. The meter outlives it.
+Supervisor::OnLook Looks(ProgressMeter& meter);
 
 }  // namespace stasis::engine

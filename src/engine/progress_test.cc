@@ -45,6 +45,24 @@ TEST_F(ProgressTest, OnceASecondWithTheRateOfThePhase) {
   EXPECT_EQ(told_[1].bytes_per_second, 5u);
 }
 
+TEST_F(ProgressTest, WhatTheSupervisorSaysOfAContainerIsTold) {
+  const Supervisor::OnLook look = Looks(meter_);
+  types::Container seen;
+  seen.set_checkpoint_phase("unpack");
+  seen.set_checkpoint_bytes(10);
+  look(seen);
+  seen.set_checkpoint_phase("memory");
+  seen.set_checkpoint_bytes(20);
+  look(seen);
+  Pass(1000);
+  seen.set_checkpoint_bytes(40);
+  look(seen);
+  ASSERT_EQ(told_.size(), 1u);
+  EXPECT_EQ(told_[0].phase, "memory");
+  EXPECT_EQ(told_[0].bytes, 40u);
+  EXPECT_EQ(told_[0].bytes_per_second, 40u);
+}
+
 TEST_F(ProgressTest, APhaseThatHasJustBeenNoticedHasNoRateYet) {
   Pass(5000);
   meter_.Begin("memory", 0);

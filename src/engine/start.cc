@@ -1,11 +1,13 @@
 // Run or restore a container.
 #include <algorithm>
 #include <csignal>
+#include <thread>
 
 #include "base/log.h"
 #include "engine/bundle.h"
 #include "engine/engine.h"
 #include "engine/network_sysctls.h"
+#include "engine/progress.h"
 #include "engine/record_codec.h"
 #include "engine/restore_check.h"
 #include "engine/supervisor_link.h"
@@ -86,7 +88,7 @@ Status Engine::Launch(Container& container, const backend::StartOptions& options
   STASIS_RETURN_IF_ERROR(EndLeftovers(record.id));
   STASIS_RETURN_IF_ERROR(RevertFilesOfDeadStart(record.id));
   container.BeginStarting();
-  Status status = Boot(container, record, restore, std::move(cancel));
+  Status status = Boot(container, record, restore, options.on_progress, std::move(cancel));
   if (status.ok()) status = RecordRunning(container, restore);
   const bool told = !absl::IsUnavailable(status) && !absl::IsDeadlineExceeded(status);
   if (!status.ok()) {
@@ -147,11 +149,17 @@ StatusOr<std::optional<Engine::RestorePoint>> Engine::FindRestorePoint(const Con
 
 // Everything here is undone by Launch when a step fails.
 Status Engine::Boot(Container& container, const ContainerRecord& record,
-                    const std::optional<RestorePoint>& restore, std::stop_token cancel) {
+                    const std::optional<RestorePoint>& restore, const backend::OnProgress& on_progress,
+                    std::stop_token cancel) {
   STASIS_ASSIGN_OR_RETURN(const image::Image image, images_->Find(record.image_id));
+  UniqueFd put_back;
   if (restore && restore->files) {
-    STASIS_RETURN_IF_ERROR(PutFilesBack(record, *restore, cancel));
+    STASIS_ASSIGN_OR_RETURN(put_back, PutFilesBack(record, *restore, cancel));
   }
+  // What is answered is on the disk (ADR 9): it gets there while CRIU works.
+  Status synced;
+  std::jthread sync;
+  if (put_back.get() >= 0) sync = std::jthread([&] { synced = SyncFiles(put_back); });
   STASIS_RETURN_IF_ERROR(images_->CreateRoot(record.id, image));  // one that was adopted may have none
   STASIS_ASSIGN_OR_RETURN(const std::string root, images_->MountRoot(record.id, image));
   STASIS_ASSIGN_OR_RETURN(const Network network, PrepareNetwork(record, restore.has_value()));
@@ -171,7 +179,14 @@ Status Engine::Boot(Container& container, const ContainerRecord& record,
   STASIS_ASSIGN_OR_RETURN(const types::Container made, supervisor_->Create(request, cancel));
   container.SetAttachSocket(made.attach_socket());
   container.ConnectAttachments(!restore);  // before it runs: none of its output is missed
-  return supervisor_->Run(record.id.str(), cancel);
+  if (!restore) return supervisor_->Run(record.id.str(), {}, cancel);
+  ProgressMeter meter(on_progress,
+                      WorkEvents(record, "restore-progress",
+                                 ShownCheckpoint(record.id, restore->directory + "/" + restore->name)));
+  Status status = supervisor_->Run(record.id.str(), Looks(meter), cancel);
+  if (sync.joinable()) sync.join();
+  status.Update(synced);
+  return status;
 }
 
 StatusOr<types::CreateContainerRequest> Engine::PlanRun(const ContainerRecord& record,

@@ -84,7 +84,7 @@ Status Engine::StopAndWait(Container& container, const backend::StopOptions& opt
     Emit(KillEvent(record, signal));
     if (container.phase() == Phase::kPaused) {
       // That it has ended by the signal meanwhile is no error: its exit is on the way.
-      const Status resumed = supervisor_->Run(id, cancel);
+      const Status resumed = supervisor_->Run(id, {}, cancel);
       if (!resumed.ok() && !absl::IsNotFound(resumed)) return resumed;
       if (resumed.ok()) {
         STASIS_RETURN_IF_ERROR(RecordFact(container, AsResumed));
@@ -175,7 +175,7 @@ Status Engine::SignalInit(Container& container, int signal, bool ends) {
   Emit(KillEvent(record, signal));
   if (stops && record.state.phase == Phase::kPaused) {
     // Frozen, it would take the signal only once somebody thaws it. That it has ended meanwhile is no error.
-    const bool resumed = supervisor_->Run(id, {}).ok();
+    const bool resumed = supervisor_->Run(id, {}, {}).ok();
     if (resumed && container.phase() == Phase::kPaused) {
       Change(container, AsResumed, "unpause").IgnoreError();  // the signal was sent all the same
     }
@@ -237,7 +237,7 @@ Status Engine::Unpause(const std::string& name) {
     return FailedPrecondition("Container " + record.id.str() + " is not paused");
   }
   STASIS_RETURN_IF_ERROR(
-      Annotate(supervisor_->Run(record.id.str(), turn.cancel()), "Cannot unpause container " + name));
+      Annotate(supervisor_->Run(record.id.str(), {}, turn.cancel()), "Cannot unpause container " + name));
   return RecordFact(*container, AsResumed, "unpause");
 }
 

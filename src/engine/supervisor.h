@@ -21,8 +21,10 @@ class Supervisor {
   // As `create_only` asks: made but not run. Returns it with its attach socket.
   virtual StatusOr<types::Container> Create(const types::CreateContainerRequest& request,
                                             std::stop_token cancel) = 0;
-  // Runs (or restores) what Create made; resumes what is paused.
-  virtual Status Run(const std::string& id, std::stop_token cancel) = 0;
+  // Called about once a second with what State says of the container.
+  using OnLook = std::function<void(const types::Container&)>;
+  // Runs (or restores) what Create made; resumes what is paused. `on_look`: of a restore; else empty.
+  virtual Status Run(const std::string& id, const OnLook& on_look, std::stop_token cancel) = 0;
   virtual Status Pause(const std::string& id, std::stop_token cancel) = 0;
   // `process`: "init" or an exec's id. `all`: SIGKILL to all it holds.
   virtual Status Signal(const std::string& id, const std::string& process, int signal, bool all) = 0;
@@ -30,8 +32,6 @@ class Supervisor {
   virtual StatusOr<int> AddProcess(const types::AddProcessRequest& request, std::stop_token cancel) = 0;
   virtual Status Resize(const std::string& id, const std::string& process, uint32_t width,
                         uint32_t height) = 0;
-  // `on_look` is called about once a second with what State says of the container.
-  using OnLook = std::function<void(const types::Container&)>;
   virtual StatusOr<types::CreateCheckpointResponse> Checkpoint(const types::CreateCheckpointRequest& request,
                                                                const OnLook& on_look,
                                                                std::stop_token cancel) = 0;

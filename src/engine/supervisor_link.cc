@@ -9,7 +9,7 @@
 namespace stasis::engine {
 namespace {
 
-// A restore reads all memory back.
+// A restore reads all memory back: lack of progress, as far as somebody looks.
 constexpr std::chrono::minutes kRunLimit{10};
 // Lack of progress; the supervisor's own limit is shorter and says more.
 constexpr std::chrono::minutes kCheckpointLimit{2};
@@ -65,18 +65,20 @@ StatusOr<types::Container> SupervisorLink::Create(const types::CreateContainerRe
   return std::move(*response.mutable_container());
 }
 
-Status SupervisorLink::Update(const std::string& id, const std::string& status, std::stop_token cancel) {
+Status SupervisorLink::Update(const std::string& id, const std::string& status, const OnLook& on_look,
+                              std::stop_token cancel) {
   types::UpdateContainerRequest request;
   request.set_id(id);
   request.set_status(status);
   const std::chrono::milliseconds limit = status == "paused" ? kPauseLimit : kRunLimit;
   return client_
-      .UpdateContainer(request, {.quiet_limit = limit, .progress = nullptr, .cancel = std::move(cancel)})
+      .UpdateContainer(request, {.quiet_limit = limit, .progress = nullptr, .cancel = std::move(cancel)},
+                       on_look)
       .status();
 }
 
-Status SupervisorLink::Run(const std::string& id, std::stop_token cancel) {
-  Status status = Update(id, "running", cancel);
+Status SupervisorLink::Run(const std::string& id, const OnLook& on_look, std::stop_token cancel) {
+  Status status = Update(id, "running", on_look, cancel);
   if (!supervisor::ConnectionBroken(status)) return status;
   // The supervisor died in the middle of it. The shim goes on by itself: what became of it is asked.
   for (int attempt = 0; attempt < kRunAttempts; ++attempt) {
@@ -85,14 +87,14 @@ Status SupervisorLink::Run(const std::string& id, std::stop_token cancel) {
     const std::string& now = found.front().status();
     if (now != "created" && now != "stopped") return {};
     // Waits for a start that is under way; of one that failed meanwhile it says why.
-    Status again = Update(id, "running", cancel);
+    Status again = Update(id, "running", on_look, cancel);
     if (again.ok() || (now == "stopped" && !supervisor::ConnectionBroken(again))) return again;
   }
   return status;
 }
 
 Status SupervisorLink::Pause(const std::string& id, std::stop_token cancel) {
-  return Update(id, "paused", std::move(cancel));
+  return Update(id, "paused", {}, std::move(cancel));
 }
 
 Status SupervisorLink::Signal(const std::string& id, const std::string& process, int signal, bool all) {

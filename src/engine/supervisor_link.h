@@ -15,7 +15,7 @@ class SupervisorLink final : public Supervisor {
 
   StatusOr<types::Container> Create(const types::CreateContainerRequest& request,
                                     std::stop_token cancel) override;
-  Status Run(const std::string& id, std::stop_token cancel) override;
+  Status Run(const std::string& id, const OnLook& on_look, std::stop_token cancel) override;
   Status Pause(const std::string& id, std::stop_token cancel) override;
   Status Signal(const std::string& id, const std::string& process, int signal, bool all) override;
   StatusOr<int> AddProcess(const types::AddProcessRequest& request, std::stop_token cancel) override;
@@ -29,7 +29,8 @@ class SupervisorLink final : public Supervisor {
   StatusOr<std::string> Version() override;
 
  private:
-  Status Update(const std::string& id, const std::string& status, std::stop_token cancel);
+  Status Update(const std::string& id, const std::string& status, const OnLook& on_look,
+                std::stop_token cancel);
   supervisor::Client client_;
 };
 

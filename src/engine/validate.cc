@@ -70,9 +70,13 @@ Status CheckConfig(const backend::ContainerConfig& config) {
   return ParseSignal(config.stop_signal).status();
 }
 
+// Docker's checks of resources, with its words.
 Status CheckMemory(const backend::HostConfig& host) {
   if (host.memory != 0 && host.memory < kMinimumMemory) {
     return InvalidArgument("Minimum memory limit allowed is 6MB");
+  }
+  if (host.memory_swap < -1) {
+    return InvalidArgument(absl::StrCat("invalid memory swap limit: ", host.memory_swap));
   }
   if (host.memory_swap > 0 && host.memory == 0) {
     return InvalidArgument("You should always set the Memory limit when using Memoryswap limit, see usage");
@@ -80,37 +84,49 @@ Status CheckMemory(const backend::HostConfig& host) {
   if (host.memory_swap > 0 && host.memory_swap < host.memory) {
     return InvalidArgument("Minimum memoryswap limit should be larger than memory limit, see usage");
   }
-  if (host.memory_reservation > 0 && host.memory > 0 && host.memory < host.memory_reservation) {
-    return InvalidArgument("Minimum memory limit can not be less than memory reservation limit, see usage");
-  }
   if (host.memory_reservation != 0 && host.memory_reservation < kMinimumMemory) {
     return InvalidArgument("Minimum memory reservation allowed is 6MB");
+  }
+  if (host.memory > 0 && host.memory < host.memory_reservation) {
+    return InvalidArgument("Minimum memory limit can not be less than memory reservation limit, see usage");
   }
   if (host.shm_size < 0) return InvalidArgument("SHM size can not be less than 0");
   if (host.memory_swappiness && (*host.memory_swappiness < 0 || *host.memory_swappiness > 100)) {
     return InvalidArgument(
         absl::StrCat("Invalid value: ", *host.memory_swappiness, ", valid memory swappiness range is 0-100"));
   }
+  if (host.oom_score_adj < -1000 || host.oom_score_adj > 1000) {
+    return InvalidArgument(
+        absl::StrCat("Invalid value ", host.oom_score_adj, ", range for oom score adj is [-1000, 1000]"));
+  }
   return {};
 }
 
 Status CheckCpu(const backend::HostConfig& host, const Host& machine) {
   const int cpus = machine.cpus;
-  if (host.nano_cpus != 0 && host.cpu_period != 0) {
-    return InvalidArgument("Conflicting options: Nano CPUs and CPU Period cannot both be set.");
-  }
-  if (host.nano_cpus != 0 && host.cpu_quota != 0) {
-    return InvalidArgument("Conflicting options: Nano CPUs and CPU Quota cannot both be set.");
+  if (host.nano_cpus > 0 && (host.cpu_period > 0 || host.cpu_quota > 0)) {
+    return InvalidArgument(absl::StrCat("Conflicting options: Nano CPUs and CPU ",
+                                        host.cpu_period > 0 ? "Period" : "Quota", " cannot both be set"));
   }
   if (host.nano_cpus < 0 || host.nano_cpus > int64_t{cpus} * 1000000000) {
     return InvalidArgument(absl::StrCat("Range of CPUs is from 0.01 to ", cpus, ".00, as there are only ",
                                         cpus, " CPUs available"));
   }
-  if (host.cpu_shares < 0) return InvalidArgument("CPU shares can not be less than 0");
+  if (host.cpu_shares < 0) {
+    return InvalidArgument(
+        absl::StrCat("invalid CPU shares (", host.cpu_shares, "): value must be a positive integer"));
+  }
   if (host.cpu_shares != 0 && host.cpu_shares < kMinimumCpuShares)
     return InvalidArgument(absl::StrCat("The minimum allowed cpu-shares is ", kMinimumCpuShares));
   if (host.cpu_shares > kMaximumCpuShares)
     return InvalidArgument(absl::StrCat("The maximum allowed cpu-shares is ", kMaximumCpuShares));
+  if (host.cpu_period != 0 && (host.cpu_period < 1000 || host.cpu_period > 1000000)) {
+    return InvalidArgument(
+        "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)");
+  }
+  if (host.cpu_quota != 0 && host.cpu_quota != -1 && host.cpu_quota < 1000) {
+    return InvalidArgument("CPU cfs quota can not be less than 1ms (i.e. 1000)");
+  }
   STASIS_RETURN_IF_ERROR(CheckCpus(host.cpuset_cpus, machine.cpuset_cpus));
   return CheckMemoryNodes(host.cpuset_mems, machine.cpuset_mems);
 }

@@ -1,5 +1,7 @@
 #include "engine/validate.h"
 
+#include <functional>
+
 #include "engine/security_options.h"
 #include "gtest/gtest.h"
 
@@ -31,6 +33,42 @@ TEST_F(ValidateTest, MemoryIsCheckedAsDockerDoes) {
   EXPECT_EQ(Verdict(), "Minimum memoryswap limit should be larger than memory limit, see usage");
   host_.memory_swap = -1;
   EXPECT_EQ(Verdict(), "");
+}
+
+TEST_F(ValidateTest, EveryLimitOfAResourceIsToldInDockersWords) {
+  using Config = backend::HostConfig;
+  const auto verdict = [&](const std::function<void(Config*)>& change) {
+    host_ = {};
+    change(&host_);
+    return Verdict();
+  };
+  EXPECT_EQ(verdict([](Config* host) { host->memory = -5; }), "Minimum memory limit allowed is 6MB");
+  EXPECT_EQ(verdict([](Config* host) { host->memory_swap = -2; }), "invalid memory swap limit: -2");
+  EXPECT_EQ(verdict([](Config* host) { host->memory_swap = 100; }),
+            "You should always set the Memory limit when using Memoryswap limit, see usage");
+  EXPECT_EQ(verdict([](Config* host) { host->memory_reservation = -1; }),
+            "Minimum memory reservation allowed is 6MB");
+  EXPECT_EQ(verdict([](Config* host) {
+              host->memory = 8 << 20;
+              host->memory_reservation = 16 << 20;
+            }),
+            "Minimum memory limit can not be less than memory reservation limit, see usage");
+  EXPECT_EQ(verdict([](Config* host) { host->shm_size = -1; }), "SHM size can not be less than 0");
+  EXPECT_EQ(verdict([](Config* host) { host->oom_score_adj = 2000; }),
+            "Invalid value 2000, range for oom score adj is [-1000, 1000]");
+  EXPECT_EQ(verdict([](Config* host) { host->nano_cpus = -1; }),
+            "Range of CPUs is from 0.01 to 2.00, as there are only 2 CPUs available");
+  EXPECT_EQ(verdict([](Config* host) { host->nano_cpus = host->cpu_period = 5000; }),
+            "Conflicting options: Nano CPUs and CPU Period cannot both be set");
+  EXPECT_EQ(verdict([](Config* host) { host->nano_cpus = host->cpu_quota = 5000; }),
+            "Conflicting options: Nano CPUs and CPU Quota cannot both be set");
+  EXPECT_EQ(verdict([](Config* host) { host->cpu_shares = -1; }),
+            "invalid CPU shares (-1): value must be a positive integer");
+  EXPECT_EQ(verdict([](Config* host) { host->cpu_period = 1; }),
+            "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)");
+  EXPECT_EQ(verdict([](Config* host) { host->cpu_quota = 999; }),
+            "CPU cfs quota can not be less than 1ms (i.e. 1000)");
+  EXPECT_EQ(verdict([](Config* host) { host->cpu_quota = -1; }), "");
 }
 
 TEST_F(ValidateTest, CpusAreThoseOfTheMachine) {

@@ -75,6 +75,9 @@ class Store : public ImageStore {
   StatusOr<std::vector<std::string>> LowerDirectories(const ContainerId& container) const override {
     return roots_->LowerDirectories(container);
   }
+  StatusOr<std::vector<std::string>> LowerDirectories(const Image& image) const override {
+    return roots_->LowerDirectories(image.layers);
+  }
   Status UnmountRoot(const ContainerId& container) override { return roots_->Unmount(container); }
   Status ReplaceUpper(const ContainerId& container, const std::function<Status(int)>& fill) override {
     return roots_->ReplaceUpper(container, fill);

@@ -115,9 +115,11 @@ class ImageStore {
   virtual std::string UpperDirectory(const ContainerId& container) const = 0;
   // What is below that: the image's layers, the highest first.
   virtual StatusOr<std::vector<std::string>> LowerDirectories(const ContainerId& container) const = 0;
+  virtual StatusOr<std::vector<std::string>> LowerDirectories(const Image& image) const = 0;
   virtual Status UnmountRoot(const ContainerId& container) = 0;
   // Puts another directory in place of the container's own layer, which is unmounted for that: `fill` is
-  // given an empty one. On an error what was there is there still.
+  // given an empty one. On an error what was there is there still. Durable once it is kept, where what `fill`
+  // made is by then.
   virtual Status ReplaceUpper(const ContainerId& container, const std::function<Status(int)>& fill) = 0;
   // Whether neither of these has been called since, be it by an earlier program: which one is then for the
   // caller to know.

@@ -128,6 +128,10 @@ StatusOr<std::vector<Digest>> RootStore::ReadLayers(const std::string& container
 
 StatusOr<std::vector<std::string>> RootStore::LowerDirectories(const ContainerId& container) const {
   STASIS_ASSIGN_OR_RETURN(const std::vector<Digest> layers, ReadLayers(container.str()));
+  return LowerDirectories(layers);
+}
+
+StatusOr<std::vector<std::string>> RootStore::LowerDirectories(const std::vector<Digest>& layers) const {
   STASIS_ASSIGN_OR_RETURN(const std::string option, layers_.LowerDirectories(layers));
   std::vector<std::string> out;
   for (size_t begin = 0; begin < option.size();) {
@@ -240,8 +244,10 @@ Status RootStore::KeepUpper(const ContainerId& container) const {
   if (!kept.empty()) now = std::max(now, kept.back().at + kBetweenKept);
   const std::string replaced = PathOf(container) + kUpperReplaced;
   const std::string path = PathOf(container) + "/" + KeptName(now);
-  if (::rename(replaced.c_str(), path.c_str()) == 0) return absl::OkStatus();
-  return ErrnoError(errno, "rename " + replaced);
+  if (::rename(replaced.c_str(), path.c_str()) != 0) return ErrnoError(errno, "rename " + replaced);
+  // From now on the new layer is the container's, a power cut included.
+  STASIS_ASSIGN_OR_RETURN(const UniqueFd directory, OpenDirectory(PathOf(container)));
+  return SyncDirectory(directory.get());
 }
 
 StatusOr<std::vector<KeptUpper>> RootStore::KeptUppers(const ContainerId& container) const {

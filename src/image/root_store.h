@@ -42,6 +42,7 @@ class RootStore {
   Status RevertUpper(const ContainerId& container) const;
 
   StatusOr<std::vector<std::string>> LowerDirectories(const ContainerId& container) const;
+  StatusOr<std::vector<std::string>> LowerDirectories(const std::vector<Digest>& layers) const;
   std::string UpperDirectory(const ContainerId& container) const { return PathOf(container) + "/upper"; }
 
   // The layers that any root stands on. An error: a root's list of layers cannot be read.

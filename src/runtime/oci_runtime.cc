@@ -8,6 +8,7 @@
 
 #include "criu/log.h"
 #include "criu/posix_locks.h"
+#include "criu/protections.h"
 #include "criu/thread_settings.h"
 #include "criu/verdict.h"
 #include "linux/files.h"
@@ -160,6 +161,7 @@ StatusOr<pid_t> OciRuntime::Restore(const std::string& id, const std::string& bu
   call.Add({id});
   call.environment["STASIS_THREAD_SETTINGS"] = restore.images + "/" + criu::kThreadSettingsFile;
   call.environment["STASIS_POSIX_LOCKS"] = restore.images + "/" + criu::kPosixLocksFile;
+  call.environment["STASIS_PROTECTIONS"] = restore.images + "/" + criu::kProtectionsFile;
   call.environment.insert(restore.criu_environment.begin(), restore.criu_environment.end());
 
   StatusOr<pid_t> pid = Launch(std::move(call), streams, limits);

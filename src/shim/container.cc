@@ -324,13 +324,13 @@ Status Container::OpenCheckpoint(RestoredCheckpoint* checkpoint, OciRestore* res
 }
 
 StatusOr<pid_t> Container::Restore(const OnProgress& progress) {
-  // While CRIU works, whoever asked hears that it does.
+  // While CRIU works and the checkpointer has nothing to say, whoever asked hears that it does.
   std::jthread reporter([&](std::stop_token stop) {
     std::mutex mutex;
     std::unique_lock lock(mutex);
     std::condition_variable_any never;
     while (!never.wait_for(lock, stop, kProgressInterval, [&] { return stop.stop_requested(); })) {
-      if (progress) progress({{"phase", "restore"}});
+      if (progress) progress(Json::object());
     }
   });
   OciRestore restore;
@@ -348,7 +348,7 @@ StatusOr<pid_t> Container::Restore(const OnProgress& progress) {
   restore.criu_environment = {{"CRIU_CONFIG_FILE", criu_options},
                               {"STASIS_KERNDAT", protocol::KerndatFile(config_.runtime_root)}};
   STASIS_ASSIGN_OR_RETURN(restore.criu_environment["LD_PRELOAD"], CriuPreload());
-  RestoredCheckpoint checkpoint(config_.checkpointer, log_);
+  RestoredCheckpoint checkpoint(config_.checkpointer, progress, log_);
   STASIS_RETURN_IF_ERROR(OpenCheckpoint(&checkpoint, &restore, limits.cancel));
   STASIS_ASSIGN_OR_RETURN(const RestoreLimit limit, RestoreLimit::Raise(config_.bundle));
   Launch launch{.id = protocol::kInit,

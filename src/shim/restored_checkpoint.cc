@@ -1,7 +1,5 @@
 #include "shim/restored_checkpoint.h"
 
-#include "base/json.h"
-
 namespace stasis {
 
 RestoredCheckpoint::~RestoredCheckpoint() {
@@ -26,10 +24,13 @@ Status RestoredCheckpoint::Failure() {
 
 Status RestoredCheckpoint::Give(const std::stop_token& stop) {
   protocol::Caller& caller = process_->caller();
+  const auto on_notice = [this](const std::string& notice, const Json& params) {
+    if (notice == "progress" && progress_) progress_(params);
+  };
   STASIS_RETURN_IF_ERROR(
-      caller.Call("unpack", Json::object(), CheckpointerProcess::kQuietLimit, stop).status());
+      caller.Call("unpack", Json::object(), CheckpointerProcess::kQuietLimit, stop, on_notice).status());
   // However long CRIU takes until it asks: its own time is limited by whoever runs it.
-  return caller.Call("fill", Json::object(), std::chrono::milliseconds::max(), stop).status();
+  return caller.Call("fill", Json::object(), std::chrono::milliseconds::max(), stop, on_notice).status();
 }
 
 // Of the process, whose last verb has ended so.

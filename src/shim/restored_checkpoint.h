@@ -2,12 +2,14 @@
 // starts, and then writes into the restored processes what is not in them.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <stop_token>
 #include <string>
 #include <thread>
 #include <utility>
 
+#include "base/json.h"
 #include "base/status.h"
 #include "protocol/checkpointer.h"
 #include "shim/checkpointer_process.h"
@@ -17,9 +19,10 @@ namespace stasis {
 
 class RestoredCheckpoint {
  public:
-  // `checkpointer`: path of the program.
-  RestoredCheckpoint(std::string checkpointer, ShimLog* log)
-      : checkpointer_(std::move(checkpointer)), log_(log) {}
+  // `checkpointer`: path of the program. `progress` gets what its notices say, on a thread of ours.
+  using OnProgress = std::function<void(const Json& params)>;
+  RestoredCheckpoint(std::string checkpointer, OnProgress progress, ShimLog* log)
+      : checkpointer_(std::move(checkpointer)), progress_(std::move(progress)), log_(log) {}
   RestoredCheckpoint(const RestoredCheckpoint&) = delete;
   RestoredCheckpoint& operator=(const RestoredCheckpoint&) = delete;
   ~RestoredCheckpoint();
@@ -37,6 +40,7 @@ class RestoredCheckpoint {
   Status End(const Status& status, const std::stop_token& cancel);
 
   const std::string checkpointer_;
+  const OnProgress progress_;
   ShimLog* const log_;
   std::optional<CheckpointerProcess> process_;
   Status given_;

@@ -103,6 +103,30 @@ TEST_F(RestoreTest, ATerminalComesBackAsANewOne) {
   EXPECT_TRUE(Call("resize", {{"width", 77}, {"height", 22}}).ok());
 }
 
+TEST_F(RestoreTest, ItIsToldHowMuchMemoryIsThereAlready) {
+  const std::vector<std::string> holder = {
+      "/bin/sh", "-c",
+      "x=$(head -c 40000000 /dev/zero | tr '\\0' x); echo ready; while :; do usleep 20000; done"};
+  RunContainer(holder);
+  ASSERT_TRUE(Eventually([&] { return LogText() == "ready\n"; }));
+  CheckpointAndForget();
+  config_.restore = Source();
+  StartShim(holder);
+  ASSERT_TRUE(Call("create").ok());
+  uint64_t memory = 0;
+  auto caller = Connect();
+  ASSERT_TRUE(caller.ok());
+  const auto started =
+      caller->Call("start", Json::object(), kTestLimit, {}, [&](const std::string& notice, const Json& what) {
+        EXPECT_EQ(notice, "progress");
+        if (what.value("phase", "") != "memory") return;
+        EXPECT_GT(what.value("bytes", uint64_t{0}), memory);
+        memory = what.value("bytes", uint64_t{0});
+      });
+  ASSERT_TRUE(started.ok()) << started.status();
+  EXPECT_GE(memory, 24u << 20);
+}
+
 TEST_F(RestoreTest, OneThatWasPausedComesBackPaused) {
   RunContainer(kCount);
   ASSERT_TRUE(Eventually([&] { return LastNumber() > 3; }));

@@ -153,8 +153,18 @@ StatusOr<types::CreateContainerResponse> Client::CreateContainer(const types::Cr
 }
 
 StatusOr<types::UpdateContainerResponse> Client::UpdateContainer(const types::UpdateContainerRequest& request,
-                                                                 const CallOptions& options) {
-  return Unary<types::UpdateContainerResponse>("UpdateContainer", request, options);
+                                                                 const CallOptions& options,
+                                                                 const OnLook& on_look) {
+  CallOptions with_progress = options;
+  if (on_look) {
+    with_progress.progress = [&]() -> std::optional<uint64_t> {
+      const auto seen = Look(request.id(), options);
+      if (!seen) return std::nullopt;
+      on_look(*seen);
+      return seen->checkpoint_progress();
+    };
+  }
+  return Unary<types::UpdateContainerResponse>("UpdateContainer", request, with_progress);
 }
 
 StatusOr<types::SignalResponse> Client::Signal(const types::SignalRequest& request,
@@ -177,25 +187,25 @@ StatusOr<types::CreateCheckpointResponse> Client::CreateCheckpoint(
   if (!request.has_checkpoint()) return InvalidArgument("checkpoint: missing");
   CallOptions with_progress = options;
   if (!options.progress) {
-    with_progress.progress = [&] { return CheckpointProgress(request.id(), options, on_look); };
+    with_progress.progress = [&]() -> std::optional<uint64_t> {
+      const auto seen = Look(request.id(), options);
+      if (!seen || !seen->checkpointing()) return std::nullopt;  // it has not begun, or is over
+      if (on_look) on_look(*seen);
+      return seen->checkpoint_progress();
+    };
   }
   return Unary<types::CreateCheckpointResponse>("CreateCheckpoint", request, with_progress);
 }
 
-// None while no checkpoint of it is under way, or when the server does not tell.
-std::optional<uint64_t> Client::CheckpointProgress(const std::string& id, const CallOptions& of_checkpoint,
-                                                   const OnLook& on_look) {
+std::optional<types::Container> Client::Look(const std::string& id, const CallOptions& of_work) {
   types::StateRequest request;
   request.set_id(id);
   CallOptions options;
   options.quiet_limit = kProgressLimit;
-  options.cancel = of_checkpoint.cancel;
+  options.cancel = of_work.cancel;
   StatusOr<types::StateResponse> state = State(request, options);
-  if (!state.ok() || state->containers_size() != 1 || !state->containers(0).checkpointing()) {
-    return std::nullopt;
-  }
-  if (on_look) on_look(state->containers(0));
-  return state->containers(0).checkpoint_progress();
+  if (!state.ok() || state->containers_size() != 1) return std::nullopt;
+  return std::move(*state->mutable_containers(0));
 }
 
 StatusOr<types::DeleteCheckpointResponse> Client::DeleteCheckpoint(

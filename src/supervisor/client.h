@@ -70,18 +70,20 @@ class Client {
                                                              const CallOptions& options = {});
   StatusOr<types::CreateContainerResponse> CreateContainer(const types::CreateContainerRequest& request,
                                                            const CallOptions& options = {});
+  // With `on_look`, of a restore, progress is what State tells of the container, so a long one that gets on
+  // runs into no limit; `on_look` is shown that, on the calling thread.
+  using OnLook = std::function<void(const types::Container&)>;
   StatusOr<types::UpdateContainerResponse> UpdateContainer(const types::UpdateContainerRequest& request,
-                                                           const CallOptions& options = {});
+                                                           const CallOptions& options = {},
+                                                           const OnLook& on_look = {});
   StatusOr<types::SignalResponse> Signal(const types::SignalRequest& request,
                                          const CallOptions& options = {});
   StatusOr<types::UpdateProcessResponse> UpdateProcess(const types::UpdateProcessRequest& request,
                                                        const CallOptions& options = {});
   StatusOr<types::AddProcessResponse> AddProcess(const types::AddProcessRequest& request,
                                                  const CallOptions& options = {});
-  // A request without its `checkpoint` message is refused here: it kills a containerd 0.2. Progress is what
-  // State tells of the container, so a long checkpoint that gets on runs into no limit; `on_look` is shown
-  // that, on the calling thread.
-  using OnLook = std::function<void(const types::Container&)>;
+  // A request without its `checkpoint` message is refused here: it kills a containerd 0.2. Progress is as
+  // with UpdateContainer, always.
   StatusOr<types::CreateCheckpointResponse> CreateCheckpoint(const types::CreateCheckpointRequest& request,
                                                              const CallOptions& options = {},
                                                              const OnLook& on_look = {});
@@ -104,8 +106,8 @@ class Client {
   template <typename Response>
   StatusOr<Response> Unary(const char* name, const google::protobuf::Message& request,
                            const CallOptions& options);
-  std::optional<uint64_t> CheckpointProgress(const std::string& id, const CallOptions& of_checkpoint,
-                                             const OnLook& on_look);
+  // None when the server does not tell.
+  std::optional<types::Container> Look(const std::string& id, const CallOptions& of_work);
 
   struct Channel;
   std::unique_ptr<Channel> channel_;

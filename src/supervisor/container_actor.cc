@@ -135,11 +135,11 @@ types::Container ContainerActor::Describe() const {
   container.set_status(StatusText(state_.status));
   container.set_checkpointing(checkpoints_ > 0 || state_.checkpointing);
   container.set_checkpoint_progress(progress_);
-  if (container.checkpointing()) {
-    container.set_checkpoint_phase(checkpoint_.phase);
-    container.set_checkpoint_bytes(checkpoint_.bytes);
-    const bool is_memory = checkpoint_.phase == "memory" || checkpoint_.phase == "publish";
-    container.set_checkpoint_total(is_memory ? checkpoint_.memory : 0);
+  if (container.checkpointing() || (record_.config.restore && Undecided(phase_))) {
+    container.set_checkpoint_phase(work_.phase);
+    container.set_checkpoint_bytes(work_.bytes);
+    const bool is_memory = work_.phase == "memory" || work_.phase == "publish";
+    container.set_checkpoint_total(is_memory ? work_.memory : 0);
   }
   if (state_.pid > 0) ToProto(state_.started_at, container.mutable_started_at());
   types::Process* init = container.add_processes();
@@ -191,8 +191,15 @@ Status ContainerActor::Create(std::stop_token cancel) {
 void ContainerActor::MarkCreated() { SetPhase(Phase::kLive); }
 
 Status ContainerActor::Start(std::stop_token cancel) {
-  Status started =
-      CallShim("start", Json::object(), {.quiet = kStartQuiet, .cancel = std::move(cancel)}).status();
+  if (record_.config.restore) {
+    std::lock_guard lock(mutex_);
+    work_ = {"restore", 0, 0};
+  }
+  Status started = shim_
+                       .Call("start", Json::object(), {.quiet = kStartQuiet, .cancel = std::move(cancel)},
+                             [this](const std::string&, const Json& notice) { NoteProgress(notice); })
+                       .status();
+  if (started.ok()) Refresh();
   // One whose caller was lost, with the supervisor before this one, is brought to its end by the shim.
   if (absl::IsFailedPrecondition(started) && HasStarted()) started = Status();
   if (started.ok()) {
@@ -334,12 +341,12 @@ Status ContainerActor::Update(const Json& resources, std::stop_token cancel) {
 void ContainerActor::NoteProgress(const Json& notice) {
   ++progress_;
   const std::lock_guard lock(mutex_);
-  const std::string before = checkpoint_.phase;
+  const std::string before = work_.phase;
   JsonReader reader(notice);
-  reader.Get("phase", &checkpoint_.phase);
-  reader.Get("bytes", &checkpoint_.bytes);
+  reader.Get("phase", &work_.phase);
+  reader.Get("bytes", &work_.bytes);
   // Where memory has a phase of its own, what comes after it is not memory.
-  if (before == "memory" && checkpoint_.phase != before) checkpoint_.memory = 0;
+  if (before == "memory" && work_.phase != before) work_.memory = 0;
 }
 
 StatusOr<protocol::CheckpointResult> ContainerActor::Checkpoint(const protocol::CheckpointRequest& request,
@@ -348,7 +355,7 @@ StatusOr<protocol::CheckpointResult> ContainerActor::Checkpoint(const protocol::
     const uint64_t memory = MemoryToSave(record_.config.cgroup_path);
     std::lock_guard lock(mutex_);
     ++checkpoints_;
-    checkpoint_ = {"", 0, memory};
+    work_ = {"", 0, memory};
   }
   StatusOr<Json> result = shim_.Call(
       "checkpoint", protocol::ToJson(request), {.quiet = kCheckpointQuiet, .cancel = std::move(cancel)},

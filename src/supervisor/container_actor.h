@@ -136,12 +136,12 @@ class ContainerActor {
   bool start_logged_ = false;
   protocol::ShimState state_;
   int checkpoints_ = 0;  // calls under way
-  struct CheckpointProgress {
+  struct Progress {
     std::string phase;
     uint64_t bytes = 0;
-    uint64_t memory = 0;  // to be saved, about
+    uint64_t memory = 0;  // to be saved, about; 0: not known
   };
-  CheckpointProgress checkpoint_;  // of the last one
+  Progress work_;  // of the last checkpoint, or the restore
   std::map<std::string, types::Process> execs_;
 
   std::mutex refresh_mutex_;  // one hello at a time, so that an old answer never replaces a newer one

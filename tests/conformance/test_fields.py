@@ -1,6 +1,12 @@
 """Every field that the Engine API's document (1.47) has for a container to be made is heeded and shown, warned of, or
 refused: none is dropped in silence."""
 
+import hashlib
+import io
+import json
+import pathlib
+import tarfile
+
 import pytest
 
 # Values that ask for something. A member of it stands for what inspect must show.
@@ -124,6 +130,70 @@ def test_words_of_refusals(client):
     assert "failed to initialize logging driver" in with_host(LogConfig={"Type": "json-file", "Config": {"max-size": "much"}})
     assert "cannot be used with restart policy 'always'" in with_host(RestartPolicy={"Name": "always", "MaximumRetryCount": 1})
     assert with_host(NetworkMode="container:x", Dns=["1.1.1.1"]) == "conflicting options: dns and the network mode"
+
+
+def test_a_paused_container_is_named_as_it_was_asked_for(client):
+    docker = pytest.importorskip("docker")
+    container = client.containers.run("busybox", ["sleep", "1000"], name="c1", detach=True)
+    container.pause()
+    for name in ("c1", container.short_id):
+        with pytest.raises(docker.errors.APIError) as refused:
+            client.api.exec_create(name, ["true"])
+        assert refused.value.status_code == 409
+        assert refused.value.explanation == f"Container {name} is paused, unpause the container before exec"
+    container.unpause()
+
+
+def test_swappiness_and_the_oom_killer_are_heeded(client):
+    """Where the host's cgroups have them, which are those of version 1; else they are warned of and not shown."""
+    reply = client.api._post_json(client.api._url("/containers/create"), {
+        "Image": "busybox", "Cmd": ["sleep", "1000"],
+        "HostConfig": {"MemorySwappiness": 37, "OomKillDisable": True, "Memory": 64 << 20}}).json()
+    container = client.containers.get(reply["Id"])
+    container.start()
+    group = pathlib.Path("/sys/fs/cgroup/memory/stasis") / reply["Id"]
+    host = container.attrs["HostConfig"]
+    if group.is_dir():
+        assert (group / "memory.swappiness").read_text() == "37\n"
+        assert "oom_kill_disable 1\n" in (group / "memory.oom_control").read_text()
+        assert host["MemorySwappiness"] == 37 and host["OomKillDisable"] is True and not reply["Warnings"]
+    else:
+        assert [warning for warning in reply["Warnings"] if "swappiness discarded" in warning]
+        assert [warning for warning in reply["Warnings"] if "OomKillDisable discarded" in warning]
+        assert not host["OomKillDisable"] and host["MemorySwappiness"] in (None, -1)
+
+
+def with_health_check(archive, changed):
+    """The image of a `docker save` archive under the name checked:1, with a health check of its own."""
+    with tarfile.open(archive) as source, tarfile.open(changed, "w") as target:
+        manifest = json.load(source.extractfile("manifest.json"))
+        config = json.load(source.extractfile(manifest[0]["Config"]))
+        config.setdefault("config", {})["Healthcheck"] = {"Test": ["CMD", "true"]}
+        text = json.dumps(config).encode()
+        replaced = {manifest[0]["Config"]: None, "manifest.json": None, "repositories": None}
+        for member in source:
+            if member.name not in replaced:
+                target.addfile(member, source.extractfile(member) if member.isreg() else None)
+        manifest[0] |= {"Config": hashlib.sha256(text).hexdigest() + ".json", "RepoTags": ["checked:1"]}
+        for name, content in ((manifest[0]["Config"], text), ("manifest.json", json.dumps(manifest).encode())):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            target.addfile(member, io.BytesIO(content))
+
+
+def test_the_health_check_of_an_image_is_warned_of(engine, client, tmp_path):
+    with_health_check(engine.directory / "busybox.tar", tmp_path / "checked.tar")
+    engine.docker("load", "-i", tmp_path / "checked.tar")
+
+    def warnings(**body):
+        return client.api._post_json(client.api._url("/containers/create"), {"Image": "checked:1", **body}).json()["Warnings"]
+
+    warned = ["Healthcheck is not implemented by Stasis yet and is ignored"]
+    assert warnings() == warned
+    assert warnings(Healthcheck={"Test": ["CMD", "false"]}) == warned, "once"
+    assert not warnings(Healthcheck={"Test": ["NONE"]})
+    engine.remove_all()
+    engine.docker("rmi", "checked:1")
 
 
 def test_a_start_with_a_body_is_refused(client):

@@ -146,6 +146,32 @@ def test_what_was_answered_survives_a_power_cut(own):
     engine.docker("start", "-a", "last")
 
 
+def test_the_files_that_a_restore_puts_back_survive_a_power_cut(own):
+    """Also those that it replaced: what a restore has answered is on the disk, and what it kept as well."""
+    engine = own()
+    engine.docker("run", "-d", "--name", "c1", "busybox", "sleep", "1000")
+    engine.docker("exec", "c1", "sh", "-c", "for i in 1 2 3; do yes $i | head -c 300000 > /data$i; done; mkdir /d; echo a > /d/a")
+    before = engine.out("exec", "c1", "sh", "-c", "sha256sum /data* /d/*")
+    engine.docker("checkpoint", "create", "c1", "cp1")
+    engine.docker("start", "c1")
+    engine.docker("exec", "c1", "sh", "-c", "rm /data1; echo other > /data2; rm -r /d; sync")
+    engine.docker("kill", "c1")
+    engine.docker("start", "--checkpoint", "cp1", "c1")
+    engine.disk.cut_power()
+    end_everything(engine)
+    engine.disk.unmount()
+    engine.disk.mount()
+    engine.start()
+    engine.docker("start", "c1")
+    assert engine.out("exec", "c1", "sh", "-c", "sha256sum /data* /d/*") == before
+    engine.docker("kill", "c1")
+    undone = subprocess.run([BIN / "stasis", "checkpoint", "undo", "c1"], capture_output=True, text=True,
+                            env={**os.environ, "STASIS_HOST": engine.host})
+    assert undone.returncode == 0, undone
+    engine.docker("start", "c1")
+    assert engine.out("exec", "c1", "sh", "-c", "ls /data*; cat /data2") == "/data2\n/data3\nother"
+
+
 @pytest.mark.parametrize("how", ["missing", "empty", "damaged"])
 def test_a_lost_database_costs_no_container(own, how):
     engine = own()

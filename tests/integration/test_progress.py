@@ -76,6 +76,32 @@ def test_long_work_tells_how_it_gets_on(engine, image):
     is_progress(verified, "packs", "checkpoints")
 
 
+def test_a_restore_tells_how_it_gets_on(engine, image):
+    engine.docker("run", "-d", "--name", "c1", image("python"), "python3", "-u", "-c", FILLER)
+    wait_until(lambda: "ready" in engine.out("logs", "c1"), "it has its memory", 60)
+    engine.docker("checkpoint", "create", "c1", "cp1")
+    events = subprocess.Popen([DOCKER, "-H", engine.host, "events", "--format", "json"], stdout=subprocess.PIPE, text=True)
+    try:
+        wait_until(lambda: engine.docker("events", "--until", "0s", check=False).returncode == 0, "events")
+        shown, output, seconds = on_terminal(engine, "start", "--checkpoint", "cp1", "c1")
+        assert output == "c1\n"
+        seen = []
+        for line in events.stdout:
+            seen.append(json.loads(line))
+            if seen[-1]["Action"] == "start":
+                break
+    finally:
+        events.kill()
+        events.wait()
+    told = [event["Actor"]["Attributes"] for event in seen if event["Action"] == "restore-progress"]
+    for attributes in told:
+        assert attributes["name"] == "c1" and attributes["checkpoint"] == "cp1" and attributes["phase"] and int(attributes["bytes"]) >= 0
+    if seconds < 3:
+        pytest.skip(f"this machine is too fast for progress: {seconds:.1f} s")
+    assert told, seen
+    is_progress(shown, "unpack", "memory")
+
+
 def test_where_there_is_no_terminal_nothing_is_shown(engine, stasis):
     engine.counter("c1")
     assert stasis("checkpoint", "create", "c1", "cp1").stderr == ""

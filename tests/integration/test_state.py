@@ -480,3 +480,70 @@ def processes_in(engine, name):
         except OSError:
             return False
     return [pid for pid in os.listdir("/proc") if pid.isdigit() and same(pid)]
+
+
+# Children: one that was made before, one with two threads that is not to hand it on, one under a filter of its own that
+# refuses prctl, one that is stopped.
+FORBIDS_ITSELF = r"""
+import ctypes, mmap, os, signal, struct, threading, time
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = ctypes.c_void_p
+def says():
+    refused = libc.mmap(None, 4096, 7, 0x22, -1, 0) == ctypes.c_void_p(-1).value and ctypes.get_errno() == 13
+    return refused
+def child(name, prepare):
+    if os.fork(): return
+    prepare()
+    while True:
+        with open('/said-' + name + '.new', 'w') as said: said.write(f'{says()} {time.monotonic_ns()}')
+        os.rename('/said-' + name + '.new', '/said-' + name)
+        time.sleep(0.05)
+def forbid(flags=1): assert libc.prctl(65, flags, 0, 0, 0) == 0
+def threads():
+    forbid(3)
+    threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
+def filtered():
+    forbid()
+    libc.prctl(38, 1, 0, 0, 0)
+    # if the call's number is that of prctl: EPERM; else: allow it
+    code = struct.pack('HBBIHBBIHBBIHBBI', 0x20, 0, 0, 0, 0x15, 0, 1, 157, 0x6, 0, 0, 0x50001, 0x6, 0, 0, 0x7fff0000)
+    kept = ctypes.create_string_buffer(code)
+    program = ctypes.create_string_buffer(struct.pack('HxxxxxxQ', 4, ctypes.addressof(kept)))
+    assert libc.prctl(22, 2, program, 0, 0) == 0, ctypes.get_errno()
+    assert libc.prctl(66, 0, 0, 0, 0) == -1
+child('free', lambda: None)
+child('threads', threads)
+child('filtered', filtered)
+child('forbids', forbid)
+signal.pause()
+"""
+
+
+@pytest.mark.parametrize("ways", [[], ["--leave-running"]])
+def test_what_forbids_itself_writable_code_does_so_again(engine, image, ways):
+    engine.docker("run", "-d", "--init", "--security-opt", "seccomp=unconfined", "--name", "c1", image("python"), "python3", "-c",
+                  FORBIDS_ITSELF)
+    names = ("free", "threads", "filtered", "forbids")
+
+    def said():
+        found = [engine.docker("exec", "c1", "cat", f"/said-{name}", check=False).stdout.split() for name in names]
+        return found if all(found) else None
+
+    def answers():
+        before = wait_until(said, "they say")
+        after = wait_until(lambda: (now := said()) and all(a[1] != b[1] for a, b in zip(now, before)) and now, "they say it again")
+        return {name: words[0] for name, words in zip(names, after)}
+
+    if engine.docker("exec", "c1", "python3", "-c", "import ctypes; assert ctypes.CDLL(None).prctl(66, 0, 0, 0, 0) == 0",
+                     check=False).returncode != 0:
+        pytest.skip("this kernel has no MDWE")
+    wanted = {"free": "False", "threads": "True", "filtered": "True", "forbids": "True"}
+    if ways:
+        wanted |= {"threads": "False"}  # its copies do not have it (user guide)
+    assert answers() == wanted | {"threads": "True"}
+    for checkpoint in ("cp1", "cp2"):  # also of what was restored
+        engine.docker("checkpoint", "create", *ways, "c1", checkpoint)
+        if ways:
+            engine.docker("kill", "c1")
+        engine.docker("start", "--checkpoint", checkpoint, "c1")
+        assert answers() == wanted

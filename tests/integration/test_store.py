@@ -174,6 +174,7 @@ def test_what_is_whole_is_measured_beside_what_is_damaged(engine, stasis):
 
 def test_a_directory_says_what_is_in_it_without_a_container(engine, stasis, tmp_path):
     engine.counter("web", "--user", "1000")
+    engine.docker("exec", "web", "touch", "/tmp/mine")
     engine.docker("checkpoint", "create", "--checkpoint-dir", tmp_path, "web", "cp1")
     engine.counter("other")
     taken = engine.docker("checkpoint", "create", "--checkpoint-dir", tmp_path, "other", "cp1", check=False)
@@ -186,6 +187,8 @@ def test_a_directory_says_what_is_in_it_without_a_container(engine, stasis, tmp_
     for part in ("Container: web (", "Image: busybox (", "Options: --user=1000", "Command: sh -c", "[cwd]  /"):
         assert part in report, report
     assert "web" in stasis("checkpoint", "du", "--checkpoint-dir", tmp_path).stdout
+    changes = stasis("checkpoint", "inspect", "--checkpoint-dir", tmp_path, "--all", "cp1").stdout
+    assert "A /tmp/mine" in changes, "compared with the image that it says it is of"
     assert stasis("checkpoint", "ls", check=False).returncode == 1
     assert stasis("checkpoint", "ls", "--checkpoint-dir", tmp_path / "none", check=False).returncode == 1
     # What is in the way of a restore is named with both images.

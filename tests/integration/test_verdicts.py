@@ -30,7 +30,6 @@ LESS_SAFE = {
                  "is under Landlock rules"),
     "mseal": ("import ctypes, mmap; libc=ctypes.CDLL(None); m=mmap.mmap(-1, 4096); a=ctypes.addressof(ctypes.c_char.from_buffer(m))\n"
               "assert libc.syscall(462, ctypes.c_void_p(a), 4096, 0) == 0", "has sealed memory"),
-    "mdwe": ("import ctypes; assert ctypes.CDLL(None).prctl(65, 1, 0, 0, 0) == 0", "PR_SET_MDWE"),
 }
 PROGRAM_THAT_COUNTS = "\nimport time\ni=0\nwhile True:\n  i+=1; print(i, flush=True); time.sleep(0.1)"
 
@@ -155,3 +154,24 @@ def test_the_log_that_a_message_names_is_kept(engine, image):
     assert "Can't create link remap" in log.read_text()
     engine.docker("rm", "c1")
     assert not log.exists()
+
+
+@pytest.mark.parametrize("bound, word, words", [
+    ("/", "network namespaces", "takes along a pinned namespace"), ("root", "roots of other containers", "takes along the root of another")])
+def test_a_bind_of_the_engines_own_mounts_is_warned_of_and_refused(engine, bound, word, words):
+    engine.counter("other")
+    source = bound if bound == "/" else engine.root
+    made = engine.docker("create", "--name", "c1", "-v", f"{source}:/host", "busybox", "sleep", "1000")
+    assert f"The bind of {source} at /host takes along the {word}" in made.stderr and made.stderr.count("WARNING") == 1, made.stderr
+    engine.docker("start", "c1")
+    for way in (["--leave-running"], []):
+        refused = engine.docker("checkpoint", "create", *way, "c1", "cp1", check=False)
+        assert refused.returncode == 1, refused
+        assert f"Cannot checkpoint container c1: the bind at /host {words}" in refused.stderr and "CRIU:" not in refused.stderr, refused
+    assert engine.inspect("c1", "{{.State.Status}}") == "running"
+    # The way out that it names.
+    made = engine.docker("run", "-d", "--name", "c2", "--mount", f"type=bind,src={source},dst=/host,bind-nonrecursive", "busybox",
+                         "sleep", "1000")
+    assert made.stderr == ""
+    engine.docker("checkpoint", "create", "c2", "cp1")
+    engine.docker("start", "--checkpoint", "cp1", "c2")

@@ -74,6 +74,14 @@ void read_settings(void);
 // Before a thread is let go.
 void restore_settings(pid_t thread);
 
+// protections.c
+
+// Once: CRIU's images are there, and the file of protections among them. False: it cannot be read.
+bool read_protections(void);
+// When CRIU holds all threads, which are these, and has restored them. False: not all are protected again;
+// errno says why, where the kernel has refused it.
+bool restore_protections(const pid_t* threads, size_t count);
+
 // restore.c
 
 // Before a file is opened that may be an image of CRIU's. Waits until it is there.

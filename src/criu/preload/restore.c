@@ -103,6 +103,7 @@ void image_is_read(const char* name) {
   if (connection < 0 || !may_go_on()) give_up("images");
   images_are_there = true;
   read_settings();
+  if (!read_protections()) give_up("protections of memory");
 }
 
 static void fetch_memory(void) {
@@ -131,6 +132,12 @@ bool restore_allows(long request, pid_t thread, void** data) {
   }
   if (request != PTRACE_DETACH || held_count == 0) return true;
   fetch_memory();
+  if (!restore_protections(held, held_count)) {
+    dprintf(STDERR_FILENO,
+            "stasis: a process cannot be forbidden again memory that can be both written and "
+            "executed (PR_SET_MDWE): %m\n");
+    _exit(1);
+  }
   let_live();
   return true;
 }
