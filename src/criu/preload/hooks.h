@@ -74,3 +74,5 @@ void restore_settings(pid_t thread);
 void image_is_read(const char* name);
 // Before ptrace(2) is called; may change `*data`. False: it is not to be called, errno says why.
 bool restore_allows(long request, pid_t thread, void** data);
+// Whether CRIU has begun to let restored threads go.
+bool restored_ones_go_on(void);

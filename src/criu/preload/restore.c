@@ -119,6 +119,8 @@ static void let_live(void) {
     syscall(SYS_ptrace, (long)PTRACE_SETOPTIONS, (long)held[i], NULL, (long)PTRACE_O_TRACESYSGOOD);
 }
 
+bool restored_ones_go_on(void) { return memory_is_there; }
+
 bool restore_allows(long request, pid_t thread, void** data) {
   if (socket_path == NULL || memory_is_there) return true;
   const uintptr_t options = (uintptr_t)*data;

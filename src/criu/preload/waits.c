@@ -304,6 +304,8 @@ EXPORTED long ptrace(int request, ...) {
     return do_ptrace(request, id, address, general ? (void*)&mended : (void*)&registers);
   }
   const long result = do_ptrace(request, id, address, data);
+  // Others of its process go on already: one that executes, or ends, has ended this thread.
+  if (result != 0 && request == DETACH && errno == ESRCH && restored_ones_go_on()) return 0;
   if (request == PEEK_SIGNALS) signals_were_read(id, address, result);
   if (result == 0 && request == SET_OPTIONS) stopped(id);
   if (result == 0 && request == GET_REGISTERS) present(id, data);
