@@ -14,6 +14,7 @@
 
 #include "criu/host_name.h"
 #include "criu/processes.h"
+#include "criu/restored_timers.h"
 #include "criu/settings.h"
 #include "linux/files.h"
 #include "linux/proc.h"
@@ -212,6 +213,7 @@ Status RestoredFiles::Unpack(const OnBytes& on_bytes, const std::stop_token& can
       file.ok()) {
     STASIS_ASSIGN_OR_RETURN(settings_, ReadAll(file->get(), kMaxSettings));
   }
+  STASIS_RETURN_IF_ERROR(criu::ListTimers(images_.get()));
   STASIS_ASSIGN_OR_RETURN(std::vector<criu::ProcessMemory> taken, criu::TakePrivateMemory(images_.get()));
   for (const ManifestFile& file : files_) {
     if (!is_pages(file)) continue;

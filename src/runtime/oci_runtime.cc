@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "criu/log.h"
+#include "criu/restored_timers.h"
 #include "criu/thread_settings.h"
 #include "criu/verdict.h"
 #include "linux/files.h"
@@ -157,6 +158,7 @@ StatusOr<pid_t> OciRuntime::Restore(const std::string& id, const std::string& bu
   call.AddStreams(streams);
   if (no_pivot) call.Add({"--no-pivot"});
   call.Add({id});
+  call.environment["STASIS_RESTORED_TIMERS"] = restore.images + "/" + criu::kRestoredTimersFile;
   call.environment["STASIS_THREAD_SETTINGS"] = restore.images + "/" + criu::kThreadSettingsFile;
   call.environment.insert(restore.criu_environment.begin(), restore.criu_environment.end());
 

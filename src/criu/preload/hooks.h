@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/types.h>
 
 // rlimits.c, which stands in for syscall(2).
@@ -67,6 +68,13 @@ void socket_file_was_opened(int socket, int file);
 void read_settings(void);
 // Before a thread is let go.
 void restore_settings(pid_t thread);
+
+// restored_timers.c
+
+// Once: CRIU's images are there, and the list of timers among them.
+void read_timers(void);
+// All of these stand still, and nothing else is to be done before they are let go.
+void restore_timers(const pid_t* threads, size_t number);
 
 // restore.c
 

@@ -103,6 +103,7 @@ void image_is_read(const char* name) {
   if (connection < 0 || !may_go_on()) give_up("images");
   images_are_there = true;
   read_settings();
+  read_timers();
 }
 
 static void fetch_memory(void) {
@@ -132,6 +133,7 @@ bool restore_allows(long request, pid_t thread, void** data) {
   }
   if (request != PTRACE_DETACH || held_count == 0) return true;
   fetch_memory();
+  restore_timers(held, held_count);
   let_live();
   return true;
 }
