@@ -16,6 +16,7 @@
 #include "criu/posix_locks.h"
 #include "criu/processes.h"
 #include "criu/removed_segments.h"
+#include "criu/restored_timers.h"
 #include "criu/settings.h"
 #include "linux/files.h"
 #include "linux/proc.h"
@@ -219,6 +220,7 @@ Status RestoredFiles::Unpack(const OnBytes& on_bytes, const std::stop_token& can
     if (!file.name.starts_with(criu::kSegmentsImage)) continue;
     STASIS_ASSIGN_OR_RETURN(removed_segments_, criu::ReadRemovedSegments(images_.get(), file.name));
   }
+  STASIS_RETURN_IF_ERROR(criu::ListTimers(images_.get()));
   STASIS_ASSIGN_OR_RETURN(std::vector<criu::ProcessMemory> taken, criu::TakePrivateMemory(images_.get()));
   for (const ManifestFile& file : files_) {
     if (!is_pages(file)) continue;

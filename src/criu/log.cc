@@ -29,11 +29,18 @@ struct Consequence {
   std::string_view end;
 };
 constexpr Consequence kConsequences[] = {
-    {"Dump ", "failed"},          {"Dumping ", "failed"},
-    {"Collect ", "failed with"},  {"Can't infect ", "with parasite"},
-    {"Parasite exited with", ""}, {"RPC client reported", ""},
-    {"Unable to open fd=", ""},   {"Restorer fail", ""},
-    {"", "exited, status="},      {"", "killed by signal 9"},
+    {"Dump ", "failed"},
+    {"Dumping ", "failed"},
+    {"Collect ", "failed with"},
+    {"Can't infect ", "with parasite"},
+    {"Parasite exited with", ""},
+    {"RPC client reported", ""},
+    {"Unable to open fd=", ""},
+    {"Restorer fail", ""},
+    {"", "exited, status="},
+    {"", "killed by signal 9"},
+    // Late in a restore CRIU has removed it already.
+    {"mnt: Can't remove the directory /tmp/.criu.mntns.", "No such file"},
 };
 
 bool IsHarmless(std::string_view text) {
@@ -145,7 +152,7 @@ std::string Cause(const std::vector<LogError>& errors) {
   for (auto error = errors.rbegin(); error != errors.rend(); ++error) {
     if (!IsConsequence(error->text)) return error->text;
   }
-  return errors.empty() ? "" : errors.back().text;
+  return errors.empty() ? "" : errors.front().text;
 }
 
 }  // namespace

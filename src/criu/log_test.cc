@@ -51,6 +51,16 @@ TEST(CriuLogTest, TheEndOfARestoreIsToldByTheProcessItself) {
   EXPECT_EQ(log.errors[0].process, 1);
 }
 
+TEST(CriuLogTest, ADirectoryThatIsRemovedTwiceIsNoCause) {
+  Log log = ParseLog(
+      "(00.942062) Error (compel/src/lib/infect.c:1628): Task 77 is in unexpected state: b7f\n"
+      "(01.011980) Error (criu/mount.c:3700): mnt: Can't remove the directory /tmp/.criu.mntns.Yk3Zp1: No "
+      "such "
+      "file or directory\n"
+      "(01.011986) Error (criu/cr-restore.c:2331): Restoring FAILED.\n");
+  EXPECT_EQ(log.cause, "Task 77 is in unexpected state: b7f");
+}
+
 TEST(CriuLogTest, LinesOfHelpersHaveNoTime) {
   Log log = ParseLog("Error (criu/util.c:642): execvp(\"tar\", ...) failed: No such file or directory\n");
   EXPECT_FALSE(log.failed);

@@ -202,6 +202,29 @@ static inline void StasisForgetTimeLeft(pid_t thread, struct user_regs_struct* r
   close(memory);
 }
 
+/* Whether a thread is about to make a call again, or to go on with one: the kernel has put it back before its
+ * `syscall`, with the number in rax, and it has not run since. So it stands where a freeze follows soon on a
+ * thaw. It looks like any other code of the program's; but restart_syscall(2) only the kernel calls, and only
+ * a wait of ours has a time that is ours. `call` becomes what the registers are once it is made, `where` the
+ * register of its time-out, or NULL. */
+static inline bool StasisIsBeforeCall(pid_t thread, const struct user_regs_struct* registers,
+                                      struct user_regs_struct* call, unsigned long long** where) {
+  *call = *registers;
+  call->orig_rax = registers->rax;
+  *where = NULL;
+  const bool goes_on = registers->rax == SYS_restart_syscall;
+  if (!StasisIs64Bit(registers)) return false;
+  if (!goes_on && (StasisTimeOutOf(call, where) != STASIS_TIMESPEC || **where == 0)) return false;
+  const int memory = StasisOpenMemory(thread);
+  if (memory < 0) return false;
+  unsigned char code[2] = {0};
+  const bool read = pread(memory, code, sizeof code, (off_t)registers->rip) == sizeof code;
+  close(memory);
+  if (!read || code[0] != 0x0f || code[1] != 0x05) return false;
+  call->rip += sizeof code;
+  return true;
+}
+
 /* A call that the kernel goes on with by restart_syscall(2) has that number instead of its own: which one it
  * was is to be seen from the program's code, or else from the arguments. False: it is not. */
 static inline bool StasisFindRestartedCall(pid_t thread, struct user_regs_struct* registers) {

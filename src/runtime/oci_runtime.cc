@@ -9,6 +9,7 @@
 #include "criu/log.h"
 #include "criu/posix_locks.h"
 #include "criu/protections.h"
+#include "criu/restored_timers.h"
 #include "criu/thread_settings.h"
 #include "criu/verdict.h"
 #include "linux/files.h"
@@ -159,6 +160,7 @@ StatusOr<pid_t> OciRuntime::Restore(const std::string& id, const std::string& bu
   call.AddStreams(streams);
   if (no_pivot) call.Add({"--no-pivot"});
   call.Add({id});
+  call.environment["STASIS_RESTORED_TIMERS"] = restore.images + "/" + criu::kRestoredTimersFile;
   call.environment["STASIS_THREAD_SETTINGS"] = restore.images + "/" + criu::kThreadSettingsFile;
   call.environment["STASIS_POSIX_LOCKS"] = restore.images + "/" + criu::kPosixLocksFile;
   call.environment["STASIS_PROTECTIONS"] = restore.images + "/" + criu::kProtectionsFile;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/types.h>
 
 // rlimits.c, which stands in for syscall(2).
@@ -78,9 +79,17 @@ void restore_settings(pid_t thread);
 
 // Once: CRIU's images are there, and the file of protections among them. False: it cannot be read.
 bool read_protections(void);
-// When CRIU holds all threads, which are these, and has restored them. False: not all are protected again;
-// errno says why, where the kernel has refused it.
+// When CRIU holds all threads, which are these, and has restored them. False: not all are protected again,
+// which has been said.
 bool restore_protections(const pid_t* threads, size_t count);
+
+// restored_timers.c
+
+// Once: CRIU's images are there, and the list of timers among them.
+void read_timers(void);
+// All of these stand still, and nothing else is to be done before they are let go.
+// False: one cannot go on, which has been said.
+bool restore_timers(const pid_t* threads, size_t number);
 
 // restore.c
 
@@ -88,3 +97,5 @@ bool restore_protections(const pid_t* threads, size_t count);
 void image_is_read(const char* name);
 // Before ptrace(2) is called; may change `*data`. False: it is not to be called, errno says why.
 bool restore_allows(long request, pid_t thread, void** data);
+// Whether CRIU has begun to let restored threads go.
+bool restored_ones_go_on(void);

@@ -4,8 +4,10 @@
 #ifdef __x86_64__
 #include <elf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
@@ -13,10 +15,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "linux/interrupted_wait.h"
+
 enum {
   AT_SYSTEM_CALL = SIGTRAP | 0x80,
-  CODE_64_BIT = 0x33,
-  OPTIONS = PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD
+  MOST_VDSO = 1 << 20,
+  OPTIONS = PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD,
 };
 
 // Not by our own ptrace(2), which stands between CRIU and its threads.
@@ -24,42 +28,87 @@ static long trace(long request, pid_t thread, uintptr_t address, const void* dat
   return syscall(SYS_ptrace, request, (long)thread, address, data);
 }
 
-static bool find_instruction(struct inner_caller* caller) {
-  char name[64], line[512];
-  snprintf(name, sizeof name, "/proc/%d/maps", (int)caller->thread);
-  FILE* maps = fopen(name, "re");
+static bool get_registers(const struct inner_caller* caller, struct user_regs_struct* registers) {
+  const struct iovec area = {registers, sizeof *registers};
+  return trace(PTRACE_GETREGSET, caller->thread, NT_PRSTATUS, &area) == 0 &&
+         area.iov_len == sizeof *registers;
+}
+
+static bool set_registers(const struct inner_caller* caller, const struct user_regs_struct* registers) {
+  const struct iovec area = {(void*)registers, sizeof *registers};
+  return trace(PTRACE_SETREGSET, caller->thread, NT_PRSTATUS, &area) == 0;
+}
+
+static uint64_t find_instruction(const struct inner_caller* caller, uint64_t begin, uint64_t end) {
+  if (end <= begin || end - begin > MOST_VDSO) return 0;
+  const size_t size = end - begin;
+  unsigned char* code = malloc(size);
+  if (code == NULL) return 0;
+  const bool read = pread(caller->memory, code, size, (off_t)begin) == (ssize_t)size;
+  const unsigned char* found = read ? memmem(code, size, "\x0f\x05", 2) : NULL;
+  const uint64_t at = found == NULL ? 0 : begin + (uint64_t)(found - code);
+  free(code);
+  return at;
+}
+
+static bool find_places(struct inner_caller* caller) {
+  char line[512];
+  snprintf(line, sizeof line, "/proc/%d/maps", (int)caller->thread);
+  FILE* maps = fopen(line, "re");
   if (maps == NULL) return false;
-  unsigned long begin = 0, end = 0;
-  while (fgets(line, sizeof line, maps) != NULL) {
-    if (strstr(line, "[vdso]") != NULL && sscanf(line, "%lx-%lx", &begin, &end) == 2) break;
-    begin = end = 0;
+  while ((caller->instruction == 0 || caller->room == 0) && fgets(line, sizeof line, maps) != NULL) {
+    unsigned long begin, end, inode;
+    char allowed[5];
+    if (sscanf(line, "%lx-%lx %4s %*s %*s %lu", &begin, &end, allowed, &inode) != 4) continue;
+    if (strstr(line, " [vdso]\n") != NULL) caller->instruction = find_instruction(caller, begin, end);
+    if (caller->room == 0 && strcmp(allowed, "rw-p") == 0 && inode == 0 &&
+        pread(caller->memory, caller->there, INNER_ROOM, (off_t)begin) == INNER_ROOM)
+      caller->room = begin;
   }
   fclose(maps);
   errno = ENOEXEC;
-  unsigned char code[16384];
-  if (end <= begin || end - begin > sizeof code) return false;
-  const struct iovec here = {code, end - begin}, there = {(void*)begin, end - begin};
-  if (process_vm_readv(caller->thread, &here, 1, &there, 1, 0) != (ssize_t)(end - begin)) return false;
-  const unsigned char* found = memmem(code, end - begin, "\x0f\x05", 2);
-  errno = ENOEXEC;
-  if (found == NULL) return false;
-  caller->instruction = begin + (uint64_t)(found - code);
-  caller->vdso_end = end;
-  return true;
+  return caller->instruction != 0 && caller->room != 0;
+}
+
+static void keep_sequence(struct inner_caller* caller) {
+  struct __ptrace_rseq_configuration rseq = {0};
+  if (trace(PTRACE_GET_RSEQ_CONFIGURATION, caller->thread, sizeof rseq, &rseq) != sizeof rseq) return;
+  const uint64_t at = rseq.rseq_abi_pointer + 8;  // rseq_cs
+  if (rseq.rseq_abi_pointer == 0) return;
+  if (pread(caller->memory, &caller->sequence, sizeof caller->sequence, (off_t)at) == sizeof caller->sequence)
+    caller->sequence_at = at;
 }
 
 bool begin_inner_calls(struct inner_caller* caller, pid_t thread) {
   *caller = (struct inner_caller){.thread = thread};
-  struct iovec area = {&caller->registers, sizeof caller->registers};
-  if (trace(PTRACE_GETREGSET, thread, NT_PRSTATUS, &area) != 0) return false;
-  errno = ENOEXEC;
-  if (area.iov_len != sizeof caller->registers || caller->registers.cs != CODE_64_BIT ||
-      !find_instruction(caller))
-    return false;
+  caller->memory = StasisOpenMemory(thread);
+  if (caller->memory < 0) return false;
   const uint64_t all = UINT64_MAX;
-  return trace(PTRACE_GETSIGMASK, thread, sizeof caller->blocked, &caller->blocked) == 0 &&
-         trace(PTRACE_SETSIGMASK, thread, sizeof all, &all) == 0 &&
-         trace(PTRACE_SETOPTIONS, thread, 0, (void*)(uintptr_t)(OPTIONS | PTRACE_O_SUSPEND_SECCOMP)) == 0;
+  bool ready = get_registers(caller, &caller->registers);
+  if (ready && !StasisIs64Bit(&caller->registers)) {
+    errno = ENOEXEC;
+    ready = false;
+  }
+  ready = ready && find_places(caller) &&
+          trace(PTRACE_GETSIGMASK, thread, sizeof caller->blocked, &caller->blocked) == 0 &&
+          trace(PTRACE_SETOPTIONS, thread, 0, (void*)(uintptr_t)(OPTIONS | PTRACE_O_SUSPEND_SECCOMP)) == 0 &&
+          trace(PTRACE_SETSIGMASK, thread, sizeof all, &all) == 0;
+  if (ready) {
+    keep_sequence(caller);
+  } else {
+    const int error = errno;
+    close(caller->memory);
+    errno = error;
+  }
+  return ready;
+}
+
+bool inner_write(const struct inner_caller* caller, const void* bytes, size_t size) {
+  return pwrite(caller->memory, bytes, size, (off_t)caller->room) == (ssize_t)size;
+}
+
+bool inner_read(const struct inner_caller* caller, void* bytes, size_t size) {
+  return pread(caller->memory, bytes, size, (off_t)caller->room) == (ssize_t)size;
 }
 
 // To its next system call, or the end of that.
@@ -88,20 +137,27 @@ bool inner_call(struct inner_caller* caller, long number, const uint64_t argumen
   registers.rdx = arguments[2];
   registers.r10 = arguments[3];
   registers.r8 = arguments[4];
-  const struct iovec area = {&registers, sizeof registers};
-  if (trace(PTRACE_SETREGSET, caller->thread, NT_PRSTATUS, &area) != 0 || !go_on(caller) || !go_on(caller) ||
-      trace(PTRACE_GETREGSET, caller->thread, NT_PRSTATUS, &area) != 0)
+  if (!set_registers(caller, &registers) || !go_on(caller) || !go_on(caller) ||
+      !get_registers(caller, &registers))
     return false;
   *result = (long)registers.rax;
   return true;
 }
 
-bool end_inner_calls(const struct inner_caller* caller) {
+bool end_inner_calls(struct inner_caller* caller) {
   const pid_t thread = caller->thread;
-  const struct iovec area = {(void*)&caller->registers, sizeof caller->registers};
-  return trace(PTRACE_SETREGSET, thread, NT_PRSTATUS, &area) == 0 &&
-         trace(PTRACE_SETSIGMASK, thread, sizeof caller->blocked, &caller->blocked) == 0 &&
-         trace(PTRACE_SETOPTIONS, thread, 0, (void*)(uintptr_t)OPTIONS) == 0 &&
-         (!caller->was_stopped || syscall(SYS_tgkill, (long)thread, (long)thread, (long)SIGSTOP) == 0);
+  const size_t size = sizeof caller->sequence;
+  const bool ended =
+      inner_write(caller, caller->there, INNER_ROOM) &&
+      (caller->sequence_at == 0 ||
+       pwrite(caller->memory, &caller->sequence, size, (off_t)caller->sequence_at) == (ssize_t)size) &&
+      set_registers(caller, &caller->registers) &&
+      trace(PTRACE_SETSIGMASK, thread, sizeof caller->blocked, &caller->blocked) == 0 &&
+      trace(PTRACE_SETOPTIONS, thread, 0, (void*)(uintptr_t)OPTIONS) == 0 &&
+      (!caller->was_stopped || syscall(SYS_tgkill, (long)thread, (long)thread, (long)SIGSTOP) == 0);
+  const int error = errno;
+  close(caller->memory);
+  errno = error;
+  return ended;
 }
 #endif

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -30,40 +29,11 @@ __attribute__((constructor)) static void read_path(void) {
   if (locks_path == NULL) abort();
 }
 
-enum { WORDS = sizeof(struct flock) / sizeof(long) };
-
-struct owner {
-  struct inner_caller caller;
-  long process;       // 0: there is none
-  long words[WORDS];  // that were where struct flock is
-};
-
-static uint64_t room_of(const struct owner* owner) { return owner->caller.vdso_end - sizeof(struct flock); }
-
-static bool read_words(struct owner* owner) {
-  for (size_t i = 0; i < WORDS; ++i) {
-    const uint64_t at = room_of(owner) + i * sizeof(long);
-    if (syscall(SYS_ptrace, (long)PTRACE_PEEKDATA, (long)owner->caller.thread, at, &owner->words[i]) != 0)
-      return false;
-  }
-  return true;
-}
-
-static bool write_words(const struct owner* owner, const void* bytes) {
-  long words[WORDS];
-  memcpy(words, bytes, sizeof words);
-  for (size_t i = 0; i < WORDS; ++i) {
-    const uint64_t at = room_of(owner) + i * sizeof(long);
-    if (syscall(SYS_ptrace, (long)PTRACE_POKEDATA, (long)owner->caller.thread, at, words[i]) != 0)
-      return false;
-  }
-  return true;
-}
-
-static bool lock(struct owner* owner, long descriptor, const struct flock* what) {
-  const uint64_t arguments[5] = {(uint64_t)descriptor, F_SETLK, room_of(owner)};
+static bool lock(struct inner_caller* owner, long descriptor, const struct flock* what) {
+  const uint64_t arguments[5] = {(uint64_t)descriptor, F_SETLK, owner->room};
   long result;
-  if (!write_words(owner, what) || !inner_call(&owner->caller, SYS_fcntl, arguments, &result)) return false;
+  if (!inner_write(owner, what, sizeof *what) || !inner_call(owner, SYS_fcntl, arguments, &result))
+    return false;
   errno = (int)-result;
   return result == 0;
 }
@@ -79,36 +49,30 @@ static pid_t find_leader(const pid_t* threads, size_t count, long process) {
   return 0;
 }
 
-static bool begin(struct owner* owner, const pid_t* threads, size_t count, long process) {
-  owner->process = process;
-  const pid_t leader = find_leader(threads, count, process);
-  return leader != 0 && begin_inner_calls(&owner->caller, leader) && read_words(owner);
-}
-
-static bool end(const struct owner* owner) {
-  return owner->process == 0 || (write_words(owner, owner->words) && end_inner_calls(&owner->caller));
-}
-
 bool restore_posix_locks(const pid_t* threads, size_t count) {
   FILE* file = locks_path == NULL ? NULL : fopen(locks_path, "re");
   if (file == NULL) return true;
   bool all = true;
-  struct owner owner = {0};
-  long process, descriptor;
+  struct inner_caller owner;
+  long process, owning = 0, descriptor;
   int type;
   int64_t start, length;
   while (all && fscanf(file, "%ld %ld %d %" SCNd64 " %" SCNd64, &process, &descriptor, &type, &start,
                        &length) == 5) {
     const struct flock what = {
         .l_type = (short)type, .l_whence = SEEK_SET, .l_start = start, .l_len = length};
-    if (process != owner.process) all = end(&owner) && begin(&owner, threads, count, process);
+    if (process != owning) {
+      const pid_t leader = find_leader(threads, count, process);
+      all = (owning == 0 || end_inner_calls(&owner)) && leader != 0 && begin_inner_calls(&owner, leader);
+      owning = process;
+    }
     all = all && lock(&owner, descriptor, &what);
     if (!all)
       dprintf(STDERR_FILENO, "stasis: process %ld does not get its lock on descriptor %ld back: %m\n",
               process, descriptor);
   }
   fclose(file);
-  return all && end(&owner);
+  return all && (owning == 0 || end_inner_calls(&owner));
 }
 
 #else

@@ -65,15 +65,16 @@ bool restore_protections(const pid_t* threads, size_t thread_count) {
   size_t done = 0;
   for (size_t i = 0; count != 0 && i < thread_count; ++i) {
     long process, inside;
-    if (!numbers_inside(threads[i], &process, &inside)) return false;
+    if (!numbers_inside(threads[i], &process, &inside)) break;
     if (process != inside) continue;
     for (size_t at = 0; at < count; ++at) {
-      if (all[at].process != process) continue;
-      errno = 0;
-      if (!protect(threads[i], all[at].flags)) return false;
-      ++done;
+      if (all[at].process == process && protect(threads[i], all[at].flags)) ++done;
     }
   }
-  return done == count;
+  if (done == count) return true;
+  dprintf(STDERR_FILENO,
+          "stasis: a process cannot be forbidden again memory that can be both written and executed "
+          "(PR_SET_MDWE): %m\n");
+  return false;
 }
 #endif

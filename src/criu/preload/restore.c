@@ -104,6 +104,7 @@ void image_is_read(const char* name) {
   images_are_there = true;
   read_settings();
   if (!read_protections()) give_up("protections of memory");
+  read_timers();
 }
 
 static void fetch_memory(void) {
@@ -111,7 +112,6 @@ static void fetch_memory(void) {
   if (!send_all(held, held_count * sizeof *held) || !send_all(&end, sizeof end) || !may_go_on())
     give_up("memory for the restored processes");
   close(connection);
-  if (!restore_posix_locks(held, held_count)) _exit(1);
   memory_is_there = true;
 }
 
@@ -120,6 +120,8 @@ static void let_live(void) {
   for (size_t i = 0; i < held_count; ++i)
     syscall(SYS_ptrace, (long)PTRACE_SETOPTIONS, (long)held[i], NULL, (long)PTRACE_O_TRACESYSGOOD);
 }
+
+bool restored_ones_go_on(void) { return memory_is_there; }
 
 bool restore_allows(long request, pid_t thread, void** data) {
   if (socket_path == NULL || memory_is_there) return true;
@@ -132,12 +134,10 @@ bool restore_allows(long request, pid_t thread, void** data) {
   }
   if (request != PTRACE_DETACH || held_count == 0) return true;
   fetch_memory();
-  if (!restore_protections(held, held_count)) {
-    dprintf(STDERR_FILENO,
-            "stasis: a process cannot be forbidden again memory that can be both written and "
-            "executed (PR_SET_MDWE): %m\n");
+  // The timers last: what is left of them is counted until they go on.
+  if (!restore_posix_locks(held, held_count) || !restore_protections(held, held_count) ||
+      !restore_timers(held, held_count))
     _exit(1);
-  }
   let_live();
   return true;
 }

@@ -147,6 +147,25 @@ static bool keep_state(struct thread* thread) {
   return true;
 }
 
+// A restored one has neither the kernel's restart block nor times of ours: it makes the call as the program
+// made it. One that runs on goes on with what it stands before; it has the block, which rt_sigreturn clears.
+static bool note_before_call(struct thread* thread) {
+  struct user_regs_struct call;
+  unsigned long long* time_out;
+  if (!StasisIsBeforeCall(thread->id, &thread->found, &call, &time_out)) return false;
+  if (call.orig_rax == SYS_restart_syscall) {
+    thread->waits = keep_state(thread);
+    if (StasisFindRestartedCall(thread->id, &call)) thread->shown.rax = call.orig_rax;
+    return true;
+  }
+  thread->waits = true;
+  StasisForgetTimeLeft(thread->id, &call);
+  thread->shown = call;
+  thread->shown.orig_rax = thread->found.orig_rax;
+  thread->shown.rip = thread->found.rip;
+  return true;
+}
+
 // Its registers are read for the first time.
 static struct thread* note(pid_t id, const struct user_regs_struct* registers) {
   struct thread* thread = calloc(1, sizeof *thread);
@@ -155,13 +174,14 @@ static struct thread* note(pid_t id, const struct user_regs_struct* registers) {
   thread->next = *list_of(id);
   *list_of(id) = thread;
   thread->found = thread->shown = thread->goes_on = *registers;
-  if (!StasisIs64Bit(registers) || (int64_t)registers->orig_rax < 0) return thread;
+  if (!StasisIs64Bit(registers) || note_before_call(thread)) return thread;
+  if ((int64_t)registers->orig_rax < 0) return thread;
   if (StasisGoOnWaiting(&thread->goes_on)) {
     const int64_t began = wait_began(id), all = StasisReadTimeOut(id, &thread->goes_on);
     if (began != 0 && all >= 0) thread->until = began + all;
     thread->shown = thread->goes_on;
-    StasisForgetTimeLeft(id, &thread->shown);
   }
+  StasisForgetTimeLeft(id, &thread->shown);
   switch (-(int64_t)thread->goes_on.rax) {
     case STASIS_RESTART_SYS:
     case STASIS_RESTART_NO_INTR:
@@ -284,6 +304,8 @@ EXPORTED long ptrace(int request, ...) {
     return do_ptrace(request, id, address, general ? (void*)&mended : (void*)&registers);
   }
   const long result = do_ptrace(request, id, address, data);
+  // Others of its process go on already: one that executes, or ends, has ended this thread.
+  if (result != 0 && request == DETACH && errno == ESRCH && restored_ones_go_on()) return 0;
   if (request == PEEK_SIGNALS) signals_were_read(id, address, result);
   if (result == 0 && request == SET_OPTIONS) stopped(id);
   if (result == 0 && request == GET_REGISTERS) present(id, data);
