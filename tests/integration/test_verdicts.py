@@ -157,17 +157,19 @@ def test_the_log_that_a_message_names_is_kept(engine, image):
 
 
 @pytest.mark.parametrize("bound, word, words", [
-    ("/", "network namespaces", "takes along a pinned namespace"), ("root", "roots of other containers", "takes along the root of another")])
+    ("/", "network namespaces", "(a pinned namespace|the root of another container)"),
+    ("state", "network namespaces", "a pinned namespace"), ("root", "roots of other containers", "the root of another container")])
 def test_a_bind_of_the_engines_own_mounts_is_warned_of_and_refused(engine, bound, word, words):
     engine.counter("other")
-    source = bound if bound == "/" else engine.root
+    source = bound if bound == "/" else engine.directory / bound
     made = engine.docker("create", "--name", "c1", "-v", f"{source}:/host", "busybox", "sleep", "1000")
     assert f"The bind of {source} at /host takes along the {word}" in made.stderr and made.stderr.count("WARNING") == 1, made.stderr
     engine.docker("start", "c1")
     for way in (["--leave-running"], []):
         refused = engine.docker("checkpoint", "create", *way, "c1", "cp1", check=False)
         assert refused.returncode == 1, refused
-        assert f"Cannot checkpoint container c1: the bind at /host {words}" in refused.stderr and "CRIU:" not in refused.stderr, refused
+        assert re.search(f"Cannot checkpoint container c1: the bind at /host takes along {words} ", refused.stderr), refused
+        assert "CRIU:" not in refused.stderr, "not by CRIU"
     assert engine.inspect("c1", "{{.State.Status}}") == "running"
     # The way out that it names.
     made = engine.docker("run", "-d", "--name", "c2", "--mount", f"type=bind,src={source},dst=/host,bind-nonrecursive", "busybox",
